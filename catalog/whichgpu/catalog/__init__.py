@@ -1,0 +1,1 @@
+"""What is known already: findings in SQLite, and the bundled atlas."""

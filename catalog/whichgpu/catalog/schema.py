@@ -1,0 +1,33 @@
+"""The catalog's schema as numbered, transactional migrations (sqlite-utils)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlite_utils import Migrations
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database
+
+migrations = Migrations("whichgpu")
+
+
+@migrations()
+def m001_findings(db: Database) -> None:
+    """Findings: immutable records by content hash; the body is zlib-compressed JSON."""
+    db["findings"].create(  # type: ignore[union-attr]
+        {
+            "identity": str,
+            "kind": str,
+            "model": str,
+            "commit_sha": str,
+            "made_at": str,
+            "tool_version": str,
+            "facts_date": str,
+            "inspection_identity": str,
+            "body": bytes,
+        },
+        pk="identity",
+        not_null={"identity", "kind", "model", "made_at", "tool_version", "inspection_identity", "body"},
+    )
+    db["findings"].create_index(["model", "kind", "made_at"])  # type: ignore[union-attr]

@@ -1,0 +1,1 @@
+"""What a model is: its architecture, parameters and bytes, from metadata alone."""

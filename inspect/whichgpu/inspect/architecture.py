@@ -1,0 +1,190 @@
+"""From a config to a design: one mixer and one feed-forward specification per layer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from whichgpu.inspect import mixer_specs
+from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer, layer_count, text_view
+from whichgpu.inspect.design import Design, MixerSpec
+from whichgpu.inspect.families import FAMILIES, UNKNOWN, Family
+from whichgpu.inspect.feed_forwards import feed_forwards
+from whichgpu.inspect.layer_patterns import mixer_kinds
+
+_NESTED_GROUPS = ("attn_config", "ffn_config", "moe")
+"""Objects in which some configs (DBRX, MPT, Mistral's params.json) put keys that others keep flat."""
+
+_CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "max_sequence_length",
+    "model_max_length",
+    "seq_length",
+    "max_seq_len",
+    "n_positions",
+    "n_ctx",
+    "context_length",
+    "max_target_positions",
+)
+
+
+def read_design(root: ConfigView) -> Design | None:
+    """Return the language model's design, or ``None`` when the config describes none.
+
+    Raises:
+        UnreadableError: dimensions that no model has.
+    """
+    view = text_view(root)
+    model_type = view.string("model_type") or root.string("model_type")
+    family = FAMILIES.get(model_type or "", UNKNOWN)
+    view = ConfigView(_flattened(view.raw), view.where, family.defaults)
+    hidden = view.integer("hidden", *HIDDEN_KEYS)
+    layers = layer_count(view)
+    if not hidden or not layers:
+        return None
+    design = Design(
+        view=view,
+        family=family,
+        known=model_type in FAMILIES,
+        model_type=model_type,
+        hidden=hidden,
+        layers=layers,
+        vocabulary=_vocabulary(view, root),
+        context=_context(view),
+        heads=None,
+        kv_heads=None,
+        head_dim=None,
+        tied=_tied(view, root, family),
+    )
+    design.mixers = _mixers(view, design)
+    design.ffns = feed_forwards(design)
+    wrapper = FAMILIES.get(root.string("model_type") or "", family)
+    if "absent" not in (family.mtp, wrapper.mtp):
+        design.mtp_layers = as_integer(view.value("mtp_num_hidden_layers", "num_nextn_predict_layers")) or 0
+    _summarise_heads(design)
+    return design
+
+
+def _flattened(raw: Any) -> dict[str, Any]:
+    flat = dict(raw)
+    for name in _NESTED_GROUPS:
+        inner = raw.get(name)
+        if isinstance(inner, dict):
+            flat = {**inner, **flat}
+    return flat
+
+
+def _vocabulary(view: ConfigView, root: ConfigView) -> int | None:
+    own = view.integer("vocabulary", "padded_vocab_size", "embedding_size", "vocab_size")
+    if own is None and view.raw is not root.raw:
+        own = root.integer("vocabulary", "vocab_size")
+        view.sources.update({"vocabulary": root.sources["vocabulary"]} if own is not None else {})
+    multiple = as_integer(view.value("pad_vocab_size_multiple"))
+    return -(-own // multiple) * multiple if own and multiple else own
+
+
+def _context(view: ConfigView) -> int | None:
+    """Longest sequence in tokens; a YaRN factor is applied to the original length, as vLLM 0.32 does."""
+    stated = view.integer("context", *_CONTEXT_KEYS)
+    scaling = view.sub("rope_scaling") or view.sub("rope_parameters")
+    if scaling is not None and "yarn" in (scaling.string("rope_type", "type") or ""):
+        original = as_integer(scaling.value("original_max_position_embeddings"))
+        factor = scaling.value("factor")
+        if original and isinstance(factor, int | float) and 0 < factor < 1e6:
+            view.sources["context"] = "computed: YaRN original length × factor"
+            return int(original * factor)
+    return stated
+
+
+def _tied(view: ConfigView, root: ConfigView, family: Family) -> bool:
+    for level in (view, root):
+        stated = level.flag("tie_word_embeddings", "tie_embeddings", "tied_embeddings", "weight_tying")
+        if stated is not None:
+            view.sources["tied_embeddings"] = f"{level.where}: tie_word_embeddings"
+            return stated
+    view.sources["tied_embeddings"] = "assumed: class default of tie_word_embeddings"
+    return family.tied
+
+
+def _mixers(view: ConfigView, design: Design) -> list[MixerSpec]:
+    kinds = mixer_kinds(view, design.layers, design.family)
+    made: dict[object, MixerSpec] = {}
+    ratios = view.numbers("compress_ratios") or []
+    specs: list[MixerSpec] = []
+    for index, kind in enumerate(kinds):
+        ratio = ratios[index] if kind == "compressed" and index < len(ratios) else 0
+        key = (kind, ratio)
+        if key not in made:
+            made[key] = _mixer(view, design.hidden, kind, ratio)
+        specs.append(made[key])
+    return _per_layer_changes(view, design, specs)
+
+
+def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
+    if kind == "compressed":
+        return mixer_specs.compressed_attention(view, ratio)
+    if kind == "full" and as_integer(view.value("kv_lora_rank")) and view.flag("use_mla") is not False:
+        return mixer_specs.latent_attention(view)
+    if kind == "linear":
+        return mixer_specs.linear(view, hidden)
+    makers = {
+        "mamba": mixer_specs.mamba,
+        "conv": mixer_specs.short_convolution,
+        "rglru": mixer_specs.recurrent_gate,
+        "rwkv": mixer_specs.rwkv,
+    }
+    if kind in makers:
+        return makers[kind](view, hidden)
+    if kind == "none":
+        return MixerSpec(kind="none")
+    if kind == "hybrid":
+        return replace(mixer_specs.attention(view, hidden, "full"), kind="hybrid")
+    return mixer_specs.attention(view, hidden, kind)
+
+
+def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec]) -> list[MixerSpec]:
+    """Apply what differs by layer: shared caches, shared indexers, cross attention, NAS blocks, windows that never bite."""
+    shared = as_integer(view.value("num_kv_shared_layers")) or 0
+    if 0 < shared < len(specs):
+        specs = [replace(s, shares_kv=True) if i >= len(specs) - shared else s for i, s in enumerate(specs)]
+    indexers = view.words("indexer_types")
+    if indexers is not None:
+        specs = [_without_indexer(s) if w == "shared" else s for s, w in zip(specs, indexers, strict=False)]
+    cross = set(view.numbers("cross_attention_layers") or [])
+    specs = [replace(s, kind="cross") if i in cross else s for i, s in enumerate(specs)]
+    blocks = view.value("block_configs")
+    if isinstance(blocks, list) and len(blocks) == len(specs):
+        specs = [_nas_block(s, b) for s, b in zip(specs, blocks, strict=True)]
+    context = design.context
+    if context is not None:
+        specs = [replace(s, kind="full", window=None) if _never_bites(s, context) else s for s in specs]
+    return specs
+
+
+def _without_indexer(spec: MixerSpec) -> MixerSpec:
+    return replace(spec, index_heads=None, index_head_dim=None)
+
+
+def _never_bites(spec: MixerSpec, context: int) -> bool:
+    return spec.kind == "sliding" and (not spec.window or spec.window >= context)
+
+
+def _nas_block(spec: MixerSpec, block: object) -> MixerSpec:
+    """One entry of Nemotron-NAS's block_configs: its own grouping of heads, or no attention at all."""
+    attention = block.get("attention") if isinstance(block, dict) else None
+    if not isinstance(attention, dict):
+        return spec
+    if attention.get("no_op") or attention.get("replace_with_linear"):
+        return MixerSpec(kind="none" if attention.get("no_op") else "projection", inner=spec.head_dim)
+    per_group = as_integer(attention.get("n_heads_in_group"))
+    return replace(spec, kv_heads=spec.heads // per_group) if per_group and spec.heads else spec
+
+
+def _summarise_heads(design: Design) -> None:
+    """Take the headline head counts from the first attention layer."""
+    for spec in design.mixers:
+        if spec.kind in ("full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"):
+            design.heads, design.head_dim = spec.heads, spec.head_dim
+            named = as_integer(design.view.value("num_key_value_heads"))
+            design.kv_heads = named if spec.kind == "mla" and named else spec.kv_heads
+            return

@@ -1,0 +1,252 @@
+"""Puts what was read of a model together into one ``Inspection``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from whichgpu.inspect import counting
+from whichgpu.inspect.blueprint.decoder import language_model
+from whichgpu.inspect.blueprint.encoders import encoder_kind, encoder_rows
+from whichgpu.inspect.blueprint.table import Row
+from whichgpu.inspect.blueprint.towers import tower_rows, towers
+from whichgpu.inspect.classify import Findings, classify
+from whichgpu.inspect.facts import architecture_record
+from whichgpu.inspect.gguf_file import part_of_gguf
+from whichgpu.inspect.name_hints import classes_from_name, parameters_from_name
+from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
+from whichgpu.inspect.precisions import safetensors_dtype
+from whichgpu.inspect.quantisation import Published, read_quantisation
+from whichgpu.inspect.records import (
+    Figure,
+    Grade,
+    Inspection,
+    ModelClass,
+    Origin,
+    Quantisation,
+    Selection,
+    TensorGroup,
+    Variant,
+)
+from whichgpu.inspect.tensors import group_tensors
+from whichgpu.inspect.text import clean
+
+if TYPE_CHECKING:
+    from whichgpu.inspect.inspector import Reading
+
+
+def assemble(reading: Reading) -> Inspection:
+    """Return the record; the reading's warnings grow on the way."""
+    published = _published(reading)
+    encoder = encoder_kind(reading.root) if reading.root is not None else None
+    tensors = _tensors(reading, published)
+    if tensors is not None:
+        return _from_tensors(reading, published, encoder, tensors)
+    return _from_sizes_or_config(reading, published, encoder)
+
+
+def _published(reading: Reading) -> Published | None:
+    if reading.root is None:
+        return None
+    text = reading.design.view if reading.design is not None else None
+    if reading.gguf_elements is not None:
+        name = next(iter(reading.choice.counted.values())).stem
+        label = clean(name.rsplit(".", 1)[-1] if "." in name else name.rsplit("-", 1)[-1]).lower()
+        record = Quantisation(method="gguf", label=f"gguf {label}", bits=None, source="GGUF header")
+        return Published(record, None)
+    return read_quantisation(reading.root, text, reading.extras, reading.design.layers if reading.design else None)
+
+
+def _tensors(reading: Reading, published: Published | None) -> tuple[TensorGroup, ...] | None:
+    """Grouped tensors when every shard's header was read; ``None`` otherwise."""
+    if not reading.tensors or any(s.missing for s in reading.choice.counted.values()):
+        return None
+    layers = reading.design.layers if reading.design is not None else None
+    if reading.gguf_elements is not None:
+        return _gguf_groups(reading)
+    if reading.choice.pipeline:
+        return pipeline_groups(reading.tensors)
+    groups: list[TensorGroup] = []
+    for name, tensors in reading.tensors.items():
+        for group in group_tensors(tensors, layers, published):
+            groups.append(group.model_copy(update={"component": clean(name)}) if name else group)
+    return tuple(groups)
+
+
+def _gguf_groups(reading: Reading) -> tuple[TensorGroup, ...]:
+    elements = reading.gguf_elements or {}
+    groups = group_tensors(reading.tensors[""], None, None)
+    sizes: dict[str, int] = {}
+    for tensor in reading.tensors[""]:
+        pattern = ".".join("*" if p.isdecimal() else p for p in tensor.name.split("."))
+        key = f"{pattern}|{tensor.dtype}|{tensor.shape}"
+        sizes[key] = sizes.get(key, 0) + elements.get(tensor.name, 0)
+    return tuple(
+        g.model_copy(
+            update={"part": part_of_gguf(g.name), "parameters": sizes.get(f"{g.name}|{g.dtype}|{g.shape}", g.parameters)}
+        )
+        for g in groups
+    )
+
+
+def _from_tensors(
+    reading: Reading, published: Published | None, encoder: str | None, tensors: tuple[TensorGroup, ...]
+) -> Inspection:
+    source = "GGUF header" if reading.gguf_elements is not None else "safetensors headers"
+    stored = sum(g.bytes or 0 for g in tensors)
+    summed = sum(g.parameters for g in tensors)
+    total = Figure(value=summed, unit="parameters", origin=Origin.READ, source=source)
+    tied = bool(reading.design and reading.design.tied)
+    findings = _findings(reading, encoder, tensors)
+    return _inspection(
+        reading,
+        findings,
+        published,
+        grade=Grade.HEADERS,
+        note=f"every tensor's shape and dtype from {source}",
+        groups=tensors,
+        parameters=counting.parameters(tensors, total, reading.design, Origin.READ, source, tied),
+        weights=counting.weights(tensors, stored, Origin.READ, source),
+    )
+
+
+def _rows(reading: Reading, encoder: str | None) -> list[Row]:
+    root, design = reading.root, reading.design
+    if root is None or root.string("_class_name") is not None:
+        return []
+    if encoder is not None:
+        return encoder_rows(encoder, root)
+    rows = language_model(design) if design is not None else []
+    for modality, view in towers(root):
+        tower = tower_rows(modality, view, design.hidden if design else None, root)
+        if not tower:
+            reading.unread.append(f"The {modality} encoder's sizes are not in the config.")
+        rows += tower
+    return counting.fit_to_names(rows, reading.index_names, design)
+
+
+def _from_sizes_or_config(reading: Reading, published: Published | None, encoder: str | None) -> Inspection:
+    if reading.choice.pipeline or (reading.pipeline is not None and not reading.choice.counted):
+        return _pipeline_from_sizes(reading)
+    rows = _rows(reading, encoder)
+    dtype = _declared_dtype(reading)
+    stored, source = _stored_bytes(reading)
+    findings = _findings(reading, encoder, ())
+    if stored is None:
+        groups = counting.groups_from_rows(rows, dtype, published)
+        note = "parameters computed from the architecture" if groups else "nothing but names to go by"
+        params = counting.parameters(groups, None, reading.design, Origin.COMPUTED, "config: architecture", False)
+        if not groups:
+            params = _named_parameters(reading, params.model_copy())
+        grade = Grade.CONFIG if groups else Grade.NOTHING
+        weights = counting.weights(groups, None, Origin.COMPUTED, "config: architecture and dtype")
+        return _inspection(reading, findings, published, grade, note, groups, params, weights)
+    fitted = counting.fit_to_bytes(rows, dtype, published, stored, source)
+    if fitted.note:
+        reading.warnings.append(fitted.note)
+    total = fitted.total if fitted.total.value is not None else None
+    params = counting.parameters(fitted.groups, total, reading.design, Origin.COMPUTED, source, False)
+    if params.total.value is None:
+        params = _named_parameters(reading, params)
+    note = f"bytes exact from {source}, structure from the config" if rows else f"bytes exact from {source}"
+    weights = counting.weights(fitted.groups, stored, Origin.READ, source)
+    return _inspection(reading, findings, published, Grade.SIZES, note, fitted.groups, params, weights)
+
+
+def _named_parameters(reading: Reading, params: counting.Parameters) -> counting.Parameters:
+    """Fall back to the Hub's own count, then to what the name announces."""
+    for key in ("gguf", "safetensors"):
+        facts = reading.listing.hub_facts.get(key)
+        total = facts.get("total") if isinstance(facts, dict) else None
+        if type(total) is int and 0 < total < 2**56:
+            figure = Figure(value=total, unit="parameters", origin=Origin.READ, source=f"Hub API: {key}.total")
+            return params.model_copy(update={"total": figure})
+    guess = parameters_from_name(reading.repository.source().name)
+    if guess is None:
+        return params
+    reading.warnings.append("The parameter count is only what the repository's name announces.")
+    figure = Figure(value=guess, unit="parameters", origin=Origin.ASSUMED, source="repository name")
+    return params.model_copy(update={"total": figure})
+
+
+def _declared_dtype(reading: Reading) -> str | None:
+    for view in (reading.root, reading.design.view if reading.design else None):
+        if view is not None:
+            dtype = safetensors_dtype(view.value("torch_dtype", "dtype"))
+            if dtype is not None:
+                return dtype
+    return None
+
+
+def _stored_bytes(reading: Reading) -> tuple[int | None, str]:
+    """Bytes of the counted files, else what the index states."""
+    chosen = reading.choice.counted.get("")
+    if chosen is not None and not chosen.missing and chosen.bytes is not None:
+        return chosen.bytes, "file sizes"
+    if "" in reading.index_bytes:
+        return reading.index_bytes[""], "the index's total_size"
+    return None, ""
+
+
+def _findings(reading: Reading, encoder: str | None, tensors: tuple[TensorGroup, ...]) -> Findings:
+    pipeline = reading.pipeline if reading.pipeline is not None else ({} if reading.choice.pipeline else None)
+    names = [f.path for f in reading.listing.files]
+    findings = classify(reading.root, reading.design, encoder, tensors, pipeline, names)
+    if not findings.evidence:
+        name = reading.repository.source().name
+        for model_class, mark in classes_from_name(name).items():
+            findings.add(model_class, f"assumed from “{clean(mark)}” in the name", "repository name")
+            if model_class is ModelClass.MULTIMODAL:
+                findings.modalities.add("image in")
+        reading.warnings.append("Neither config nor headers say what this is; the class is assumed from its name.")
+    return findings
+
+
+def _pipeline_from_sizes(reading: Reading) -> Inspection:
+    findings = _findings(reading, None, ())
+    groups, complete = pipeline_components(reading)
+    stored = sum(g.bytes or 0 for g in groups) if groups else None
+    grade = Grade.SIZES if groups else Grade.CONFIG
+    params = counting.parameters(groups, None, None, Origin.COMPUTED, "file sizes / dtype", False)
+    source = "file sizes" if complete else "the sizes that are known; some components are missing"
+    weights = counting.weights(groups, stored, Origin.READ if stored else None, source)
+    return _inspection(reading, findings, None, grade, f"bytes from {source}", groups, params, weights)
+
+
+def _inspection(
+    reading: Reading,
+    findings: Findings,
+    published: Published | None,
+    grade: Grade,
+    note: str,
+    groups: tuple[TensorGroup, ...],
+    parameters: counting.Parameters,
+    weights: counting.Weights,
+) -> Inspection:
+    if reading.root is not None and reading.design is not None and not reading.design.known:
+        name = clean(reading.design.model_type or "(none)")
+        reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
+    if reading.choice.adapter_only:
+        reading.warnings.append("This is an adapter (LoRA); the base model's weights come on top.")
+    counted = tuple(clean(s.label) for s in reading.choice.counted.values())
+    return Inspection(
+        source=reading.repository.source(),
+        grade=grade,
+        grade_note=note,
+        classes=findings.classes,
+        modalities=tuple(sorted(findings.modalities)),
+        evidence=tuple(e.model_copy(update={"because": clean(e.because), "where": clean(e.where)}) for e in findings.evidence),
+        architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading)),
+        parameters=parameters,
+        weights=weights,
+        quantisation=published.record if published is not None else None,
+        tensors=groups,
+        components=component_records(groups),
+        variants=tuple(
+            Variant(name=clean(v.stem), files=tuple(clean(f.path) for f in v.files), bytes=v.bytes) for v in reading.choice.variants
+        ),
+        selection=Selection(
+            counted=counted, ignored=tuple((clean(n), clean(r)) for n, r in sorted(set(reading.choice.ignored)))
+        ),
+        warnings=tuple(dict.fromkeys(reading.warnings)),
+        unread=tuple(dict.fromkeys(reading.unread)),
+    )

@@ -1,0 +1,1 @@
+"""A tensor table from a config alone: the same rows that safetensors headers give, computed."""

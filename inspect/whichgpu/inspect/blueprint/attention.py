@@ -1,0 +1,128 @@
+"""Tensors of attention layers: grouped-query, latent (MLA), DeepSeek-V4's compressed, cross."""
+
+from __future__ import annotations
+
+from whichgpu.inspect.blueprint.table import Row, matrix, norm, vector
+from whichgpu.inspect.design import Design, MixerSpec
+from whichgpu.inspect.records import Part
+
+_A = Part.ATTENTION
+
+
+def attention_bias(design: Design) -> str:
+    """Letters of the projections that have a bias, from the config, else from the class."""
+    view, family = design.view, design.family
+    if view.flag("attention_bias") is True:
+        return family.config_bias
+    if view.flag("add_qkv_bias", "qkv_bias", "use_qkv_bias", "attention_qkv_bias") is True:
+        return "qkv"
+    if view.flag("use_bias", "bias", "add_bias_linear") is True:
+        return "qkvo"
+    stated = view.flag("attention_bias", "use_bias", "qkv_bias", "use_qkv_bias", "bias")
+    return "" if stated is False and not _always_biased(design) else family.attention_bias
+
+
+def _always_biased(design: Design) -> bool:
+    """GPT-NeoX and Phi-3-small write ``attention_bias: false`` or leave ``bias`` unused."""
+    return design.model_type in ("phi3small", "gpt_oss", "recurrent_gemma")
+
+
+def qk_norm(design: Design) -> str:
+    stated = design.view.flag("use_qk_norm", "qk_layernorm", "attention_qk_norm", "use_query_key_norm")
+    if design.model_type and "llama4" in design.model_type:
+        return ""
+    if stated is True:
+        return design.family.qk_norm or "head"
+    return "" if stated is False else design.family.qk_norm
+
+
+def grouped_query(design: Design, spec: MixerSpec, name: str = "self_attn") -> list[Row]:
+    """q, k, v and o with their biases and norms."""
+    h, heads, kv, d = design.hidden, spec.heads, spec.kv_heads, spec.head_dim
+    if not heads or not kv or not d:
+        return []
+    v = spec.v_head_dim or d
+    bias = attention_bias(design)
+    rows = matrix(f"{name}.q_proj", _A, heads * d * (2 if spec.output_gate else 1), h, "q" in bias)
+    if not spec.shares_kv:
+        rows += matrix(f"{name}.k_proj", _A, kv * d, h, "k" in bias)
+        if not spec.shared_key_value:
+            rows += matrix(f"{name}.v_proj", _A, kv * v, h, "v" in bias)
+    rows += matrix(f"{name}.o_proj", _A, h, heads * v, "o" in bias)
+    rows += _qk_norms(design, spec, name, heads, kv, d)
+    return rows + vector(f"{name}.sinks", _A, heads if spec.sinks else None)
+
+
+def _qk_norms(design: Design, spec: MixerSpec, name: str, heads: int, kv: int, d: int) -> list[Row]:
+    kind = qk_norm(design)
+    if not kind:
+        return []
+    sizes = {"head": (d, d), "layer": (d, d), "full": (heads * d, kv * d), "each": (heads * d, kv * d)}[kind]
+    rows = norm(f"{name}.q_norm", sizes[0], "layer" if kind == "layer" else "rms")
+    if not spec.shares_kv:
+        rows += norm(f"{name}.k_norm", sizes[1], "layer" if kind == "layer" else "rms")
+    return rows
+
+
+def latent(design: Design, spec: MixerSpec) -> list[Row]:
+    """MLA: low-rank q, one latent for k and v, and the sparse indexer where the layer has one."""
+    h, heads = design.hidden, spec.heads or 0
+    rope, nope, v = spec.rope_head_dim or 0, spec.nope_head_dim or 0, spec.v_head_dim or 0
+    q_width = heads * (nope + rope)
+    if not v and spec.kv_lora_rank:
+        v = nope
+    rows: list[Row] = []
+    if spec.q_lora_rank:
+        rows += matrix("self_attn.q_a_proj", _A, spec.q_lora_rank, h) + norm("self_attn.q_a_norm", spec.q_lora_rank)
+        rows += matrix("self_attn.q_b_proj", _A, q_width, spec.q_lora_rank)
+    else:
+        rows += matrix("self_attn.q_proj", _A, q_width, h)
+    rows += matrix("self_attn.kv_a_proj_with_mqa", _A, (spec.kv_lora_rank or 0) + rope, h)
+    rows += norm("self_attn.kv_a_norm", spec.kv_lora_rank)
+    rows += matrix("self_attn.kv_b_proj", _A, heads * (nope + v), spec.kv_lora_rank)
+    rows += matrix("self_attn.o_proj", _A, h, heads * v)
+    if spec.output_gate:
+        rows += matrix("self_attn.g_proj", _A, heads * v, h)
+    return rows + indexer(design, spec)
+
+
+def indexer(design: Design, spec: MixerSpec) -> list[Row]:
+    """DeepSeek-V3.2's lightning indexer, in BF16 and never sharded."""
+    if not spec.index_heads or not spec.index_head_dim:
+        return []
+    rows = matrix("self_attn.indexer.wq_b", _A, spec.index_heads * spec.index_head_dim, spec.q_lora_rank)
+    if spec.kind == "mla":
+        rows += matrix("self_attn.indexer.wk", _A, spec.index_head_dim, design.hidden)
+        rows += norm("self_attn.indexer.k_norm", spec.index_head_dim, "layer")
+    return rows + matrix("self_attn.indexer.weights_proj", _A, spec.index_heads, design.hidden)
+
+
+def compressed(design: Design, spec: MixerSpec) -> list[Row]:
+    """DeepSeek-V4: grouped low-rank output, one key/value head, compressors for ratio 4 and 128."""
+    h, heads, d = design.hidden, spec.heads or 0, spec.head_dim or 0
+    groups, rank = spec.groups or 1, spec.inner or 0
+    rows = matrix("attn.wq_a", _A, spec.q_lora_rank, h) + norm("attn.q_norm", spec.q_lora_rank)
+    rows += matrix("attn.wq_b", _A, heads * d, spec.q_lora_rank)
+    rows += matrix("attn.wkv", _A, d, h) + norm("attn.kv_norm", d)
+    rows += matrix("attn.wo_a", _A, groups * rank, heads * d // groups)
+    rows += matrix("attn.wo_b", _A, h, groups * rank) + vector("attn.attn_sink", _A, heads)
+    if spec.compress_ratio:
+        rows += _compressor(h, d, spec.compress_ratio, "attn.compressor")
+    rows += indexer(design, spec)
+    if spec.index_head_dim:
+        rows += _compressor(h, spec.index_head_dim, spec.compress_ratio or 4, "attn.indexer.compressor")
+    return rows
+
+
+def _compressor(hidden: int, width: int, ratio: int, name: str) -> list[Row]:
+    inner = width * (2 if ratio == 4 else 1)
+    rows = matrix(f"{name}.wkv", _A, inner, hidden) + matrix(f"{name}.wgate", _A, inner, hidden)
+    return [*rows, Row(f"{name}.ape", _A, (ratio, inner)), *norm(f"{name}.norm", width)]
+
+
+def cross(design: Design, spec: MixerSpec) -> list[Row]:
+    """Llama 3.2 Vision's gated cross attention."""
+    rows = grouped_query(design, spec, "cross_attn")
+    d = spec.head_dim
+    rows += norm("cross_attn.q_norm", d) + norm("cross_attn.k_norm", d)
+    return [*rows, Row("cross_attn_attn_gate", _A, (1,)), Row("cross_attn_mlp_gate", _A, (1,))]

@@ -1,0 +1,197 @@
+"""The whole language model as a tensor table: embeddings, layers, next-token layers, head."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeVar
+
+from whichgpu.inspect.blueprint import attention, feed_forward, recurrent
+from whichgpu.inspect.blueprint.table import Row, Table, matrix, norm, vector
+from whichgpu.inspect.config_view import as_integer
+from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
+from whichgpu.inspect.records import Part
+
+_Spec = TypeVar("_Spec", MixerSpec, FfnSpec)
+
+_MIXERS: dict[str, Callable[[Design, MixerSpec], list[Row]]] = {
+    "full": attention.grouped_query,
+    "sliding": attention.grouped_query,
+    "chunked": attention.grouped_query,
+    "mla": attention.latent,
+    "compressed": attention.compressed,
+    "cross": attention.cross,
+    "mamba1": recurrent.mamba1,
+    "mamba2": recurrent.mamba2,
+    "gdn": recurrent.gated_delta,
+    "kda": recurrent.kimi_delta,
+    "lightning": recurrent.lightning,
+    "conv": recurrent.short_convolution,
+    "rglru": recurrent.recurrent_gate,
+    "rwkv": recurrent.rwkv,
+}
+
+
+def language_model(design: Design) -> list[Row]:
+    """Return the tensor rows of the language model, MTP layers included."""
+    table = Table()
+    table.extend(_ends(design))
+    for (mixer, ffn), count in Counter(zip(design.mixers, design.ffns, strict=True)).items():
+        table.extend(_layer(design, mixer, ffn), count)
+    table.extend(_extras(design))
+    table.extend(_next_token_layers(design))
+    return list(table)
+
+
+def _layer(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
+    rows = _mixer(design, mixer) + feed_forward.block(design, ffn) + _norms(design, mixer, ffn)
+    return [Row(f"layers.*.{r.name}", r.part, r.shape, r.count, r.linear, r.buffer) for r in rows]
+
+
+def _mixer(design: Design, spec: MixerSpec) -> list[Row]:
+    if spec.kind == "hybrid":
+        return _hybrid(design, spec)
+    if spec.kind == "projection":
+        return matrix("self_attn.linear", Part.ATTENTION, design.hidden, design.hidden)
+    make = _MIXERS.get(spec.kind)
+    return make(design, spec) if make else []
+
+
+def _hybrid(design: Design, spec: MixerSpec) -> list[Row]:
+    """A layer with both mixers side by side (Falcon-H1), or a Mamba layer that calls a shared block (Zamba 2)."""
+    from whichgpu.inspect.mixer_specs import mamba
+
+    rows = recurrent.mamba2(design, mamba(design.view, design.hidden))
+    if as_integer(design.view.value("num_mem_blocks")):
+        return rows + matrix("linear", Part.ATTENTION, design.hidden, design.hidden)
+    return rows + attention.grouped_query(design, spec)
+
+
+def _norms(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
+    family, h = design.family, design.hidden
+    count = family.norms
+    if mixer.kind != "none" and ffn.kind == "none" and mixer.kind != "rwkv":
+        count = 1
+    if mixer.kind == "none" and ffn.kind == "none":
+        count = 0
+    if design.model_type in ("falcon", "RefinedWeb", "RefinedWebModel"):
+        count = 2 if design.view.flag("new_decoder_architecture") or _old_falcon_40b(design) else 1
+    rows = [row for i in range(count) for row in norm(f"norm_{i}", h, family.norm)]
+    if ffn.parallel_dense:
+        rows += [row for i in range(3) for row in norm(f"moe_norm_{i}", h)]
+    if design.model_type and design.model_type.startswith("gemma4"):
+        rows.append(Row("layer_scalar", Part.NORM, (1,)))
+    return rows + _hyper_connections(design)
+
+
+def _old_falcon_40b(design: Design) -> bool:
+    return design.model_type == "RefinedWeb" and (design.kv_heads or 0) > 1
+
+
+def _hyper_connections(design: Design) -> list[Row]:
+    """DeepSeek-V4's hyper-connections: two mixing maps per layer, kept in FP32."""
+    streams = as_integer(design.view.value("hc_mult"))
+    if not streams:
+        return []
+    mix = (2 + streams) * streams
+    rows = [Row("hc_*_fn", Part.OTHER, (mix, streams * design.hidden), 2)]
+    return [*rows, Row("hc_*_base", Part.OTHER, (mix,), 2), Row("hc_*_scale", Part.OTHER, (3,), 2)]
+
+
+def _ends(design: Design) -> list[Row]:
+    view, family, h, vocab = design.view, design.family, design.hidden, design.vocabulary
+    width = as_integer(view.value("word_embed_proj_dim")) or h
+    rows = [Row("embed_tokens.weight", Part.EMBEDDING, (vocab or 0, width))]
+    if width != h:
+        rows += matrix("project_in", Part.EMBEDDING, h, width) + matrix("project_out", Part.HEAD, width, h)
+    if family.positions is not None and design.context:
+        rows.append(Row("embed_positions.weight", Part.EMBEDDING, (design.context + family.positions, h)))
+    if family.embedding_norm:
+        rows += norm("embedding_norm", h, family.norm)
+    rows += norm("final_norm", h, family.norm)
+    names = design.view.value("architectures") or []
+    if not design.tied and (has_language_head(names) or design.model_type == "chatglm"):
+        rows += [Row("lm_head.weight", Part.HEAD, (vocab or 0, width))]
+        rows += vector("lm_head.bias", Part.HEAD, vocab if _head_bias(design) else None)
+    return rows
+
+
+def has_language_head(names: object) -> bool:
+    """False for bare encoders, rewards and classifiers, by the suffix of config.json: architectures."""
+    listed = [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
+    bare = ("Model", "Classification")
+    return not any(n.endswith(bare) and not n.endswith("LMHeadModel") for n in listed)
+
+
+def _head_bias(design: Design) -> bool:
+    stated = design.view.flag("lm_head_bias")
+    return design.family.head_bias if stated is None else stated
+
+
+def _extras(design: Design) -> list[Row]:
+    """Blocks that stand beside the layers: per-layer embeddings, hash routing, shared Zamba blocks, V4's head."""
+    view, h = design.view, design.hidden
+    rows: list[Row] = []
+    width = as_integer(view.value("hidden_size_per_layer_input"))
+    if width:
+        vocab = as_integer(view.value("vocab_size_per_layer_input")) or design.vocabulary or 0
+        rows.append(Row("embed_tokens_per_layer.weight", Part.EMBEDDING, (vocab, design.layers * width)))
+        rows += matrix("per_layer_model_projection", Part.OTHER, design.layers * width, h)
+        rows += norm("per_layer_projection_norm", width)
+        rows += matrix("layers.*.per_layer_input_gate", Part.OTHER, width, h, count=design.layers)
+        rows += matrix("layers.*.per_layer_projection", Part.OTHER, h, width, count=design.layers)
+        rows += [Row("layers.*.post_per_layer_input_norm.weight", Part.NORM, (h,), design.layers)]
+    hashed = as_integer(view.value("num_hash_layers"))
+    if hashed and design.vocabulary:
+        top_k = as_integer(view.value("num_experts_per_tok")) or 1
+        rows.append(Row("layers.*.ffn.gate.tid2eid", Part.ROUTER, (design.vocabulary, top_k), hashed, buffer=True))
+    streams = as_integer(view.value("hc_mult"))
+    if streams:
+        rows += [Row("hc_head_fn", Part.OTHER, (streams, streams * h)), Row("hc_head_base", Part.OTHER, (streams,))]
+    return rows + _zamba_blocks(design)
+
+
+def _zamba_blocks(design: Design) -> list[Row]:
+    """Zamba 2's shared attention blocks over twice the width, with a low-rank adapter per call."""
+    blocks = as_integer(design.view.value("num_mem_blocks"))
+    if not blocks:
+        return []
+    h, wide = design.hidden, 2 * design.hidden
+    inner = as_integer(design.view.value("ffn_hidden_size", "intermediate_size")) or 4 * h
+    calls = sum(1 for m in design.mixers if m.kind == "hybrid")
+    rank = as_integer(design.view.value("lora_rank", "adapter_rank")) or 128
+    rows: list[Row] = []
+    for name in ("q_proj", "k_proj", "v_proj"):
+        rows += matrix(f"shared_block.*.{name}", Part.ATTENTION, wide, wide, count=blocks)
+    rows += matrix("shared_block.*.o_proj", Part.ATTENTION, h, wide, count=blocks)
+    rows += matrix("shared_block.*.gate_up_proj", Part.DENSE_FFN, 2 * inner, h, count=blocks)
+    rows += matrix("shared_block.*.down_proj", Part.DENSE_FFN, h, inner, count=blocks)
+    rows += matrix("shared_block.*.adapter_a", Part.ADAPTER, rank, h, count=calls)
+    return rows + matrix("shared_block.*.adapter_b", Part.ADAPTER, 2 * inner, rank, count=calls)
+
+
+def _next_token_layers(design: Design) -> list[Row]:
+    """Multi-token-prediction layers: a last layer again, a projection of two widths, and three norms.
+
+    DeepSeek's checkpoints (and those that follow them) also store the embedding and the head once more.
+    """
+    if not design.mtp_layers:
+        return []
+    mixer = _last(design.mixers, ("full", "mla")) or design.mixers[-1]
+    ffn = _last(design.ffns, ("moe", "dense")) or design.ffns[-1]
+    if design.mixers[-1].kind == "compressed":
+        mixer = replace(design.mixers[-1], compress_ratio=0, index_heads=None, index_head_dim=None)
+    if design.family.mtp == "dense":
+        ffn = _last(design.ffns, ("dense",)) or ffn
+    h = design.hidden
+    rows = _layer(design, mixer, ffn) + matrix("eh_proj", Part.MTP, h, 2 * h)
+    rows += norm("enorm", h) + norm("hnorm", h) + norm("shared_head.norm", h)
+    if design.family.mtp_ends:
+        rows += [Row("embed_tokens.weight", Part.MTP, (design.vocabulary or 0, h))]
+        rows += [Row("shared_head.head.weight", Part.MTP, (design.vocabulary or 0, h))]
+    return [Row(f"mtp.{r.name}", Part.MTP, r.shape, r.count * design.mtp_layers, r.linear, r.buffer) for r in rows]
+
+
+def _last(specs: list[_Spec], kinds: tuple[str, ...]) -> _Spec | None:
+    return next((s for s in reversed(specs) if s.kind in kinds), None)

@@ -1,0 +1,59 @@
+"""Tensors of feed-forward blocks: dense, routed experts, shared experts, router."""
+
+from __future__ import annotations
+
+from whichgpu.inspect.blueprint.table import Row, matrix, vector
+from whichgpu.inspect.design import Design, FfnSpec
+from whichgpu.inspect.records import Part
+
+
+def ffn_bias(design: Design) -> bool:
+    stated = design.view.flag("mlp_bias", "ffn_bias", "add_bias_linear")
+    if stated is not None and design.model_type not in ("gpt2",):
+        return stated
+    if design.view.flag("use_bias") is not None and design.model_type in ("starcoder2", "exaone4"):
+        return bool(design.view.flag("use_bias"))
+    return design.family.ffn_bias
+
+
+def dense(design: Design, width: int | None, gated: bool, part: Part = Part.DENSE_FFN, name: str = "mlp") -> list[Row]:
+    """Two or three matrices between the hidden size and ``width``."""
+    h, bias = design.hidden, ffn_bias(design)
+    rows = matrix(f"{name}.gate_proj", part, width, h, bias) if gated else []
+    return rows + matrix(f"{name}.up_proj", part, width, h, bias) + matrix(f"{name}.down_proj", part, h, width, bias)
+
+
+def mixture(design: Design, spec: FfnSpec) -> list[Row]:
+    """Router, routed experts, shared experts and whatever stands beside them."""
+    h, experts, width = design.hidden, spec.experts or 0, spec.intermediate
+    inner = spec.latent or h
+    rows = matrix("mlp.gate", Part.ROUTER, experts, h)
+    rows += vector("mlp.gate.e_score_correction_bias", Part.ROUTER, experts if spec.router_bias else None)
+    for name, out, into in _expert_matrices(spec, inner, width):
+        rows += matrix(f"mlp.experts.*.{name}", Part.ROUTED_EXPERTS, out, into, count=experts)
+    if spec.expert_bias and width:
+        rows += vector("mlp.experts.*.gate_up_proj_bias", Part.ROUTED_EXPERTS, 2 * width, experts)
+        rows += vector("mlp.experts.*.down_proj_bias", Part.ROUTED_EXPERTS, h, experts)
+    if spec.latent:
+        rows += matrix("mlp.latent_down", Part.ROUTED_EXPERTS, spec.latent, h)
+        rows += matrix("mlp.latent_up", Part.ROUTED_EXPERTS, h, spec.latent)
+    if spec.shared_intermediate:
+        rows += dense(design, spec.shared_intermediate, spec.gated, Part.SHARED_EXPERTS, "mlp.shared_experts")
+    if spec.shared_gate:
+        rows += matrix("mlp.shared_expert_gate", Part.SHARED_EXPERTS, 1, h)
+    if spec.parallel_dense:
+        rows += vector("mlp.router.scale", Part.ROUTER, h) + vector("mlp.router.per_expert_scale", Part.ROUTER, experts)
+        rows += dense(design, spec.parallel_dense, spec.gated)
+    return rows
+
+
+def _expert_matrices(spec: FfnSpec, inner: int, width: int | None) -> list[tuple[str, int | None, int | None]]:
+    both = [("up_proj", width, inner), ("down_proj", inner, width)]
+    return [("gate_proj", width, inner), *both] if spec.gated else both
+
+
+def block(design: Design, spec: FfnSpec) -> list[Row]:
+    """The feed-forward rows of one layer."""
+    if spec.kind == "moe":
+        return mixture(design, spec)
+    return dense(design, spec.intermediate, spec.gated) if spec.kind == "dense" else []

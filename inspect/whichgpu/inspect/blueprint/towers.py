@@ -1,0 +1,267 @@
+"""Vision and audio encoders beside a language model, and the projector between them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from whichgpu.inspect.blueprint import special_towers
+from whichgpu.inspect.blueprint.table import Row, matrix, norm
+from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.records import Part
+
+_VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
+_AUDIO_KEYS = ("audio_config", "audio_encoder_config", "speech_config", "audio_model")
+
+
+@dataclass(frozen=True, slots=True)
+class TowerStyle:
+    """What a tower's config leaves unsaid."""
+
+    bias: bool = True
+    key_bias: bool = True
+    gated: bool = False
+    norm: str = "layer"
+    class_token: bool = False
+    patch_bias: bool = True
+    learned_positions: bool = True
+    pre_norm: bool = False
+    post_norm: bool = True
+    layer_scale: bool = False
+    projector: str = "two"
+    """``merger``, ``pixel``, ``two`` (two linears), ``one``, ``gemma``, ``none``."""
+    defaults: Mapping[str, int] = field(default_factory=dict)
+    """Class defaults of the tower's config."""
+
+
+STYLES: dict[str, TowerStyle] = {
+    "siglip_vision_model": TowerStyle(projector="gemma"),
+    "siglip2_vision_model": TowerStyle(projector="shuffle"),
+    "idefics3_vision": TowerStyle(projector="connector"),
+    "idefics2": TowerStyle(projector="resampler"),
+    "siglip": TowerStyle(projector="two"),
+    "clip_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="two"),
+    "pixtral": TowerStyle(
+        bias=False,
+        key_bias=False,
+        gated=True,
+        norm="rms",
+        patch_bias=False,
+        learned_positions=False,
+        pre_norm=True,
+        post_norm=False,
+        projector="mistral",
+    ),
+    "intern_vit_6b": TowerStyle(class_token=True, layer_scale=True, post_norm=False, projector="pixel"),
+    "moonvit": TowerStyle(projector="moon"),
+    "qwen2_vl": TowerStyle(
+        patch_bias=False,
+        learned_positions=False,
+        post_norm=False,
+        projector="merger",
+        defaults={"depth": 32, "embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16, "temporal_patch_size": 2},
+    ),
+    "qwen2_5_vl": TowerStyle(
+        gated=True, norm="rms", patch_bias=False, learned_positions=False, post_norm=False, projector="merger"
+    ),
+    "qwen3_vl": TowerStyle(post_norm=False, projector="merger"),
+    "llama4_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="llama4"),
+    "minicpmv4_6_vision": TowerStyle(projector="minicpm46"),
+}
+
+
+_SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] = {
+    "mllama_vision_model": special_towers.mllama,
+    "glm4v": special_towers.glm4v,
+    "glm4v_moe": special_towers.glm4v,
+    "gemma4_vision": special_towers.gemma4_vision,
+    "gemma4_audio": special_towers.gemma4_audio,
+}
+
+_NAMED_TOWERS: dict[str, Mapping[str, object]] = {
+    "vit_so400m_patch14_siglip": {
+        "model_type": "siglip_vision_model",
+        "hidden_size": 1152,
+        "intermediate_size": 4304,
+        "num_hidden_layers": 27,
+        "num_attention_heads": 16,
+        "image_size": 384,
+        "patch_size": 14,
+    },
+    "clip-vit-large-patch14-336": {
+        "model_type": "clip_vision_model",
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "image_size": 336,
+        "patch_size": 14,
+    },
+}
+"""Public encoders that some configs name by string only."""
+
+
+def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
+    """Yield (modality, view) for every encoder that the config describes."""
+    seen: set[str] = set()
+    for level in (root, root.sub("thinker_config")):
+        if level is None:
+            continue
+        for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):
+            for key in keys:
+                view = level.sub(key)
+                if view is not None and modality not in seen:
+                    seen.add(modality)
+                    yield modality, view
+    named = _named_tower(root)
+    if named is not None and "vision" not in seen:
+        yield "vision", named
+
+
+def _named_tower(root: ConfigView) -> ConfigView | None:
+    processor = root.sub("img_processor")
+    name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
+    for known, config in _NAMED_TOWERS.items():
+        if known in name:
+            return ConfigView(config, f"assumed: published sizes of {known}; ")
+    return None
+
+
+def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: ConfigView) -> list[Row]:
+    """Return the tensors of one encoder and its projector; empty when its sizes are not in the config."""
+    special = _SPECIAL.get(view.string("model_type") or root.string("model_type") or "")
+    if special is None and modality == "vision" and isinstance(view.value("width"), dict):
+        special = special_towers.deepseek_ocr
+    if special is not None:
+        rows = special(view, root, text_hidden)
+        part = Part.AUDIO if modality == "audio" else Part.VISION
+        return [replace(r, name=f"{modality}.{r.name}", part=r.part if r.part is Part.PROJECTOR else part) for r in rows]
+    view = ConfigView(view.raw, view.where, style_of(view, root).defaults)
+    rows = _audio(view) if modality == "audio" else _vision(view, root)
+    if not rows:
+        return []
+    part = Part.AUDIO if modality == "audio" else Part.VISION
+    placed = [Row(f"{modality}.{r.name}", part, r.shape, r.count, r.linear, r.buffer) for r in rows]
+    projector = _projector(modality, view, text_hidden, root)
+    return placed + [Row(f"projector.{r.name}", Part.PROJECTOR, r.shape, r.count, r.linear) for r in projector]
+
+
+def sizes(view: ConfigView) -> tuple[int | None, int | None, int | None, int | None]:
+    """Return (layers, width, intermediate, heads) of an encoder."""
+    layers = as_integer(
+        view.value("depth", "num_hidden_layers", "vt_num_hidden_layers", "encoder_layers", "layers", "n_layer")
+    )
+    width = as_integer(view.value("embed_dim", "vt_hidden_size", "hidden_size", "d_model", "width"))
+    if view.value("embed_dim") is None and isinstance(view.value("width"), dict):
+        width = None
+    inner = as_integer(view.value("vt_intermediate_size", "intermediate_size", "encoder_ffn_dim"))
+    ratio = view.value("mlp_ratio")
+    if inner is None and width and isinstance(ratio, int | float) and 0 < ratio < 100:
+        inner = int(width * ratio)
+    heads = as_integer(
+        view.value("num_heads", "num_attention_heads", "vt_num_attention_heads", "encoder_attention_heads", "heads")
+    )
+    return layers, width, inner or (4 * width if width else None), heads
+
+
+def style_of(view: ConfigView, root: ConfigView) -> TowerStyle:
+    names = (view.string("model_type") or "", root.string("model_type") or "")
+    for name in names:
+        if name in STYLES:
+            return STYLES[name]
+    if any("qwen3" in n for n in names):
+        return STYLES["qwen3_vl"]
+    if any("qwen2_5" in n for n in names):
+        return STYLES["qwen2_5_vl"]
+    if any("kimi" in n for n in names):
+        return STYLES["moonvit"]
+    if any("internvl" in n or "intern_vit" in n for n in names):
+        return STYLES["intern_vit_6b"]
+    return TowerStyle()
+
+
+def _vision(view: ConfigView, root: ConfigView) -> list[Row]:
+    layers, width, inner, _ = sizes(view)
+    if not layers or not width or not inner:
+        return []
+    return vision_transformer(view, style_of(view, root), width, inner, layers)
+
+
+def vision_transformer(view: ConfigView, style: TowerStyle, width: int, inner: int, layers: int) -> list[Row]:
+    """A plain vision transformer: patches, positions, layers, norms."""
+    part = Part.VISION
+    patch = as_integer(view.value("patch_size", "encoder_patch_size")) or 14
+    temporal = as_integer(view.value("temporal_patch_size")) or 1
+    rows = [Row("patch_embedding.weight", part, (width, 3 * temporal, patch, patch))]
+    rows += [Row("patch_embedding.bias", part, (width,))] if style.patch_bias else []
+    rows += _positions(view, style, width, patch)
+    rows += [r for name in ("pre_norm",) if style.pre_norm for r in norm(name, width, style.norm)]
+    rows += [r for name in ("post_norm",) if style.post_norm for r in norm(name, width, style.norm)]
+    for row in _encoder_layer(view, style, width, inner):
+        rows.append(Row(f"layers.*.{row.name}", part, row.shape, row.count * layers, row.linear))
+    return rows
+
+
+def _positions(view: ConfigView, style: TowerStyle, width: int, patch: int) -> list[Row]:
+    rows = [Row("class_embedding", Part.VISION, (width,))] if style.class_token else []
+    if not style.learned_positions:
+        return rows
+    count = as_integer(view.value("num_position_embeddings", "num_patches"))
+    side = as_integer(view.value("init_pos_emb_height"))
+    image = as_integer(view.value("image_size"))
+    if count is None and side:
+        count = side * side
+    if count is None and image:
+        count = (image // patch) ** 2 + (1 if style.class_token else 0)
+    return rows + ([Row("position_embedding", Part.VISION, (count, width))] if count else [])
+
+
+def _encoder_layer(view: ConfigView, style: TowerStyle, width: int, inner: int) -> list[Row]:
+    part = Part.VISION
+    attn = as_integer(view.value("qkv_hidden_size")) or width
+    bias = style.bias if view.flag("attn_bias") is None else bool(view.flag("attn_bias"))
+    mlp_bias = bias if view.flag("linear_bias") is None else bool(view.flag("linear_bias"))
+    rows: list[Row] = []
+    for name in ("q_proj", "v_proj"):
+        rows += matrix(f"attn.{name}", part, attn, width, bias)
+    rows += matrix("attn.k_proj", part, attn, width, bias and style.key_bias)
+    rows += matrix("attn.o_proj", part, width, attn, bias)
+    rows += matrix("mlp.fc1", part, inner, width, mlp_bias) + matrix("mlp.fc2", part, width, inner, mlp_bias)
+    rows += matrix("mlp.gate", part, inner, width, mlp_bias) if style.gated else []
+    rows += norm("norm1", width, style.norm) + norm("norm2", width, style.norm)
+    return rows + ([Row("layer_scale", part, (width,), 2)] if style.layer_scale else [])
+
+
+def _audio(view: ConfigView) -> list[Row]:
+    """Whisper's encoder; other audio towers are not described closely enough by their configs."""
+    layers, width, inner, _ = sizes(view)
+    mel = as_integer(view.value("num_mel_bins"))
+    if not layers or not width or not inner or not mel:
+        return []
+    part = Part.AUDIO
+    rows = [Row("conv1.weight", part, (width, mel, 3)), Row("conv2.weight", part, (width, width, 3))]
+    rows += [Row("conv.bias", part, (width,), 2)]
+    positions = as_integer(view.value("max_source_positions")) or 1500
+    rows += [Row("embed_positions.weight", part, (positions, width)), *norm("layer_norm", width, "layer")]
+    style = TowerStyle(key_bias=False)
+    for row in _encoder_layer(view, style, width, inner):
+        rows.append(Row(f"layers.*.{row.name}", part, row.shape, row.count * layers, row.linear))
+    return rows
+
+
+def _projector(modality: str, view: ConfigView, hidden: int | None, root: ConfigView) -> list[Row]:
+    from whichgpu.inspect.blueprint.projectors import PROJECTORS
+
+    _, width, _, _ = sizes(view)
+    if root.string("model_type") == "ultravox":
+        return special_towers.ultravox_projector(view, root, hidden)
+    if not hidden or not width:
+        return []
+    kind = "one" if modality == "audio" else _projector_kind(view, root)
+    return PROJECTORS[kind](view, width, hidden, root)
+
+
+def _projector_kind(view: ConfigView, root: ConfigView) -> str:
+    family = root.string("model_type") or ""
+    by_family = {"minicpmv": "resampler", "phi3_v": "phi3", "clip": "none", "deepseek_vl_v2": "vl2"}
+    return by_family.get(family, style_of(view, root).projector)

@@ -1,0 +1,137 @@
+"""The architecture record: what the config says, in the field's terms, with the key behind each number."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from whichgpu.inspect.blueprint.towers import sizes, towers
+from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
+from whichgpu.inspect.records import Architecture, FeedForward, Mixer, Tower
+from whichgpu.inspect.text import clean
+
+
+def architecture_record(root: ConfigView | None, design: Design | None, dtype: str | None) -> Architecture | None:
+    """Return the record, or ``None`` when there is no config at all."""
+    if root is None:
+        return None
+    names = root.value("architectures")
+    listed = tuple(clean(n) for n in names if isinstance(n, str)) if isinstance(names, list) else ()
+    found = tuple(_tower(modality, view) for modality, view in towers(root))
+    if design is None:
+        return Architecture(
+            model_type=root.string("model_type"),
+            names=listed,
+            known=False,
+            hidden=None,
+            layers=None,
+            heads=None,
+            kv_heads=None,
+            head_dim=None,
+            vocabulary=None,
+            context=None,
+            dtype=dtype,
+            tied_embeddings=None,
+            towers=found,
+        )
+    return _full(design, listed, found, dtype)
+
+
+def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtype: str | None) -> Architecture:
+    mixers, ffns = list(dict.fromkeys(design.mixers)), list(dict.fromkeys(design.ffns))
+    mixer_counts, ffn_counts = Counter(design.mixers), Counter(design.ffns)
+    return Architecture(
+        model_type=design.model_type,
+        names=names,
+        known=design.known,
+        hidden=design.hidden,
+        layers=design.layers,
+        heads=design.heads,
+        kv_heads=design.kv_heads,
+        head_dim=design.head_dim,
+        vocabulary=design.vocabulary,
+        context=design.context,
+        dtype=dtype,
+        tied_embeddings=design.tied,
+        mixers=tuple(_mixer(m, mixer_counts[m]) for m in mixers),
+        feed_forwards=tuple(_ffn(f, ffn_counts[f]) for f in ffns),
+        mixer_layout=tuple(mixers.index(m) for m in design.mixers),
+        feed_forward_layout=tuple(ffns.index(f) for f in design.ffns),
+        mtp_layers=design.mtp_layers,
+        towers=found,
+        sources={key: clean(value) for key, value in sorted(design.view.sources.items())},
+    )
+
+
+def _mixer(spec: MixerSpec, layers: int) -> Mixer:
+    state, conv = state_sizes(spec)
+    return Mixer(
+        kind=spec.kind,
+        layers=layers,
+        heads=spec.heads,
+        kv_heads=spec.kv_heads,
+        head_dim=spec.head_dim,
+        v_head_dim=spec.v_head_dim,
+        window=spec.window,
+        kv_lora_rank=spec.kv_lora_rank,
+        q_lora_rank=spec.q_lora_rank,
+        rope_head_dim=spec.rope_head_dim,
+        nope_head_dim=spec.nope_head_dim,
+        index_head_dim=spec.index_head_dim,
+        compress_ratio=spec.compress_ratio,
+        state_size=state,
+        state_dtype=spec.state_dtype,
+        conv_size=conv,
+        shares_kv=spec.shares_kv,
+    )
+
+
+def state_sizes(spec: MixerSpec) -> tuple[int | None, int | None]:
+    """Return (recurrent state, convolution state) in elements per sequence and layer.
+
+    Source: vLLM 0.32 layers/mamba/mamba_utils.MambaStateShapeCalculator.
+    """
+    kernel, inner = (spec.conv_kernel or 1) - 1, spec.inner or 0
+    heads, dim = spec.heads or 0, spec.head_dim or 0
+    if spec.kind == "mamba1":
+        return inner * (spec.state_dim or 0), inner * kernel
+    if spec.kind == "mamba2":
+        width = inner + 2 * (spec.groups or 1) * (spec.state_dim or 0)
+        return heads * dim * (spec.state_dim or 0), width * kernel
+    if spec.kind == "gdn":
+        keys = (spec.key_heads or 0) * (spec.key_dim or 0)
+        return heads * dim * (spec.key_dim or 0), (2 * keys + heads * dim) * kernel
+    if spec.kind == "kda":
+        return heads * dim * dim, 3 * heads * dim * kernel
+    if spec.kind in ("lightning", "rwkv"):
+        return heads * dim * dim, None
+    if spec.kind == "conv":
+        return None, inner * kernel
+    if spec.kind == "rglru":
+        return inner, inner * kernel
+    return None, None
+
+
+def _ffn(spec: FfnSpec, layers: int) -> FeedForward:
+    return FeedForward(
+        kind=spec.kind,
+        layers=layers,
+        intermediate=spec.intermediate,
+        experts=spec.experts,
+        top_k=spec.top_k,
+        shared_experts=spec.shared_experts,
+        shared_intermediate=spec.shared_intermediate,
+        gated=spec.gated,
+    )
+
+
+def _tower(modality: str, view: ConfigView) -> Tower:
+    layers, width, inner, heads = sizes(view)
+    return Tower(
+        modality=modality,
+        layers=layers,
+        hidden=width,
+        intermediate=inner,
+        heads=heads,
+        patch_size=as_integer(view.value("patch_size")),
+    )

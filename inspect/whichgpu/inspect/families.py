@@ -1,0 +1,200 @@
+"""What a config leaves unsaid, per ``model_type``: facts of the transformers classes, as data.
+
+A config names sizes but not, say, that Qwen2's q, k and v projections have a bias. Those conventions decide
+about 0.1 % of the parameters (much more for ungated feed-forwards and tied embeddings). Sources: the
+transformers 4.x/5.x modelling files and published checkpoints. A ``model_type`` that is not here is worked
+out from its keys alone, with a warning. To add one, add a row; see CONTRIBUTING.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Conventions of one modelling class. The defaults are Llama's."""
+
+    attention_bias: str = ""
+    """Projections with a bias when the config is silent: any of the letters q, k, v, o."""
+    config_bias: str = "qkvo"
+    """Projections that get a bias when the config says ``attention_bias: true``."""
+    qk_norm: str = ""
+    """``head``: one norm of head_dim for q and one for k; ``full``: over all heads; ``each``: per head; ``layer``: with bias."""
+    gated: bool = True
+    """Feed-forward with a gate (SwiGLU: three matrices) or without (two)."""
+    ffn_bias: bool = False
+    norm: str = "rms"
+    """``rms`` (weight), ``layer`` (weight and bias) or ``none`` (no parameters)."""
+    norms: int = 2
+    """Norms per layer."""
+    tied: bool = False
+    """Whether the head shares the embedding when the config is silent."""
+    positions: int | None = None
+    """Learned position embeddings: rows beyond the context, or ``None`` for rotary and ALiBi."""
+    embedding_norm: bool = False
+    head_bias: bool = False
+    mixture: bool = False
+    """True where the class always has experts, so an absent key is a default and not a dense model."""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    """Class defaults of keys that published configs omit."""
+    window_every: int | None = None
+    """Every n-th layer is global, the rest slide, when the config has no per-layer list."""
+    mtp: str = "same"
+    """Next-token layers in published checkpoints: ``same`` (like the last layer), ``dense`` or ``absent``."""
+    mtp_ends: bool = False
+    """True where each next-token layer stores the embedding and the head once more."""
+
+
+_LLAMA = {
+    "vocab_size": 32000,
+    "hidden_size": 4096,
+    "intermediate_size": 11008,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+}
+_MISTRAL = {**_LLAMA, "intermediate_size": 14336, "num_key_value_heads": 8}
+_GEMMA3 = {"vocab_size": 262208, "num_attention_heads": 8, "num_key_value_heads": 4, "head_dim": 256}
+_QWEN2 = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
+_GPT2 = {"n_inner": None}
+
+FAMILIES: dict[str, Family] = {
+    "llama": Family(defaults=_LLAMA),
+    "mistral": Family(defaults=_MISTRAL),
+    "ministral3": Family(),
+    "mistral3": Family(),
+    "mistral4": Family(mixture=True),
+    "mixtral": Family(mixture=True),
+    "qwen": Family(attention_bias="qkv"),
+    "qwen2": Family(attention_bias="qkv", defaults=_QWEN2),
+    "qwen2_moe": Family(attention_bias="qkv", mixture=True),
+    "qwen2_vl": Family(attention_bias="qkv"),
+    "qwen2_vl_text": Family(attention_bias="qkv"),
+    "qwen2_5_vl": Family(attention_bias="qkv"),
+    "qwen2_5_vl_text": Family(attention_bias="qkv"),
+    "qwen2_5_omni_text": Family(attention_bias="qkv"),
+    "qwen2_audio": Family(attention_bias="qkv"),
+    "qwen3": Family(qk_norm="head"),
+    "qwen3_moe": Family(qk_norm="head", mixture=True),
+    "qwen3_vl": Family(qk_norm="head"),
+    "qwen3_vl_text": Family(qk_norm="head"),
+    "qwen3_vl_moe": Family(qk_norm="head", mixture=True),
+    "qwen3_vl_moe_text": Family(qk_norm="head", mixture=True),
+    "qwen3_omni_moe_text": Family(qk_norm="head", mixture=True),
+    "qwen3_asr": Family(qk_norm="head"),
+    "qwen3_next": Family(qk_norm="head", mixture=True, defaults={"mtp_num_hidden_layers": 1}),
+    "qwen3_5": Family(qk_norm="head"),
+    "qwen3_5_text": Family(qk_norm="head"),
+    "qwen3_5_moe": Family(qk_norm="head", mixture=True),
+    "qwen3_5_moe_text": Family(qk_norm="head", mixture=True),
+    "fish_qwen3": Family(qk_norm="head"),
+    "logics": Family(qk_norm="head"),
+    "andesvl-aimv2-qwen3": Family(qk_norm="head"),
+    "gemma": Family(tied=True, gated=True),
+    "gemma2": Family(tied=True, norms=4, window_every=2),
+    "gemma3": Family(tied=True, norms=4, qk_norm="head", window_every=6),
+    "gemma3_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA3),
+    "gemma3n_text": Family(tied=True, norms=4, qk_norm="head", window_every=5),
+    "gemma4": Family(tied=True, norms=4, qk_norm="head"),
+    "gemma4_text": Family(tied=True, norms=4, qk_norm="head"),
+    "recurrent_gemma": Family(tied=True, attention_bias="o", ffn_bias=True),
+    "cohere": Family(tied=True, norm="rms", norms=1),
+    "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),
+    "olmo2": Family(qk_norm="full"),
+    "olmo3": Family(qk_norm="full"),
+    "olmoe": Family(qk_norm="full", mixture=True),
+    "granite": Family(),
+    "granitemoe": Family(mixture=True),
+    "exaone": Family(),
+    "exaone4": Family(qk_norm="head"),
+    "smollm3": Family(tied=True),
+    "seed_oss": Family(attention_bias="qkv", config_bias="qkv"),
+    "internlm": Family(config_bias="qkvo"),
+    "internlm2": Family(),
+    "baichuan": Family(),
+    "xverse": Family(),
+    "orion": Family(norm="layer"),
+    "minicpm": Family(tied=True),
+    "minicpm3": Family(tied=True),
+    "minicpmv": Family(),
+    "minicpmv4_6": Family(qk_norm="head", mtp="absent"),
+    "mimo": Family(attention_bias="qkv", config_bias="qkv"),
+    "mimo_v2_flash": Family(mixture=True),
+    "phi3": Family(),
+    "phi3_v": Family(),
+    "phi4mm": Family(),
+    "phi3small": Family(attention_bias="qkvo", ffn_bias=True, norm="layer", tied=True),
+    "phi": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
+    "phi-msft": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
+    "phimoe": Family(norm="layer", mixture=True, head_bias=True),
+    "starcoder2": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True),
+    "stablelm": Family(norm="layer"),
+    "stablelm_epoch": Family(norm="layer"),
+    "gpt2": Family(
+        attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=0, defaults=_GPT2
+    ),
+    "gpt_bigcode": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=0),
+    "gpt_neox": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
+    "gpt_neox_reward_model": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
+    "gptj": Family(ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
+    "opt": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=2),
+    "bloom": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, embedding_norm=True),
+    "falcon": Family(gated=False, norm="layer"),
+    "RefinedWeb": Family(gated=False, norm="layer"),
+    "RefinedWebModel": Family(gated=False, norm="layer"),
+    "mpt": Family(gated=False, norm="rms", tied=True),
+    "persimmon": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
+    "fuyu": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
+    "chatglm": Family(attention_bias="qkv"),
+    "glm": Family(attention_bias="qkv", config_bias="qkv"),
+    "glm4": Family(attention_bias="qkv", config_bias="qkv", norms=4),
+    "glm4v": Family(attention_bias="qkv", config_bias="qkv", norms=4),
+    "glm4v_text": Family(attention_bias="qkv", config_bias="qkv", norms=4),
+    "glm4_moe": Family(attention_bias="qkv", config_bias="qkv", mixture=True, mtp_ends=True),
+    "glm4v_moe_text": Family(attention_bias="qkv", config_bias="qkv", mixture=True),
+    "glm_moe_dsa": Family(mixture=True, mtp_ends=True),
+    "dbrx": Family(norm="rms", mixture=True),
+    "deepseek": Family(mixture=True),
+    "deepseek_v2": Family(mixture=True),
+    "deepseek_v3": Family(mixture=True, mtp_ends=True),
+    "deepseek_v32": Family(mixture=True, mtp_ends=True),
+    "deepseek_v4": Family(mixture=True),
+    "deepseek_ref": Family(mixture=True),
+    "deepseek_vl_v2": Family(mixture=True),
+    "DeepseekOCR": Family(mixture=True),
+    "unlimited-ocr": Family(mixture=True),
+    "kimi_k2": Family(mixture=True, mtp_ends=True),
+    "kimi_linear": Family(mixture=True),
+    "gpt_oss": Family(attention_bias="qkvo", mixture=True),
+    "hunyuan": Family(qk_norm="head", tied=True),
+    "minimax_m1": Family(mixture=True),
+    "minimax_m2": Family(qk_norm="full", mixture=True, mtp="absent"),
+    "minimax_m3": Family(qk_norm="head", mixture=True, mtp="absent"),
+    "minimax_m3_vl": Family(qk_norm="head", mixture=True, mtp="absent"),
+    "step3p7": Family(qk_norm="head", mixture=True, mtp="dense", mtp_ends=True),
+    "llama4": Family(mixture=True),
+    "llama4_text": Family(mixture=True),
+    "mllama": Family(),
+    "mllama_text_model": Family(),
+    "nemotron": Family(gated=False, norm="layer"),
+    "nemotron-nas": Family(),
+    "nemotron_h": Family(gated=False, norms=1),
+    "lfm2": Family(qk_norm="head", tied=True),
+    "falcon_h1": Family(),
+    "jamba": Family(mixture=True),
+    "zamba2": Family(),
+    "mamba": Family(tied=True, norms=1),
+    "mamba2": Family(norms=1),
+    "falcon_mamba": Family(tied=True, norms=1),
+    "rwkv": Family(norm="layer"),
+    "rwkv5": Family(norm="layer"),
+    "rwkv6": Family(norm="layer"),
+    "molmo": Family(),
+    "PanguEmbedded": Family(attention_bias="qkvo", config_bias="qkvo"),
+    "ultravox": Family(),
+}
+
+UNKNOWN = Family()
+"""Llama's conventions, used when the model_type is not in the table; the answer says so."""

@@ -1,0 +1,223 @@
+"""The way through this room: a reference in, an ``Inspection`` out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from whichgpu.inspect.architecture import read_design
+from whichgpu.inspect.assembly import assemble
+from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, ConfigView, parse_json
+from whichgpu.inspect.design import Design
+from whichgpu.inspect.errors import NetworkError, UnreadableError
+from whichgpu.inspect.gguf_file import read_gguf
+from whichgpu.inspect.headers import Tensor
+from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.reference import Reference, parse_reference
+from whichgpu.inspect.selection import Choice, FileSet, choose
+from whichgpu.inspect.sources.base import Listing, Progress, Repository, silent
+from whichgpu.inspect.text import clean
+
+_CONFIGS = ("config.json", "params.json")
+_EXTRAS = ("hf_quant_config.json", "quantize_config.json")
+_INDEXES = (
+    "model.safetensors.index.json",
+    "pytorch_model.bin.index.json",
+    "diffusion_pytorch_model.safetensors.index.json",
+    "model.safetensors.index.fp16.json",
+)
+_MAX_INDEX_BYTES = 64 * 2**20
+
+
+@dataclass(slots=True)
+class Reading:
+    """Everything that was read of one model, before it is put together."""
+
+    repository: Repository
+    listing: Listing
+    choice: Choice
+    root: ConfigView | None = None
+    design: Design | None = None
+    pipeline: dict[str, Any] | None = None
+    component_configs: dict[str, ConfigView] = field(default_factory=dict)
+    extras: dict[str, dict[str, Any]] = field(default_factory=dict)
+    tensors: dict[str, list[Tensor]] = field(default_factory=dict)
+    """Per component, every tensor of its files."""
+    gguf_elements: dict[str, int] | None = None
+    index_names: list[str] = field(default_factory=list)
+    index_bytes: dict[str, int] = field(default_factory=dict)
+    """Per component, metadata.total_size of its index."""
+    warnings: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)
+
+    def has(self, path: str) -> bool:
+        return any(f.path == path for f in self.listing.files)
+
+
+def inspect_model(
+    reference: str | Reference,
+    *,
+    quick: bool = False,
+    variant: str | None = None,
+    progress: Progress = silent,
+) -> Inspection:
+    """Inspect a model without reading its weights and without running any of its code.
+
+    Args:
+        reference: see ``parse_reference``.
+        quick: leave the tensor headers alone; sizes and config only.
+        variant: part of a GGUF file's name that picks one quantisation.
+        progress: called with (step, done, total).
+
+    Raises:
+        WhichgpuError: one of the branches drawn in ``errors.py``.
+    """
+    parsed = parse_reference(reference) if isinstance(reference, str) else reference
+    repository = open_repository(parsed)
+    progress("listing files", 0, 1)
+    listing = repository.listing()
+    reading = _read_configs(repository, listing, variant)
+    _read_weights(reading, quick, progress)
+    return assemble(reading)
+
+
+def open_repository(reference: Reference) -> Repository:
+    """Return the source that a reference points at; network code is imported only for the Hub."""
+    if reference.kind == "hub":
+        return _hub_or_cache(reference)
+    from whichgpu.inspect.sources.local import FileRepository, FolderRepository, cache_entry
+
+    path = reference.path or Path(reference.name)
+    if reference.kind == "folder":
+        return cache_entry(path) or FolderRepository(path)
+    return FileRepository(path)
+
+
+def _hub_or_cache(reference: Reference) -> Repository:
+    """The Hub, or its local cache when huggingface_hub is told to stay offline."""
+    from huggingface_hub import constants
+
+    from whichgpu.inspect.sources.hub import HubRepository
+    from whichgpu.inspect.sources.local import cache_snapshot
+
+    if constants.is_offline_mode():
+        cached = cache_snapshot(Path(constants.HF_HUB_CACHE), reference.name, reference.revision)
+        if cached is not None:
+            return cached
+    return HubRepository(reference.name, reference.revision)
+
+
+def _read_configs(repository: Repository, listing: Listing, variant: str | None) -> Reading:
+    paths = {f.path for f in listing.files}
+    pipeline = None
+    if "model_index.json" in paths:
+        pipeline = parse_json(repository.read("model_index.json", MAX_CONFIG_BYTES), "model_index.json")
+    components = _component_names(pipeline) if pipeline is not None else None
+    reading = Reading(repository, listing, choose(listing.files, components, variant), pipeline=pipeline)
+    reading.warnings += listing.warnings
+    config = next((name for name in _CONFIGS if name in paths), None)
+    if config is not None and not reading.choice.pipeline:
+        reading.root = ConfigView(parse_json(repository.read(config, MAX_CONFIG_BYTES), config), config)
+        reading.design = read_design(reading.root)
+    for name in _EXTRAS:
+        if name in paths and reading.root is not None and "quantization_config" not in reading.root:
+            reading.extras[name] = parse_json(repository.read(name, MAX_CONFIG_BYTES), name)
+    return reading
+
+
+def _component_names(pipeline: dict[str, Any]) -> list[str]:
+    """Components of model_index.json that are models: a pair of library and class, not null."""
+    names: list[str] = []
+    for name, value in pipeline.items():
+        plain = not name.startswith("_") and "/" not in name and name not in (".", "..")
+        if plain and isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str):
+            names.append(name)
+    return names
+
+
+def _read_weights(reading: Reading, quick: bool, progress: Progress) -> None:
+    choice = reading.choice
+    if not choice.counted:
+        _read_indexes(reading)
+        if reading.root is None and not choice.pipeline:
+            raise UnreadableError("There are no weights and no config in it.", "Check that this is a model repository.")
+        return
+    for name, chosen in choice.counted.items():
+        if chosen.suffix == ".gguf":
+            _read_gguf(reading, chosen, quick)
+    safetensors = {n: s for n, s in choice.counted.items() if s.suffix.endswith(".safetensors")}
+    if quick or not safetensors:
+        _read_indexes(reading)
+        return
+    files = [f for chosen in safetensors.values() for f in chosen.files]
+    headers = reading.repository.headers(files, progress)
+    for name, chosen in safetensors.items():
+        reading.tensors[name] = [t for f in chosen.files for t in headers[f.path]]
+        if chosen.missing:
+            reading.unread.append(f"{chosen.missing} of {chosen.expected} shards are missing.")
+
+
+def _read_gguf(reading: Reading, chosen: FileSet, quick: bool) -> None:
+    """Read the first file's header of a GGUF set; a Hub answer without it falls back to the Hub's own summary."""
+    if quick:
+        reading.unread.append("GGUF headers were not read (quick).")
+        return
+    config: dict[str, Any] = {}
+    tensors: list[Tensor] = []
+    elements: dict[str, int] = {}
+    for entry in chosen.files:
+        found, some, counts = read_gguf(lambda n, e=entry: reading.repository.start_of(e, n), entry.path, entry.size)  # type: ignore[misc]
+        config = config or found
+        tensors += some
+        elements |= counts
+    if "vocab_size" not in config:
+        rows = next((t.shape[0] for t in tensors if t.name == "token_embd.weight" and t.shape), None)
+        config |= {"vocab_size": rows} if rows else {}
+    reading.root = ConfigView(config, f"{clean(chosen.files[0].path)}")
+    reading.design = read_design(reading.root)
+    reading.tensors[""] = tensors
+    reading.gguf_elements = elements
+
+
+def _read_indexes(reading: Reading) -> None:
+    """Read the weight indexes that are there: names, and the size they state."""
+    folders = [""] if not reading.choice.pipeline else component_folders(reading)
+    for folder in folders:
+        for name in _INDEXES:
+            path = f"{folder}/{name}" if folder else name
+            if reading.has(path):
+                _read_index(reading, folder, path)
+                break
+        config = f"{folder}/config.json"
+        if folder and reading.has(config):
+            data = reading.repository.read(config, MAX_CONFIG_BYTES)
+            reading.component_configs[folder] = ConfigView(parse_json(data, config), config)
+
+
+def component_folders(reading: Reading) -> list[str]:
+    named = _component_names(reading.pipeline) if reading.pipeline is not None else []
+    present = {f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")}
+    skip = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
+    chosen = [n for n in named if n in present] if named else sorted(present)
+    return [n for n in chosen if not n.startswith(skip)]
+
+
+def _read_index(reading: Reading, folder: str, path: str) -> None:
+    try:
+        index = parse_json(reading.repository.read(path, _MAX_INDEX_BYTES), path)
+    except NetworkError:
+        raise
+    except UnreadableError as error:
+        reading.unread.append(error.message)
+        return
+    names = index.get("weight_map")
+    metadata = index.get("metadata")
+    size = metadata.get("total_size") if isinstance(metadata, dict) else None
+    if isinstance(size, int | float) and 0 < size < 2**60 and size == int(size):
+        reading.index_bytes[folder] = int(size)
+    if isinstance(names, dict) and not folder:
+        reading.index_names = [n for n in names if isinstance(n, str)]
+        climbing = [v for v in names.values() if isinstance(v, str) and (v.startswith("/") or ".." in v.split("/"))]
+        if climbing:
+            reading.warnings.append("The index names files outside the repository; they were not opened.")

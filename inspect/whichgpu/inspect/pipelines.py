@@ -1,0 +1,110 @@
+"""Diffusers pipelines and other repositories of several models: one row of figures per component."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from whichgpu.inspect.headers import Tensor
+from whichgpu.inspect.precisions import DTYPE_BITS, safetensors_dtype
+from whichgpu.inspect.records import Component, Figure, Origin, Part, TensorGroup
+from whichgpu.inspect.tensors import group_tensors
+from whichgpu.inspect.text import clean
+
+if TYPE_CHECKING:
+    from whichgpu.inspect.inspector import Reading
+
+
+def part_of_component(name: str) -> Part:
+    """Return what a component of a pipeline does, from its conventional name in diffusers."""
+    if name.startswith(("transformer", "unet", "prior", "decoder", "denoiser")):
+        return Part.DENOISER
+    if name.startswith(("text_encoder", "prompt", "mllm", "language")):
+        return Part.TEXT_ENCODER
+    if "vae" in name or "vqgan" in name or "vqvae" in name:
+        return Part.AUTOENCODER
+    if name.startswith(("safety", "image_encoder", "controlnet")):
+        return Part.VISION
+    if "projection" in name or "connector" in name:
+        return Part.PROJECTOR
+    if name[:1].isdigit():
+        return Part.HEAD
+    return Part.OTHER
+
+
+def pipeline_groups(tensors: dict[str, list[Tensor]]) -> tuple[TensorGroup, ...]:
+    """Group the tensors of every component; the part is the component's, not the tensor's."""
+    groups: list[TensorGroup] = []
+    for name, found in tensors.items():
+        part = part_of_component(name)
+        for group in group_tensors(found, None, None):
+            groups.append(group.model_copy(update={"component": clean(name), "part": part}))
+    return tuple(groups)
+
+
+def pipeline_components(reading: Reading) -> tuple[tuple[TensorGroup, ...], bool]:
+    """Return one group per component from file sizes, and whether every component's size is known."""
+    from whichgpu.inspect.inspector import component_folders
+
+    groups: list[TensorGroup] = []
+    complete = True
+    for name in component_folders(reading):
+        chosen = reading.choice.counted.get(name)
+        stored = chosen.bytes if chosen is not None and not chosen.missing else None
+        stored = stored if stored is not None else reading.index_bytes.get(name)
+        if stored is None:
+            complete = False
+            reading.unread.append(f"The size of {clean(name)} is not known.")
+            continue
+        groups.append(_sized_group(reading, name, stored))
+    return tuple(groups), complete
+
+
+def _sized_group(reading: Reading, name: str, stored: int) -> TensorGroup:
+    """A component known by its bytes alone; its dtype is the config's, else assumed to be BF16."""
+    view = reading.component_configs.get(name)
+    dtype = safetensors_dtype(view.value("torch_dtype", "dtype")) if view is not None else None
+    if dtype is None:
+        reading.warnings.append(f"{clean(name)}: no dtype in its config; 2 bytes per parameter assumed.")
+    count = stored * 8 // DTYPE_BITS[dtype or "BF16"]
+    return TensorGroup(
+        name="*",
+        part=part_of_component(name),
+        shape=(count,),
+        count=1,
+        dtype=dtype or "BF16",
+        parameters=count,
+        bytes=stored,
+        component=clean(name),
+    )
+
+
+def component_records(groups: tuple[TensorGroup, ...]) -> tuple[Component, ...]:
+    """Sum groups by component; empty when there is only the model itself."""
+    named = defaultdict(list)
+    for group in groups:
+        if group.component:
+            named[group.component].append(group)
+    records = []
+    for name, own in named.items():
+        exact = own[0].name != "*"
+        records.append(
+            Component(
+                name=name,
+                kind=own[0].part.value,
+                part=own[0].part,
+                parameters=Figure(
+                    value=sum(g.parameters for g in own),
+                    unit="parameters",
+                    origin=Origin.READ if exact else Origin.COMPUTED,
+                    source="safetensors headers" if exact else "file size / dtype",
+                ),
+                bytes=Figure(
+                    value=sum(g.bytes or 0 for g in own),
+                    unit="bytes",
+                    origin=Origin.READ,
+                    source="safetensors headers" if exact else "file sizes",
+                ),
+            )
+        )
+    return tuple(records)

@@ -1,0 +1,256 @@
+"""How a checkpoint was quantised, from the places where publishers say so.
+
+Order as in vLLM 0.32: ``quantization_config``, ``compression_config``, the same inside the text config, then
+``hf_quant_config.json`` (ModelOpt), then the old ``quantize_config.json`` (AutoGPTQ), then MLX's ``quantization``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.precisions import FP8_BLOCK, FP8_TENSOR, INT4_G128, INT8, MXFP4, MXFP8, NF4, NVFP4, Scheme
+from whichgpu.inspect.records import Part, Quantisation
+from whichgpu.inspect.text import clean
+
+_MAX_PATTERNS = 64
+"""Unquantised module patterns kept in the record; real lists repeat per layer and shrink to a few."""
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint's quantisation: the record, the storage scheme and the modules it leaves alone."""
+
+    record: Quantisation
+    scheme: Scheme | None
+    keep: tuple[str, ...] = ()
+    """Module patterns (digits replaced by ``*``, or ``re:`` regular expressions) kept in high precision."""
+    experts: Scheme | None = None
+    """Scheme of routed experts where it differs from the rest."""
+
+    def scheme_for(self, name: str, part: Part) -> Scheme | None:
+        """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
+        if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
+            return None
+        if part is Part.ROUTED_EXPERTS and self.experts is not None:
+            return self.experts
+        if self.scheme is None or (self.scheme.experts_only and part is not Part.ROUTED_EXPERTS):
+            return None
+        if self._kept(name) or (part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers()):
+            return None
+        return self.scheme
+
+    def _covers_towers(self) -> bool:
+        return self.record.method in ("bitsandbytes", "gguf")
+
+    def _kept(self, name: str) -> bool:
+        module = name.removesuffix(".weight")
+        return any(_matches(pattern, module) for pattern in self.keep)
+
+
+def _matches(pattern: str, module: str) -> bool:
+    if pattern.startswith("re:"):
+        try:
+            return re.match(pattern[3:], f"model.{module}") is not None
+        except re.error:
+            return False
+    plain = re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", pattern).strip("*.")
+    return bool(plain) and (module == plain or f".{module}.".find(f".{plain}.") >= 0)
+
+
+def read_quantisation(
+    root: ConfigView, text: ConfigView | None, extra: Mapping[str, Mapping[str, Any]], layers: int | None
+) -> Published | None:
+    """Return what the config and its companions say, or ``None`` for an unquantised checkpoint.
+
+    ``extra`` holds ``hf_quant_config.json`` and ``quantize_config.json`` where the repository has them.
+    """
+    for view in filter(None, (root, text)):
+        for key in ("quantization_config", "compression_config"):
+            inner = view.sub(key)
+            if inner is not None:
+                return _with_experts(_from_config(inner, f"{view.where}: {key}", layers), root, text)
+    if "hf_quant_config.json" in extra:
+        return _modelopt(extra["hf_quant_config.json"], "hf_quant_config.json", layers)
+    if "quantize_config.json" in extra:
+        view = ConfigView(extra["quantize_config.json"], "quantize_config.json")
+        return _grouped(view, "gptq", "quantize_config.json", layers)
+    mlx = root.sub("quantization")
+    if mlx is not None and as_integer(mlx.value("bits")):
+        return _grouped(mlx, "mlx", "config.json: quantization", layers)
+    return None
+
+
+def _with_experts(published: Published | None, root: ConfigView, text: ConfigView | None) -> Published | None:
+    """DeepSeek-V4 publishes FP8 with FP4 experts (``expert_dtype``)."""
+    dtype = root.string("expert_dtype") or (text.string("expert_dtype") if text else None)
+    fp4 = dtype == "fp4" or (dtype is None and (root.string("model_type") or "") == "deepseek_v4")
+    if published is None or not fp4 or published.record.method != "fp8":
+        return published
+    label = f"{published.record.label} + mxfp4 experts"
+    return replace(published, experts=MXFP4, record=published.record.model_copy(update={"label": label}))
+
+
+def _from_config(view: ConfigView, source: str, layers: int | None) -> Published | None:
+    method = (view.string("quant_method", "quant_algo") or "").lower()
+    if method in ("fp8", "fbgemm_fp8"):
+        return _fp8(view, method, source, layers)
+    if method in ("gptq", "awq", "auto-round", "intel/auto-round", "inc", "awq_marlin", "gptq_marlin"):
+        return _grouped(view, method.removeprefix("intel/"), source, layers)
+    if method in ("mxfp4", "gpt_oss_mxfp4"):
+        keep = _patterns(view.value("modules_to_not_convert"), layers)
+        scheme = replace(MXFP4, experts_only=True)
+        return Published(_record("mxfp4", "mxfp4 experts", 4, source, keep, group=32), scheme, keep)
+    if method == "bitsandbytes":
+        return _bitsandbytes(view, source, layers)
+    if method == "compressed-tensors" or view.sub("config_groups") is not None:
+        return _compressed(view, source, layers)
+    if method.startswith("modelopt") or view.value("quant_algo", "quantization") is not None:
+        return _modelopt(view.raw, source, layers)
+    bits = as_integer(view.value("bits", "w_bit", "weights_bits"))
+    label = f"{clean(method or 'unknown', 40)}" + (f" {bits}-bit" if bits else "")
+    return Published(_record(clean(method or "unknown", 40), label, bits, source, ()), None)
+
+
+def _record(
+    method: str,
+    label: str,
+    bits: float | None,
+    source: str,
+    keep: Iterable[str],
+    group: int | None = None,
+    block: tuple[int, ...] | None = None,
+    kv_cache: str | None = None,
+) -> Quantisation:
+    kept = tuple(keep)
+    return Quantisation(
+        method=method,
+        label=label,
+        bits=bits,
+        group=group,
+        block=block,
+        kv_cache=kv_cache,
+        unquantised=kept[:_MAX_PATTERNS],
+        source=source,
+    )
+
+
+def _fp8(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
+    block = view.numbers("weight_block_size")
+    keep = _patterns(view.value("modules_to_not_convert", "ignored_layers"), layers)
+    if block and len(block) == 2 and all(block):
+        shape = (block[0], block[1])
+        record = _record(method, f"fp8 {shape[0]}x{shape[1]}", 8, source, keep, block=shape)
+        return Published(record, replace(FP8_BLOCK, block=shape), keep)
+    return Published(_record(method, "fp8", 8, source, keep), FP8_TENSOR, keep)
+
+
+def _grouped(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
+    """GPTQ, AWQ, AutoRound and MLX: integers with a scale per group of inputs."""
+    bits = as_integer(view.value("bits", "w_bit")) or 4
+    group = as_integer(view.value("group_size", "q_group_size"))
+    symmetric = bool(view.flag("sym")) or method == "auto-round"
+    keep = _patterns(view.value("modules_to_not_convert"), layers)
+    label = f"{method} int{bits}" + (f" g{group}" if group else "")
+    zero = 16 if method == "mlx" else 0 if symmetric and method != "gptq" else bits
+    scheme = replace(INT4_G128, name=f"int{bits}", bits=bits, group=group, zero_bits=zero)
+    return Published(_record(method, label, bits, source, keep, group=group), scheme, keep)
+
+
+def _bitsandbytes(view: ConfigView, source: str, layers: int | None) -> Published:
+    keep = _patterns(view.value("llm_int8_skip_modules"), layers)
+    if view.flag("load_in_8bit", "_load_in_8bit"):
+        return Published(_record("bitsandbytes", "bitsandbytes int8", 8, source, keep), INT8, keep)
+    kind = view.string("bnb_4bit_quant_type") or "4-bit"
+    return Published(_record("bitsandbytes", f"bitsandbytes {kind}", 4, source, keep, group=64), NF4, keep)
+
+
+def _compressed(view: ConfigView, source: str, layers: int | None) -> Published:
+    groups = view.sub("config_groups")
+    first = next((g for name in groups or {} if groups and (g := groups.sub(name))), None)
+    weights = first.sub("weights") if first else None
+    keep = _patterns(view.value("ignore"), layers)
+    if weights is None:
+        return Published(_record("compressed-tensors", "compressed-tensors", None, source, keep), None, keep)
+    bits = as_integer(weights.value("num_bits")) or 8
+    group, kind = as_integer(weights.value("group_size")), weights.string("type") or "int"
+    fmt = (first.string("format") if first else None) or view.string("format") or ""
+    label, scheme = _compressed_scheme(fmt, kind, bits, group, weights)
+    kv = view.sub("kv_cache_scheme")
+    record = _record(
+        "compressed-tensors", label, bits, source, keep, group=group, block=scheme.block, kv_cache="fp8" if kv else None
+    )
+    return Published(record, scheme, keep)
+
+
+def _compressed_scheme(
+    fmt: str, kind: str, bits: int, group: int | None, weights: ConfigView
+) -> tuple[str, Scheme]:
+    if "nvfp4" in fmt:
+        return "nvfp4", NVFP4
+    if "mxfp4" in fmt:
+        return "mxfp4", MXFP4
+    block = weights.numbers("block_structure")
+    if kind == "float" and bits == 8:
+        if block and len(block) == 2 and all(block):
+            return f"fp8 {block[0]}x{block[1]}", replace(FP8_BLOCK, block=(block[0], block[1]))
+        return ("mxfp8", MXFP8) if group == 32 else ("fp8", FP8_TENSOR)
+    if bits == 8:
+        return "int8", INT8
+    label = f"int{bits}" + (f" g{group}" if group else "")
+    zero = 0 if weights.flag("symmetric") is not False else bits
+    return label, replace(INT4_G128, name=f"int{bits}", bits=bits, group=group, zero_bits=zero)
+
+
+def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Published | None:
+    view = ConfigView(raw, source)
+    inner = view.sub("quantization") or view
+    algorithm = (inner.string("quant_algo") or "").upper()
+    if not algorithm:
+        return None
+    keep = _patterns(inner.value("exclude_modules", "ignore"), layers)
+    group = as_integer(inner.value("group_size"))
+    schemes = {"NVFP4": NVFP4, "FP8": FP8_TENSOR, "MXFP4": MXFP4, "MXFP8": MXFP8, "W4A8_AWQ": INT4_G128}
+    label, scheme = algorithm.lower(), schemes.get(algorithm)
+    if scheme is None and "NVFP4" in algorithm:
+        scheme = NVFP4
+    if algorithm == "MIXED_PRECISION":
+        label, scheme = _mixed(inner, label)
+    kv = (inner.string("kv_cache_quant_algo") or "").lower() or None
+    bits = scheme.bits if scheme else None
+    record = _record("modelopt", f"modelopt {label}", bits, source, keep, group=group, kv_cache=kv)
+    return Published(record, scheme, keep, NVFP4 if "experts" in label else None)
+
+
+def _mixed(inner: ConfigView, label: str) -> tuple[str, Scheme | None]:
+    """ModelOpt's mixed precision names a format per layer; the common pair is FP8 with NVFP4 experts."""
+    listed = inner.value("quantized_layers")
+    formats: dict[str, bool] = {}
+    for name, entry in listed.items() if isinstance(listed, dict) else ():
+        algorithm = entry.get("quant_algo") if isinstance(entry, dict) else None
+        if isinstance(algorithm, str):
+            formats[algorithm.upper()] = formats.get(algorithm.upper(), False) or "expert" in str(name)
+    if formats.get("NVFP4"):
+        return ("fp8 + nvfp4 experts", FP8_TENSOR) if "FP8" in formats else ("nvfp4 experts", NVFP4)
+    return (label, FP8_TENSOR) if "FP8" in formats else (label, None)
+
+
+def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:
+    """Shorten a list of module names: digits become ``*``; a pattern that only a few layers have is dropped."""
+    if not isinstance(listed, list):
+        return ()
+    counts: dict[str, int] = {}
+    per_layer: set[str] = set()
+    for item in listed:
+        if not isinstance(item, str) or not item:
+            continue
+        text = clean(item)
+        pattern = text if text.startswith("re:") else re.sub(r"(?<=\.)\d+(?=\.|$)", "*", text)
+        counts[pattern] = counts.get(pattern, 0) + 1
+        if pattern != text:
+            per_layer.add(pattern)
+    enough = max(2, (layers or 2) // 4)
+    return tuple(sorted(p for p, n in counts.items() if p not in per_layer or n >= enough))

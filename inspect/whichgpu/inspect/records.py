@@ -1,0 +1,311 @@
+"""The records that leave this room: frozen, versioned, the same in JSON, in the catalog and on screen.
+
+Sizes are bytes, counts are plain integers. ``None`` means *unknown*; it is never 0 and never a guess.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import BaseModel, ConfigDict
+
+SCHEMA_VERSION = 1
+"""Version of every record below; raised when a field changes its meaning or disappears."""
+
+
+class Record(BaseModel):
+    """Base of all records: immutable, and nothing unexpected in it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Origin(StrEnum):
+    """Where a number comes from."""
+
+    READ = "read"
+    COMPUTED = "computed"
+    ASSUMED = "assumed"
+    MEASURED = "measured"
+
+
+class Grade(StrEnum):
+    """How much of the model could be read, best first."""
+
+    HEADERS = "tensor headers"
+    """Every tensor's name, shape and dtype: exact."""
+    SIZES = "file sizes"
+    """Bytes exact (file sizes or an index); the structure comes from the config."""
+    CONFIG = "config"
+    """Only a config: parameters computed from the architecture."""
+    NOTHING = "file names"
+    """No sizes and no usable config."""
+
+
+class ModelClass(StrEnum):
+    """What a model is; a model can be several at once."""
+
+    DENSE = "dense"
+    MOE = "moe"
+    SSM = "ssm"
+    HYBRID = "hybrid"
+    MULTIMODAL = "multimodal"
+    DIFFUSION = "diffusion"
+    ENCODER = "encoder"
+    ENCODER_DECODER = "encoder-decoder"
+    UNKNOWN = "unknown"
+
+
+class Part(StrEnum):
+    """The component a tensor belongs to."""
+
+    EMBEDDING = "embedding"
+    HEAD = "head"
+    ATTENTION = "attention"
+    DENSE_FFN = "dense ffn"
+    ROUTED_EXPERTS = "routed experts"
+    SHARED_EXPERTS = "shared experts"
+    ROUTER = "router"
+    SSM = "ssm"
+    NORM = "norm"
+    VISION = "vision"
+    AUDIO = "audio"
+    PROJECTOR = "projector"
+    MTP = "mtp"
+    ADAPTER = "adapter"
+    DENOISER = "denoiser"
+    TEXT_ENCODER = "text encoder"
+    AUTOENCODER = "autoencoder"
+    OTHER = "other"
+
+
+class Figure(Record):
+    """One number with its unit and where it comes from."""
+
+    value: int | None
+    unit: str
+    origin: Origin | None
+    """``None`` only where the value is unknown."""
+    source: str
+    """File, key or rule: ``model.safetensors header``, ``config.json: hidden_size``."""
+
+
+class Evidence(Record):
+    """Why the model belongs to a class."""
+
+    model_class: ModelClass
+    because: str
+    where: str
+
+
+class Mixer(Record):
+    """One kind of token mixer and the number of layers that have it. Sizes are elements, not bytes."""
+
+    kind: str
+    """full, sliding, chunked, mla, compressed, cross, encoder, mamba1, mamba2, gdn, kda, conv, linear, rglru, rwkv, none."""
+    layers: int
+    heads: int | None = None
+    kv_heads: int | None = None
+    head_dim: int | None = None
+    v_head_dim: int | None = None
+    window: int | None = None
+    kv_lora_rank: int | None = None
+    q_lora_rank: int | None = None
+    rope_head_dim: int | None = None
+    nope_head_dim: int | None = None
+    index_head_dim: int | None = None
+    """Width of the sparse-attention indexer's key cache, where the layer has an indexer."""
+    compress_ratio: int | None = None
+    """DeepSeek-V4: tokens folded into one cache entry; 0 means the sliding window alone."""
+    state_size: int | None = None
+    """Elements of recurrent state per sequence and layer (without the convolution)."""
+    state_dtype: str | None = None
+    conv_size: int | None = None
+    """Elements of convolution state per sequence and layer."""
+    shares_kv: bool = False
+    """True where the layer reads another layer's KV cache and stores none."""
+
+
+class FeedForward(Record):
+    """One kind of feed-forward block and the number of layers that have it."""
+
+    kind: str
+    """dense, moe or none."""
+    layers: int
+    intermediate: int | None = None
+    experts: int | None = None
+    top_k: int | None = None
+    shared_experts: int | None = None
+    shared_intermediate: int | None = None
+    gated: bool = True
+
+
+class Tower(Record):
+    """A vision or audio encoder beside the language model."""
+
+    modality: str
+    layers: int | None
+    hidden: int | None
+    intermediate: int | None
+    heads: int | None
+    patch_size: int | None = None
+
+
+class Architecture(Record):
+    """What the config says about the language model (or the only model) in the repository."""
+
+    model_type: str | None
+    names: tuple[str, ...]
+    """config.json: architectures."""
+    known: bool
+    """False when the model_type is not in our table and everything follows from structure alone."""
+    hidden: int | None
+    layers: int | None
+    heads: int | None
+    kv_heads: int | None
+    head_dim: int | None
+    vocabulary: int | None
+    context: int | None
+    """Longest sequence in tokens that the config allows."""
+    dtype: str | None
+    tied_embeddings: bool | None
+    mixers: tuple[Mixer, ...] = ()
+    feed_forwards: tuple[FeedForward, ...] = ()
+    mixer_layout: tuple[int, ...] = ()
+    """Per layer, the index into ``mixers``."""
+    feed_forward_layout: tuple[int, ...] = ()
+    """Per layer, the index into ``feed_forwards``."""
+    mtp_layers: int = 0
+    towers: tuple[Tower, ...] = ()
+    sources: dict[str, str] = {}
+    """Per field the file and key it was read from, or the rule that gave it."""
+
+
+class Quantisation(Record):
+    """How the weights are published."""
+
+    method: str
+    """fp8, gptq, awq, mxfp4, nvfp4, compressed-tensors, bitsandbytes, modelopt, gguf, mlx, …"""
+    label: str
+    """Short form for a table: ``fp8 128x128``, ``int4 g128``."""
+    bits: float | None
+    """Bits per quantised weight, scales not counted."""
+    group: int | None = None
+    block: tuple[int, ...] | None = None
+    kv_cache: str | None = None
+    """KV cache dtype that the checkpoint asks for."""
+    unquantised: tuple[str, ...] = ()
+    """What it leaves in high precision, as published."""
+    source: str = ""
+
+
+class TensorGroup(Record):
+    """All tensors of one name pattern, shape and dtype: ``model.layers.*.mlp.up_proj.weight`` × 32."""
+
+    name: str
+    part: Part
+    shape: tuple[int, ...]
+    """Logical shape of one tensor, unpacked."""
+    count: int
+    dtype: str
+    """Stored dtype: BF16, F8_E4M3, … or the scheme's name where the config alone is known."""
+    parameters: int
+    """Model parameters in the whole group; 0 for scales, zero points and buffers."""
+    bytes: int | None
+    """Bytes of the whole group as stored."""
+    quantised: bool = False
+    component: str = ""
+    """Pipeline component or tower it lies in; empty for the main model."""
+
+
+class Parameters(Record):
+    """How many parameters, in all and where."""
+
+    total: Figure
+    """As published, MTP layers included."""
+    active: Figure
+    """Touched by one token: all but the routed experts it skips, MTP left out."""
+    embedding: Figure
+    without_mtp: Figure
+    by_part: dict[Part, int]
+
+
+class Weights(Record):
+    """Stored bytes."""
+
+    total: Figure
+    by_dtype: dict[str, int]
+    by_component: dict[str, int]
+
+
+class Variant(Record):
+    """One of several precisions in a repository, for example one GGUF quantisation with its split files."""
+
+    name: str
+    files: tuple[str, ...]
+    bytes: int | None
+
+
+class Component(Record):
+    """One component of a pipeline."""
+
+    name: str
+    kind: str
+    """Class named in model_index.json or in the component's config."""
+    part: Part
+    parameters: Figure
+    bytes: Figure
+
+
+class Selection(Record):
+    """Which weight files were counted, and which were not and why."""
+
+    counted: tuple[str, ...]
+    """Names, shortened to ``model-*-of-00163.safetensors (163)`` for shards."""
+    ignored: tuple[tuple[str, str], ...] = ()
+    """(name, reason) pairs."""
+
+
+class ModelSource(Record):
+    """Where the model was read from."""
+
+    kind: str
+    """hub, folder, file, cache, atlas."""
+    name: str
+    """Repository id, or the last part of a local path."""
+    revision: str | None = None
+    commit: str | None = None
+    endpoint: str | None = None
+    path: str | None = None
+    private: bool = False
+    read_on: str | None = None
+    """ISO date on which the files were read."""
+    requests: int = 0
+
+
+class Inspection(Record):
+    """What a model is: the record that ``inspect`` hands on."""
+
+    schema_version: int = SCHEMA_VERSION
+    source: ModelSource
+    grade: Grade
+    grade_note: str
+    classes: tuple[ModelClass, ...]
+    modalities: tuple[str, ...] = ()
+    """``image in``, ``audio in``, ``video in``, ``image out``, ``audio out``, ``video out``; text is not listed."""
+    evidence: tuple[Evidence, ...]
+    architecture: Architecture | None
+    parameters: Parameters
+    weights: Weights
+    quantisation: Quantisation | None
+    tensors: tuple[TensorGroup, ...]
+    components: tuple[Component, ...] = ()
+    variants: tuple[Variant, ...] = ()
+    selection: Selection
+    warnings: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
+    """What could not be read, in words."""
+
+    @property
+    def label(self) -> str:
+        """The class as one word or a combination: ``multimodal + moe``."""
+        return " + ".join(c.value for c in self.classes)

@@ -1,0 +1,186 @@
+"""The Hub's HTTP, through huggingface_hub's session: bounded bodies, bounded patience, errors translated once."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx2
+from huggingface_hub import constants, get_token
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import get_session, hf_raise_for_status, http_backoff, set_client_factory
+
+from whichgpu.inspect.errors import (
+    AccessError,
+    NetworkError,
+    NotFoundError,
+    OfflineError,
+    SourceError,
+    UnreadableError,
+)
+from whichgpu.inspect.text import clean
+
+PATIENCE_SECONDS = 30
+"""Longest ``Retry-After`` that is waited for; beyond it the user hears about it at once."""
+
+_RETRIES = 3
+_TIMEOUT = httpx2.Timeout(10.0, connect=6.0)
+_TRANSIENT = (httpx2.ReadTimeout, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
+"""Retried; a refused connection or an unknown host is not, since waiting does not mend it."""
+
+
+class _Bounded(httpx2.SyncByteStream):
+    """A response body that ends after ``limit`` bytes, whatever the server goes on sending."""
+
+    def __init__(self, inner: httpx2.SyncByteStream, limit: int) -> None:
+        self._inner = inner
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[bytes]:
+        left = self._limit
+        for chunk in self._inner:
+            yield chunk[:left]
+            left -= len(chunk)
+            if left <= 0:
+                return
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+def _bound(response: httpx2.Response) -> None:
+    """Cut each body at what was asked for: a mirror that ignores Range would send the whole file."""
+    limit = response.request.extensions.get("whichgpu_limit")
+    if isinstance(limit, int) and isinstance(response.stream, httpx2.SyncByteStream):
+        response.stream = _Bounded(response.stream, limit)
+
+
+def _lose_patience(response: httpx2.Response) -> None:
+    wait = response.headers.get("retry-after", "")
+    if response.status_code in (429, 503) and wait.isdigit() and int(wait) > PATIENCE_SECONDS:
+        raise NetworkError(
+            f"{clean(response.url.host)} asks to wait {int(wait)} seconds before the next request.",
+            "Try again later, set HF_TOKEN for a higher limit, or use --offline.",
+        )
+
+
+def _client() -> httpx2.Client:
+    def offline(request: httpx2.Request) -> None:
+        if constants.is_offline_mode():
+            raise OfflineModeIsEnabled("offline mode is on")
+
+    hooks = {"request": [offline], "response": [_lose_patience, _bound]}
+    return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT)
+
+
+class HubHttp:
+    """Requests to one endpoint. ``count`` is the number of answers asked for (a redirect belongs to its request)."""
+
+    def __init__(self, retry_wait: float = 0.5) -> None:
+        # huggingface_hub logs every retry to stderr; our own narration says what the user needs.
+        logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+        set_client_factory(_client)
+        self.endpoint = constants.ENDPOINT.rstrip("/")
+        self.count = 0
+        self._wait = retry_wait
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        self.has_token = token is not None
+        self._headers = {"user-agent": f"whichgpu; huggingface_hub; python; pid/{os.getpid()}"}
+        if token is not None:
+            self._headers["authorization"] = f"Bearer {token}"
+
+    def get(self, url: str, limit: int, span: tuple[int, int] | None = None, compressed: bool = False) -> httpx2.Response:
+        """GET at most ``limit`` bytes; ``span`` asks for the bytes from first to last inclusive.
+
+        Raises:
+            NetworkError, AccessError, NotFoundError, OfflineError: see ``errors.py``.
+        """
+        headers = dict(self._headers)
+        if not compressed:
+            headers["accept-encoding"] = "identity"
+        if span is not None:
+            headers["range"] = f"bytes={span[0]}-{span[1]}"
+        self.count += 1
+        with self.translated(url):
+            response = http_backoff(
+                "GET",
+                url,
+                headers=headers,
+                extensions={"whichgpu_limit": limit},
+                max_retries=_RETRIES,
+                base_wait_time=self._wait,
+                max_wait_time=4,
+                retry_on_exceptions=_TRANSIENT,
+                timeout=_TIMEOUT,
+            )
+            hf_raise_for_status(response)
+        return response
+
+    def json(self, url: str, limit: int, compressed: bool = False) -> Any:
+        """GET a JSON document of at most ``limit`` bytes.
+
+        Raises:
+            NetworkError: what came back is no JSON: a login page, a proxy's message, a truncated answer.
+        """
+        response = self.get(url, limit, compressed=compressed)
+        try:
+            return response.json()
+        except (ValueError, RecursionError) as error:
+            kind = clean(response.headers.get("content-type", "something else"), 60)
+            raise NetworkError(
+                f"{clean(response.url.host)} answered with {kind} instead of the Hub's JSON.",
+                "A login page or a proxy may be in the way; check the network and HF_ENDPOINT.",
+            ) from error
+
+    @contextmanager
+    def translated(self, url: str) -> Iterator[None]:
+        """Turn huggingface_hub's and the client's exceptions into ours, most specific first."""
+        try:
+            yield
+        except OfflineModeIsEnabled as error:
+            raise OfflineError("The network is switched off (HF_HUB_OFFLINE).", "Unset it to ask the Hub.") from error
+        except HfHubHTTPError as error:
+            raise self._from_status(error) from error
+        except httpx2.TimeoutException as error:
+            raise NetworkError(f"{self._host(url)} did not answer in time.", "Try again, or use --offline.") from error
+        except httpx2.HTTPError as error:
+            raise NetworkError(
+                f"{self._host(url)} cannot be reached ({clean(error, 80) or type(error).__name__}).",
+                "Check the network, HF_ENDPOINT and proxies, or use --offline.",
+            ) from error
+        except (httpx2.InvalidURL, ValueError) as error:
+            raise NetworkError(f"{clean(self.endpoint)} is not a usable address ({clean(error, 80)}).", "Check HF_ENDPOINT.") from error
+
+    def _host(self, url: str) -> str:
+        return clean(httpx2.URL(url).host or url, 80)
+
+    def _from_status(self, error: HfHubHTTPError) -> SourceError:
+        response = error.response
+        status, host = response.status_code, clean(response.url.host)
+        code, text = response.headers.get("x-error-code", ""), response.headers.get("x-error-message", "")
+        if code == "GatedRepo" or (status == 403 and "gated" in text.lower()):
+            return AccessError("The repository is gated.", "Accept its terms on its page, then set HF_TOKEN.")
+        if status == 401 and ("Invalid" in text or "invalid" in text):
+            return AccessError("The token is not accepted.", "Log in with `hf auth login`, or correct HF_TOKEN.")
+        if status == 403:
+            return AccessError(f"{host} refuses access ({clean(text, 80) or 'HTTP 403'}).", "Check the token's permissions.")
+        if code == "RevisionNotFound":
+            return NotFoundError("The repository has no such revision.", "Check the branch, tag or commit after @.")
+        if status in (401, 404):
+            hint = "Check the spelling; a private repository needs HF_TOKEN." if not self.has_token else (
+                "Check the spelling, and that the token may read it."
+            )
+            return NotFoundError("No such repository (or it is private).", hint)
+        if status == 429:
+            return NetworkError(f"{host} limits the rate of requests.", "Wait a minute, or set HF_TOKEN for a higher limit.")
+        if status == 416:
+            return UnreadableError("A weight file is shorter than its header says.", "Tell the repository's owner.")
+        return NetworkError(f"{host} answered with HTTP {status}.", "Try again; if it stays, use --offline.")
+
+
+def close() -> None:
+    """Close the shared client so that waiting threads end."""
+    get_session().close()

@@ -1,0 +1,27 @@
+"""The choices a user has, without the records that carry them: importing this costs nothing."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+DEFAULT_CONTEXT = 8192
+DEFAULT_CONCURRENCY = 16
+
+
+class Precision(StrEnum):
+    """Precision of the weights."""
+
+    PUBLISHED = "published"
+    BF16 = "bf16"
+    FP8 = "fp8"
+    INT4 = "int4"
+    NVFP4 = "nvfp4"
+    MXFP4 = "mxfp4"
+
+
+class KvDtype(StrEnum):
+    """Precision of the KV cache; ``auto`` is what the checkpoint asks for, else BF16."""
+
+    AUTO = "auto"
+    BF16 = "bf16"
+    FP8 = "fp8"

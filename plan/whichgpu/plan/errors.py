@@ -1,0 +1,23 @@
+"""This room's branch of the error tree.
+
+    WhichgpuError
+      PlanError
+        UnknownAcceleratorError   no accelerator of that name (exit 2)
+        FactsError                the hardware facts cannot be read (exit 6)
+"""
+
+from __future__ import annotations
+
+from whichgpu.inspect.errors import WhichgpuError
+
+
+class PlanError(WhichgpuError):
+    """The plan could not be made."""
+
+
+class UnknownAcceleratorError(PlanError):
+    """No accelerator of that name is known."""
+
+
+class FactsError(PlanError):
+    """The hardware facts are damaged."""

@@ -1,0 +1,36 @@
+"""Whether vLLM knows an architecture, from a dated copy of its registry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from whichgpu.inspect.records import Inspection, ModelClass
+
+
+def support_notes(inspection: Inspection, registry: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a user must know before renting hardware for vLLM."""
+    version = registry.get("vllm", "?")
+    if ModelClass.DIFFUSION in inspection.classes:
+        yield "vLLM serves no diffusion pipelines; the memory is that of the weights and a small allowance."
+        return
+    if inspection.quantisation is not None and inspection.quantisation.method == "gguf":
+        yield f"vLLM {version} reads GGUF only through the vllm-gguf-plugin."
+        return
+    names = inspection.architecture.names if inspection.architecture else ()
+    if not names or any(n in registry.get("supported", ()) for n in names):
+        return
+    for name in names:
+        removed, plugins = registry.get("removed", {}), registry.get("plugins", {})
+        if name in removed:
+            yield f"vLLM {version} no longer has {name}; the last version with it is {removed[name]}."
+        elif name in plugins:
+            yield f"vLLM serves {name} only with a plugin: {plugins[name]}"
+        else:
+            yield f"vLLM {version} does not list {name}; it may run through the Transformers backend."
+
+
+def is_pooling(inspection: Inspection, registry: Mapping[str, Any]) -> bool:
+    """True for embedding and classification models, which ``vllm serve`` runs with a pooling runner."""
+    names = inspection.architecture.names if inspection.architecture else ()
+    return ModelClass.ENCODER in inspection.classes or any(n in registry.get("pooling", ()) for n in names)

@@ -1,0 +1,99 @@
+"""Weights: bytes at a precision, in all and on each card of a layout.
+
+First version: the parts decide what is sharded. Sources: vLLM 0.32 layers/linear.py, vocab_parallel_embedding.py,
+fused_moe; layers/quantization/online (what an online FP8 converts).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import prod
+
+from whichgpu.inspect.precisions import FP8_TENSOR, INT4_G128, MXFP4, NVFP4, Scheme
+from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.plan.records import Precision
+
+_SCHEMES: dict[Precision, Scheme] = {
+    Precision.FP8: FP8_TENSOR,
+    Precision.INT4: INT4_G128,
+    Precision.NVFP4: NVFP4,
+    Precision.MXFP4: MXFP4,
+}
+_KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.MTP, Part.OTHER, Part.AUTOENCODER})
+_REPLICATED_PARTS = frozenset({Part.NORM, Part.ROUTER})
+_REPLICATED_NAMES = re.compile(r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)")
+_KEY_VALUE = re.compile(r"\b[kv]_proj\b")
+_NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
+_BIG_ENOUGH = 32
+"""Smallest side of a matrix that quantisation touches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Bytes of one tensor group and how they spread."""
+
+    bytes: int
+    replicated: bool
+    key_value: bool
+
+
+def is_linear(group: TensorGroup) -> bool:
+    """True for the weight of a linear layer that an online or offline quantisation converts."""
+    if group.part in _KEPT_HIGH or group.parameters == 0 or _NOT_LINEAR.search(group.name):
+        return False
+    matrix = group.shape[-2:]
+    return len(matrix) == 2 and min(matrix) >= _BIG_ENOUGH
+
+
+def is_loaded(group: TensorGroup) -> bool:
+    """True for what vLLM keeps on the card: next-token layers need speculative decoding, buffers are rebuilt."""
+    return group.part is not Part.MTP
+
+
+def published_bytes(group: TensorGroup) -> int:
+    """Bytes as vLLM loads the published file: FP32 becomes BF16 (dtype auto), everything else stays."""
+    stored = group.bytes or 0
+    if group.dtype in ("F32", "F64") and group.parameters and not group.quantised:
+        return group.parameters * 2
+    return stored
+
+
+def bytes_at(group: TensorGroup, precision: Precision) -> int:
+    """Bytes of a group at a precision; scales of a published quantisation vanish when it is undone."""
+    if precision is Precision.PUBLISHED:
+        return published_bytes(group)
+    scheme = _SCHEMES.get(precision)
+    if scheme is None or not is_linear(group):
+        return group.parameters * 2
+    shape = group.shape if group.shape else (1,)
+    if group.parameters != prod(shape) * group.count:
+        return int(group.parameters * scheme.bytes_of((1, 1024)) / 1024)
+    rows = prod(shape[:-1])
+    return scheme.bytes_of((rows, shape[-1])) * group.count
+
+
+def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
+    """Bytes of everything vLLM loads at a precision; ``None`` when the tensors are unknown."""
+    loaded = [g for g in inspection.tensors if is_loaded(g)]
+    return sum(bytes_at(g, precision) for g in loaded) if loaded else None
+
+
+def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: int) -> int:
+    """Bytes on the fullest card: sharded weights / tp, replicated ones whole, layers / pp."""
+    kv_heads = inspection.architecture.kv_heads if inspection.architecture else None
+    total = 0.0
+    for placed in _placed(inspection.tensors, precision):
+        ways = 1 if placed.replicated else tp
+        if placed.key_value and kv_heads and kv_heads < tp:
+            ways = kv_heads
+        total += placed.bytes / ways
+    return int(total / pp) if pp > 1 else int(total)
+
+
+def _placed(groups: Iterable[TensorGroup], precision: Precision) -> Iterable[Placed]:
+    for group in groups:
+        if is_loaded(group):
+            replicated = group.part in _REPLICATED_PARTS or _REPLICATED_NAMES.search(group.name) is not None
+            yield Placed(bytes_at(group, precision), replicated, _KEY_VALUE.search(group.name) is not None)

@@ -1,0 +1,191 @@
+"""One question, asked by either face: find the model, work out the answer, keep the finding.
+
+Order of knowledge: the model itself; without a network the catalog, then the bundled atlas. Where an answer
+comes from is part of it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from whichgpu import assets
+from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.records import Finding, answer_identity, inspection_identity
+from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import NetworkError, NotFoundError, OfflineError
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.records import Inspection, ModelSource
+from whichgpu.inspect.reference import Reference, parse_reference
+from whichgpu.inspect.sources.base import Progress, silent
+from whichgpu.plan import hardware
+from whichgpu.plan.recommend import Facts, answer
+from whichgpu.plan.records import Answer, Workload
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the user asked."""
+
+    model: str
+    workload: Workload
+    accelerators: tuple[str, ...] = ()
+    """As the user spelled them."""
+    offline: bool = False
+    quick: bool = False
+    variant: str | None = None
+    catalog: Path | None = None
+    """``None`` keeps nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The records, and where they come from."""
+
+    inspection: Inspection
+    answer: Answer
+    origin: str
+    """hub, folder, file, cache, catalog or atlas."""
+    origin_note: str | None
+    """A sentence when the answer is not fresh."""
+    warnings: tuple[str, ...]
+
+
+def load_facts() -> Facts:
+    """Load the bundled hardware facts."""
+    accelerators = assets.read("accelerators.json")
+    return Facts(
+        accelerators=hardware.parse_accelerators(accelerators),
+        offers=hardware.parse_prices(assets.read("prices.json")),
+        architectures=json.loads(assets.read("vllm_architectures.json")),
+        date=str(json.loads(accelerators)["date"]),
+    )
+
+
+def catalog_path(given: str | None) -> Path:
+    """Return the catalog's file: the option, ``WHICHGPU_CATALOG``, else the user's data folder."""
+    stated = given or os.environ.get("WHICHGPU_CATALOG")
+    if stated:
+        return Path(stated).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("whichgpu", appauthor=False) / "catalog.db"
+
+
+def reply_to(question: Question, progress: Progress = silent) -> Reply:
+    """Answer a question.
+
+    Raises:
+        WhichgpuError: the model cannot be found or read, or an accelerator is unknown. A catalog that cannot
+            be used is only a warning.
+    """
+    facts = load_facts()
+    keys = tuple(hardware.find(name, facts.accelerators).key for name in question.accelerators)
+    workload = question.workload.model_copy(update={"accelerators": keys})
+    reference = parse_reference(question.model)
+    inspection, origin, note = _find(question, reference, progress)
+    result = answer(inspection, _fitted(workload, inspection), facts)
+    warnings = list(inspection.warnings)
+    if question.catalog is not None:
+        try:
+            _keep(Catalog(question.catalog), inspection, result, fresh=origin not in ("catalog", "atlas"))
+        except CatalogError as error:
+            warnings.append(f"Not kept: {error.message} {error.hint}".strip())
+    return Reply(inspection, result, origin, note, tuple(warnings))
+
+
+def _fitted(workload: Workload, inspection: Inspection) -> Workload:
+    """Cut the asked context to what the model allows."""
+    limit = inspection.architecture.context if inspection.architecture else None
+    if limit and workload.context > limit:
+        return workload.model_copy(update={"context": limit})
+    return workload
+
+
+def _find(question: Question, reference: Reference, progress: Progress) -> tuple[Inspection, str, str | None]:
+    if question.offline and reference.kind == "hub":
+        return _from_memory(question, reference, OfflineError("The network is switched off (--offline)."))
+    try:
+        found = inspect_model(reference, quick=question.quick, variant=question.variant, progress=progress)
+    except NetworkError as error:
+        if reference.kind != "hub":
+            raise
+        return _from_memory(question, reference, error)
+    return found, found.source.kind, None
+
+
+def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> tuple[Inspection, str, str | None]:
+    """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
+    why = reason.message.rstrip(".")
+    kept = _from_catalog(question, reference)
+    if kept is not None:
+        return kept[0], "catalog", f"{why}. This is from the catalog, read on {kept[1]}."
+    if question.offline:
+        cached = _from_cache(question, reference)
+        if cached is not None:
+            return cached, "cache", None
+    found = Atlas(assets.read(FILE_NAME)).find(reference.name) if reference.revision in (None, "main") else None
+    if found is not None:
+        source = ModelSource.model_validate(found.source.model_dump() | {"kind": "atlas"})
+        date = found.source.read_on or "an unknown date"
+        return found.model_copy(update={"source": source}), "atlas", f"{why}. This is from the bundled atlas of {date}."
+    similar = Atlas(assets.read(FILE_NAME)).similar(reference.name)
+    also = f" The atlas has {', '.join(similar)}." if similar else ""
+    raise type(reason)(
+        f"{why}, and neither the catalog nor the bundled atlas knows {reference.name}.{also}", reason.hint or "Connect, and ask again."
+    ) from reason
+
+
+def _from_catalog(question: Question, reference: Reference) -> tuple[Inspection, str] | None:
+    if question.catalog is None:
+        return None
+    try:
+        commit = reference.revision if reference.revision not in (None, "main") else None
+        finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
+    except CatalogError:
+        return None
+    return (Inspection.model_validate_json(finding.body), finding.made_at[:10]) if finding is not None else None
+
+
+def _from_cache(question: Question, reference: Reference) -> Inspection | None:
+    from huggingface_hub import constants
+
+    from whichgpu.inspect.sources.local import cache_snapshot
+
+    repository = cache_snapshot(Path(constants.HF_HUB_CACHE), reference.name, reference.revision)
+    path = repository.source().path if repository is not None else None
+    if path is None:
+        return None
+    try:
+        return inspect_model(Reference("folder", reference.name, path=Path(path)), quick=question.quick)
+    except NotFoundError:
+        return None
+
+
+def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool) -> None:
+    """Store the inspection (when it was just made) and the answer in one transaction."""
+    made_at = datetime.now(UTC).isoformat(timespec="seconds")
+    tool, identity = version("whichgpu"), inspection_identity(inspection)
+    common = {
+        "model": inspection.source.name,
+        "commit": inspection.source.commit,
+        "made_at": made_at,
+        "tool_version": tool,
+        "inspection_identity": identity,
+    }
+    found = Finding(
+        identity=identity, kind="inspection", facts_date=None, body=inspection.model_dump_json(), **common
+    )
+    answered = Finding(
+        identity=answer_identity(identity, result, tool),
+        kind="answer",
+        facts_date=result.facts_date,
+        body=result.model_dump_json(),
+        **common,
+    )
+    catalog.add(*((found, answered) if fresh else (answered,)))

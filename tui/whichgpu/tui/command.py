@@ -1,0 +1,121 @@
+"""The command tree. Importing it costs click alone; records, the Hub and SQLite come when they are used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Precision
+from whichgpu.tui.exit_codes import MEANINGS, ExitCode
+
+_CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
+_EPILOG = f"""\b
+Exit codes:
+{_CODES}
+
+\b
+Examples:
+  whichgpu --model Qwen/Qwen3-32B
+  whichgpu --model openai/gpt-oss-120b --context 32768 --concurrency 64 --gpu H100
+  whichgpu --model ./my-finetune --precision fp8 --json
+"""
+
+
+@click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file.")
+@click.option("--context", type=click.IntRange(1, 100_000_000), default=DEFAULT_CONTEXT, show_default=True, help="Tokens per sequence, prompt and output.")
+@click.option("--concurrency", type=click.IntRange(1, 1_000_000), default=DEFAULT_CONCURRENCY, show_default=True, help="Sequences at once.")
+@click.option("--precision", type=click.Choice([p.value for p in Precision]), default=Precision.PUBLISHED.value, show_default=True, help="Precision of the weights to recommend for.")
+@click.option("--kv-dtype", type=click.Choice([k.value for k in KvDtype]), default=KvDtype.AUTO.value, show_default=True, help="Precision of the KV cache.")
+@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Consider only this accelerator; may be repeated.")
+@click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+@click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone.")
+@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
+@click.option("--quick", is_flag=True, help="Leave tensor headers alone: file sizes and config only.")
+@click.option("--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder).")
+@click.option("--version", is_flag=True, help="Print the version.")
+@click.pass_context
+def cli(context: click.Context, /, **options: Any) -> int | None:
+    """Which GPU does a model need, how many, and at what price?
+
+    Reads a model's config and tensor headers (never its weights, never its code) and says what it is, what
+    vLLM needs for it at each precision, and where it runs.
+    """
+    if options["version"]:
+        from importlib.metadata import version
+
+        click.echo(f"whichgpu {version('whichgpu')}")
+        return ExitCode.OK
+    if context.invoked_subcommand is not None:
+        return None
+    if options["model"] is None:
+        click.echo(context.get_help())
+        click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
+        return ExitCode.OK if len(sys.argv) <= 1 else ExitCode.USAGE
+    from whichgpu.tui.one_shot import answer_once
+
+    return answer_once(options)
+
+
+@cli.group()
+def atlas() -> None:
+    """The bundled atlas of well-known models."""
+
+
+@atlas.command("list")
+def atlas_list() -> int:
+    """List the models in the bundled atlas."""
+    from whichgpu.tui.atlas_commands import list_models
+
+    return list_models()
+
+
+@atlas.command("build")
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True), help="Archive to write.")
+@click.option("--ids", required=True, type=click.File(), help="Text file with one Hub id per line.")
+def atlas_build(out: str, ids: Any) -> int:
+    """Inspect every model in a list and write an atlas (see CONTRIBUTING.md)."""
+    from whichgpu.tui.atlas_commands import build
+
+    return build(out, [line.strip() for line in ids if line.strip()])
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the command line and return the exit code; expected failures become one sentence on stderr."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="whichgpu", standalone_mode=False)
+        return int(result) if result is not None else ExitCode.OK
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt from None
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        hint = "Try whichgpu --help."
+        return complain(error.format_message(), hint, ExitCode.USAGE)
+    except Exception as error:
+        return _expected_or_raise(error)
+
+
+def _expected_or_raise(error: Exception) -> int:
+    """Say an expected failure; anything else is a bug, and keeps its traceback."""
+    from whichgpu.inspect.errors import WhichgpuError
+    from whichgpu.tui.exit_codes import code_of
+
+    if not isinstance(error, WhichgpuError) or os.environ.get("WHICHGPU_DEBUG") == "1":
+        raise error
+    return complain(error.message, error.hint, code_of(error))
+
+
+def complain(message: str, hint: str, code: ExitCode) -> int:
+    """Print one line on stderr, after whatever is still due on stdout."""
+    from whichgpu.inspect.text import clean
+
+    sys.stdout.flush()
+    text = " ".join(part.strip() for part in (message, hint) if part)
+    click.echo(f"whichgpu: error: {clean(text, 1000)}", err=True)
+    return code

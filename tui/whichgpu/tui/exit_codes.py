@@ -1,0 +1,46 @@
+"""Exit codes, as ``--help`` prints them. Numbers never change their meaning."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells a script."""
+
+    OK = 0
+    NOTHING_FITS = 1
+    USAGE = 2
+    NETWORK = 3
+    NOT_FOUND = 4
+    NO_ACCESS = 5
+    UNREADABLE = 6
+    INTERRUPTED = 130
+
+
+MEANINGS = {
+    ExitCode.OK: "answered",
+    ExitCode.NOTHING_FITS: "answered, but nothing fits",
+    ExitCode.USAGE: "wrong usage",
+    ExitCode.NETWORK: "network or Hub failure",
+    ExitCode.NOT_FOUND: "no such model, revision or file",
+    ExitCode.NO_ACCESS: "gated, private or unauthorised",
+    ExitCode.UNREADABLE: "not a model, or unreadable",
+    ExitCode.INTERRUPTED: "interrupted",
+}
+
+
+def code_of(error: Exception) -> ExitCode:
+    """Map a failure to its exit code, most specific class first."""
+    from whichgpu.inspect import errors
+    from whichgpu.plan.errors import UnknownAcceleratorError
+
+    mapping: tuple[tuple[type[Exception], ExitCode], ...] = (
+        (errors.UsageError, ExitCode.USAGE),
+        (UnknownAcceleratorError, ExitCode.USAGE),
+        (errors.NetworkError, ExitCode.NETWORK),
+        (errors.NotFoundError, ExitCode.NOT_FOUND),
+        (errors.AccessError, ExitCode.NO_ACCESS),
+        (errors.UnreadableError, ExitCode.UNREADABLE),
+    )
+    return next((code for kind, code in mapping if isinstance(error, kind)), ExitCode.UNREADABLE)

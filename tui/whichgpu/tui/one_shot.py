@@ -1,0 +1,58 @@
+"""``whichgpu --model X``: ask, print, and the exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from whichgpu.plan.records import KvDtype, Precision, Workload
+from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
+from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.terminal import Terminal
+
+
+def answer_once(options: Mapping[str, Any]) -> int:
+    """Answer one question on stdout; narrate on stderr."""
+    terminal = Terminal.detect(quiet=options["quiet"])
+    question = Question(
+        model=options["model"],
+        workload=Workload(
+            context=options["context"],
+            concurrency=options["concurrency"],
+            precision=Precision(options["precision"]),
+            kv_dtype=KvDtype(options["kv_dtype"]),
+        ),
+        accelerators=options["gpus"],
+        offline=options["offline"],
+        quick=options["quick"],
+        variant=options["variant"],
+        catalog=catalog_path(options["catalog"]),
+    )
+    try:
+        reply = reply_to(question, terminal.progress)
+    finally:
+        terminal.clear_progress()
+    _print(reply, options, terminal)
+    return ExitCode.OK if reply.answer.recommended is not None else ExitCode.NOTHING_FITS
+
+
+def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None:
+    if options["as_json"]:
+        from whichgpu.tui.json_report import as_json
+
+        click.echo(as_json(reply))
+    elif options["quiet"]:
+        from whichgpu.tui.text_report import one_line
+
+        click.echo(terminal.text(one_line(reply)))
+    else:
+        from whichgpu.tui.text_report import report
+
+        click.echo(terminal.text(report(reply, terminal)), color=terminal.colour)
+    sys.stdout.flush()
+    if not options["quiet"]:
+        for note in filter(None, (reply.origin_note, *reply.warnings)):
+            click.echo(terminal.text(f"whichgpu: note: {note}"), err=True)
