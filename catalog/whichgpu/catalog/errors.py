@@ -1,8 +1,8 @@
 """This room's branch of the error tree.
 
-    WhichgpuError
-      CatalogError          the catalog cannot be used; never fatal to an answer
-        NewerCatalogError   it was written by a newer whichgpu
+WhichgpuError
+  CatalogError          the catalog cannot be used; never fatal to an answer
+    NewerCatalogError   it was written by a newer whichgpu
 """
 
 from __future__ import annotations

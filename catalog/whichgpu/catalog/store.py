@@ -75,7 +75,8 @@ class Catalog:
             steps = self._steps(connection)
             if steps > SCHEMA_STEPS:
                 raise NewerCatalogError(
-                    f"{clean(self.path)} was written by a newer whichgpu.", "Update whichgpu, or choose another --catalog."
+                    f"{clean(self.path)} was written by a newer whichgpu.",
+                    "Update whichgpu, or choose another --catalog.",
                 )
             if steps < SCHEMA_STEPS:
                 _migrate(connection)
@@ -94,7 +95,9 @@ class Catalog:
         present = connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
         if present is None:
             return 0
-        count = connection.execute("SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'whichgpu'").fetchone()
+        count = connection.execute(
+            "SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'whichgpu'"
+        ).fetchone()
         return int(count[0])
 
     @contextmanager
@@ -103,7 +106,8 @@ class Catalog:
             yield
         except sqlite3.DatabaseError as error:
             raise CatalogError(
-                f"The catalog {clean(self.path)} cannot be used: {clean(error, 80)}.", "Choose another file with --catalog."
+                f"The catalog {clean(self.path)} cannot be used: {clean(error, 80)}.",
+                "Choose another file with --catalog.",
             ) from error
         except OSError as error:
             raise CatalogError(

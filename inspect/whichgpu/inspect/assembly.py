@@ -22,10 +22,12 @@ from whichgpu.inspect.records import (
     Inspection,
     ModelClass,
     Origin,
+    Parameters,
     Quantisation,
     Selection,
     TensorGroup,
     Variant,
+    Weights,
 )
 from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
@@ -82,7 +84,10 @@ def _gguf_groups(reading: Reading) -> tuple[TensorGroup, ...]:
         sizes[key] = sizes.get(key, 0) + elements.get(tensor.name, 0)
     return tuple(
         g.model_copy(
-            update={"part": part_of_gguf(g.name), "parameters": sizes.get(f"{g.name}|{g.dtype}|{g.shape}", g.parameters)}
+            update={
+                "part": part_of_gguf(g.name),
+                "parameters": sizes.get(f"{g.name}|{g.dtype}|{g.shape}", g.parameters),
+            }
         )
         for g in groups
     )
@@ -152,7 +157,7 @@ def _from_sizes_or_config(reading: Reading, published: Published | None, encoder
     return _inspection(reading, findings, published, Grade.SIZES, note, fitted.groups, params, weights)
 
 
-def _named_parameters(reading: Reading, params: counting.Parameters) -> counting.Parameters:
+def _named_parameters(reading: Reading, params: Parameters) -> Parameters:
     """Fall back to the Hub's own count, then to what the name announces."""
     for key in ("gguf", "safetensors"):
         facts = reading.listing.hub_facts.get(key)
@@ -219,8 +224,8 @@ def _inspection(
     grade: Grade,
     note: str,
     groups: tuple[TensorGroup, ...],
-    parameters: counting.Parameters,
-    weights: counting.Weights,
+    parameters: Parameters,
+    weights: Weights,
 ) -> Inspection:
     if reading.root is not None and reading.design is not None and not reading.design.known:
         name = clean(reading.design.model_type or "(none)")
@@ -234,7 +239,9 @@ def _inspection(
         grade_note=note,
         classes=findings.classes,
         modalities=tuple(sorted(findings.modalities)),
-        evidence=tuple(e.model_copy(update={"because": clean(e.because), "where": clean(e.where)}) for e in findings.evidence),
+        evidence=tuple(
+            e.model_copy(update={"because": clean(e.because), "where": clean(e.where)}) for e in findings.evidence
+        ),
         architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading)),
         parameters=parameters,
         weights=weights,
@@ -242,7 +249,8 @@ def _inspection(
         tensors=groups,
         components=component_records(groups),
         variants=tuple(
-            Variant(name=clean(v.stem), files=tuple(clean(f.path) for f in v.files), bytes=v.bytes) for v in reading.choice.variants
+            Variant(name=clean(v.stem), files=tuple(clean(f.path) for f in v.files), bytes=v.bytes)
+            for v in reading.choice.variants
         ),
         selection=Selection(
             counted=counted, ignored=tuple((clean(n), clean(r)) for n, r in sorted(set(reading.choice.ignored)))

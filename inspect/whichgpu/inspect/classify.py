@@ -12,19 +12,25 @@ from whichgpu.inspect.records import Evidence, ModelClass, Part, TensorGroup
 
 _RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "lightning", "conv", "rglru", "rwkv"})
 _ATTENTION = frozenset({"full", "sliding", "chunked", "mla", "compressed", "cross"})
-_IMAGE_KEYS = (
-    "image_token_id",
-    "image_token_index",
-    "vision_start_token_id",
-    "video_token_id",
-    "image_token",
-    "mm_vision_tower",
-    "img_processor",
-    "vision_encoder",
-    "media_placeholder_token_id",
+_IMAGE_KEYS = ("mm_vision_tower", "img_processor", "vision_encoder")
+"""Keys that name an encoder; bare image token ids prove nothing, since text models inherit them."""
+
+_AUDIO_KEYS = (
+    "audio_token_id",
+    "audio_token_index",
+    "audio_config",
+    "audio_processor",
+    "num_mel_bins",
+    "audio_pad_token_id",
 )
-_AUDIO_KEYS = ("audio_token_id", "audio_token_index", "audio_config", "audio_processor", "num_mel_bins", "audio_pad_token_id")
-_AUDIO_OUT = ("talker_config", "code2wav_config", "audio_decoder_config", "acoustic_tokenizer_config", "vocoder_offset", "token2wav_config")
+_AUDIO_OUT = (
+    "talker_config",
+    "code2wav_config",
+    "audio_decoder_config",
+    "acoustic_tokenizer_config",
+    "vocoder_offset",
+    "token2wav_config",
+)
 
 
 class Findings:
@@ -76,9 +82,9 @@ def classify(
     if design is not None and not findings.has(ModelClass.ENCODER_DECODER):
         _mixers(findings, design)
         _experts(findings, design)
-    if not findings.evidence and design is not None:
-        _dense(findings, design)
-    elif design is not None and not (findings.has(ModelClass.MOE) or _is_special(findings)):
+    if (not findings.evidence and design is not None) or (
+        design is not None and not (findings.has(ModelClass.MOE) or _is_special(findings))
+    ):
         _dense(findings, design)
     return findings
 
@@ -175,7 +181,14 @@ def _named_after_vision(findings: Findings, root: ConfigView) -> None:
     if findings.has(ModelClass.MULTIMODAL):
         return
     names = [n for n in root.value("architectures") or [] if isinstance(n, str)]
-    speaks = next((n for n in names if re.search(r"(?i)molmo|speech|audio|asr|Seamless|VL|Vision|Video|Perception", n)), None)
+    token = next((k for k in ("image_token_id", "image_token_index") if root.raw.get(k) is not None), None)
+    if token is not None and any(n.endswith("ForConditionalGeneration") for n in names):
+        findings.modalities.add("image in")
+        findings.add(ModelClass.MULTIMODAL, f"{token} in a model for conditional generation", root.where)
+        return
+    speaks = next(
+        (n for n in names if re.search(r"(?i)molmo|speech|audio|asr|Seamless|VL|Vision|Video|Perception", n)), None
+    )
     if root.value("patch_size") is not None and root.value("hidden_size") is not None:
         findings.modalities.add("image in")
         findings.add(ModelClass.MULTIMODAL, "patch_size beside a language model", root.where)
@@ -208,7 +221,11 @@ def _mixers(findings: Findings, design: Design) -> None:
     recurrent, attention = sum(k in _RECURRENT for k in kinds), sum(k in _ATTENTION for k in kinds)
     both = kinds.count("hybrid")
     if recurrent and not attention and not both:
-        findings.add(ModelClass.SSM, f"{recurrent} recurrent layers ({_first(kinds, _RECURRENT)}), no attention", design.view.where)
+        findings.add(
+            ModelClass.SSM,
+            f"{recurrent} recurrent layers ({_first(kinds, _RECURRENT)}), no attention",
+            design.view.where,
+        )
     elif both or (recurrent and attention):
         text = f"{attention + both} attention and {recurrent + both} recurrent layers"
         findings.add(ModelClass.HYBRID, text, design.view.where)
@@ -227,4 +244,6 @@ def _experts(findings: Findings, design: Design) -> None:
 
 
 def _dense(findings: Findings, design: Design) -> None:
-    findings.add(ModelClass.DENSE, f"{design.layers} layers of attention and one feed-forward block each", design.view.where)
+    findings.add(
+        ModelClass.DENSE, f"{design.layers} layers of attention and one feed-forward block each", design.view.where
+    )

@@ -21,7 +21,6 @@ _FAR = 0.30
 """Beyond this share the config describes something else than the files hold."""
 
 
-
 def unknown(unit: str, source: str) -> Figure:
     """A figure that could not be found out."""
     return Figure(value=None, unit=unit, origin=None, source=source)
@@ -55,7 +54,9 @@ def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -
     if not names or design is None:
         return rows
     patterns = {pattern_of(n, design.layers) for n in names}
-    has_head = any("lm_head" in p or p.endswith(("output.weight", "embed_out.weight")) and "layers" not in p for p in patterns)
+    has_head = any(
+        "lm_head" in p or (p.endswith(("output.weight", "embed_out.weight")) and "layers" not in p) for p in patterns
+    )
     if not any(p.startswith("mtp.") or ".mtp." in p or "nextn" in p for p in patterns):
         rows = [r for r in rows if r.part is not Part.MTP]
     listed = any(r.part is Part.HEAD for r in rows)
@@ -75,9 +76,7 @@ class Fitted:
     note: str
 
 
-def fit_to_bytes(
-    rows: list[Row], dtype: str | None, published: Published | None, stored: int, source: str
-) -> Fitted:
+def fit_to_bytes(rows: list[Row], dtype: str | None, published: Published | None, stored: int, source: str) -> Fitted:
     """Reconcile computed tensors with the bytes that the files hold.
 
     When both agree the architecture's count stands. When they differ, an unquantised checkpoint's parameters
@@ -88,7 +87,9 @@ def fit_to_bytes(
     expected = sum(g.bytes or 0 for g in groups)
     computed = sum(g.parameters for g in groups)
     if published is not None and published.scheme is not None:
-        figure = Figure(value=computed or None, unit="parameters", origin=Origin.COMPUTED, source="config: architecture")
+        figure = Figure(
+            value=computed or None, unit="parameters", origin=Origin.COMPUTED, source="config: architecture"
+        )
         return Fitted(groups, figure, "")
     width = DTYPE_BITS[dtype or "BF16"] // 8
     actual, note = _actual_width(width, expected, stored)
@@ -104,7 +105,9 @@ def fit_to_bytes(
         return Fitted(groups, unknown("parameters", "no dtype in the config"), note)
     if computed and abs(rest) > _FAR * stored:
         note = note or "The files hold much more or less than the config describes."
-    total = Figure(value=stored // width, unit="parameters", origin=Origin.COMPUTED, source=f"{source} / {width} bytes each")
+    total = Figure(
+        value=stored // width, unit="parameters", origin=Origin.COMPUTED, source=f"{source} / {width} bytes each"
+    )
     if rest > 0:
         groups = (*groups, _remainder(rest, width, dtype or "BF16"))
     elif (trimmed := _without_mtp(groups, stored)) is not None:
@@ -118,14 +121,22 @@ def _actual_width(width: int, expected: int, stored: int) -> tuple[int, str]:
         return width, ""
     for factor in (2, 0.5, 4, 0.25):
         if abs(stored / expected - factor) < 0.06 * factor and width * factor in (1, 2, 4, 8):
-            return int(width * factor), f"The files hold {int(width * factor)} bytes per parameter, not the {width} of the declared dtype."
+            return int(
+                width * factor
+            ), f"The files hold {int(width * factor)} bytes per parameter, not the {width} of the declared dtype."
     return width, ""
 
 
 def _remainder(rest: int, width: int, dtype: str) -> TensorGroup:
     count = rest // width
     return TensorGroup(
-        name="(not described by the config)", part=Part.OTHER, shape=(count,), count=1, dtype=dtype, parameters=count, bytes=rest
+        name="(not described by the config)",
+        part=Part.OTHER,
+        shape=(count,),
+        count=1,
+        dtype=dtype,
+        parameters=count,
+        bytes=rest,
     )
 
 

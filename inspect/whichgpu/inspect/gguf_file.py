@@ -68,7 +68,9 @@ def part_of_gguf(name: str) -> Part:
     return next((part for part, pattern in _PARTS if re.search(pattern, name)), Part.OTHER)
 
 
-def read_gguf(start: Callable[[int], bytes], name: str, size: int | None) -> tuple[dict[str, Any], list[Tensor], dict[str, int]]:
+def read_gguf(
+    start: Callable[[int], bytes], name: str, size: int | None
+) -> tuple[dict[str, Any], list[Tensor], dict[str, int]]:
     """Read a GGUF header.
 
     Args:
@@ -137,7 +139,7 @@ def _value(field: Any) -> Any:
 def _config(fields: dict[str, Any]) -> dict[str, Any]:
     architecture = fields.get("general.architecture")
     if not isinstance(architecture, str):
-        raise ValueError("no general.architecture")
+        raise TypeError("no general.architecture")
     config: dict[str, Any] = {"model_type": _MODEL_TYPES.get(architecture, architecture.replace("-", "_"))}
     for key, name in _KEYS.items():
         value = fields.get(f"{architecture}.{key}")

@@ -143,7 +143,7 @@ def _read_weights(reading: Reading, quick: bool, progress: Progress) -> None:
         if reading.root is None and not choice.pipeline:
             raise UnreadableError("There are no weights and no config in it.", "Check that this is a model repository.")
         return
-    for name, chosen in choice.counted.items():
+    for chosen in choice.counted.values():
         if chosen.suffix == ".gguf":
             _read_gguf(reading, chosen, quick)
     safetensors = {n: s for n, s in choice.counted.items() if s.suffix.endswith(".safetensors")}
@@ -197,7 +197,9 @@ def _read_indexes(reading: Reading) -> None:
 
 def component_folders(reading: Reading) -> list[str]:
     named = _component_names(reading.pipeline) if reading.pipeline is not None else []
-    present = {f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")}
+    present = {
+        f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")
+    }
     skip = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
     chosen = [n for n in named if n in present] if named else sorted(present)
     return [n for n in chosen if not n.startswith(skip)]

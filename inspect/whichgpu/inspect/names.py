@@ -27,27 +27,45 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
         (Part.MTP, r"(^|\.)mtp[._]|nextn|mtp_layers|mtp_block|(^|\.)(eh_proj|enorm|hnorm)\."),
         (
             Part.PROJECTOR,
-            r"projector|mm_proj|multi_modal|multimodal_projection|(^|\.)merger|resampler|(^|\.)mlp1\.|connector|aligner"
-            r"|embed_vision|embed_audio|img_projection|audio_projection|vision_embed_tokens\.(glb|sub)|patch_merger"
-            r"|mm_input_projection|mm_soft_emb|vision_language_adapter|deepstack_merger|linear_(1|2)\.(weight|bias)$",
+            (
+                r"projector|mm_proj|multi_modal|multimodal_projection|(^|\.)merger|resampler|(^|\.)mlp1\.|connector|aligner"
+                r"|embed_vision|embed_audio|img_projection|audio_projection|vision_embed_tokens\.(glb|sub)|patch_merger"
+                r"|mm_input_projection|mm_soft_emb|vision_language_adapter|deepstack_merger|linear_(1|2)\.(weight|bias)$"
+            ),
         ),
         (
             Part.VISION,
-            r"visual|vision|(^|\.)vit\.|(^|\.)vpm\.|image_(encoder|newline)|img_processor|sam_model|siglip"
-            r"|view_sep|patch_embed|qwen2_model\.model",
+            (
+                r"visual|vision|(^|\.)vit\.|(^|\.)vpm\.|image_(encoder|newline)|img_processor|sam_model|siglip"
+                r"|view_sep|patch_embed|qwen2_model\.model"
+            ),
         ),
-        (Part.AUDIO, r"audio|speech|(^|\.)encoder\.conv[12]|whisper|code2wav|talker|acoustic|semantic_tokenizer|vocoder"),
+        (
+            Part.AUDIO,
+            r"audio|speech|(^|\.)encoder\.conv[12]|whisper|code2wav|talker|acoustic|semantic_tokenizer|vocoder",
+        ),
         (Part.ADAPTER, r"lora_|adapter"),
         (Part.SHARED_EXPERTS, r"shared_expert|shared_mlp|share_expert|shared_head_expert"),
-        (Part.ROUTED_EXPERTS, r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear|fc[12]_latent|latent_proj"),
-        (Part.ROUTER, r"(mlp|ffn|moe|feed_forward|block_sparse_moe|mixer)\.(gate|wg)\b(?!_)|router|e_score_correction|moe_gate"),
+        (
+            Part.ROUTED_EXPERTS,
+            r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear|fc[12]_latent|latent_proj",
+        ),
+        (
+            Part.ROUTER,
+            r"(mlp|ffn|moe|feed_forward|block_sparse_moe|mixer)\.(gate|wg)\b(?!_)|router|e_score_correction|moe_gate",
+        ),
         (
             Part.SSM,
-            r"mamba|(^|\.)ssm|linear_attn|A_log|dt_bias|conv1d|conv_1d|x_proj|dt_proj|time_(mix|decay|maa|faaaa|first)"
-            r"|rg_lru|temporal_block|recurrent|mixer\.(in_proj|out_proj|D|norm|conv)|(^|\.)conv\.(in_proj|out_proj|conv)"
-            r"|rwkv|attention\.(ln_x|receptance|gate|output)\b",
+            (
+                r"mamba|(^|\.)ssm|linear_attn|A_log|dt_bias|conv1d|conv_1d|x_proj|dt_proj|time_(mix|decay|maa|faaaa|first)"
+                r"|rg_lru|temporal_block|recurrent|mixer\.(in_proj|out_proj|D|norm|conv)|(^|\.)conv\.(in_proj|out_proj|conv)"
+                r"|rwkv|attention\.(ln_x|receptance|gate|output)\b"
+            ),
         ),
-        (Part.HEAD, r"lm_head|embed_out|^output\.weight|(^|\.)score\.|classifier|(^|\.)cls\.|pooler|^head\.|shared_head\.head"),
+        (
+            Part.HEAD,
+            r"lm_head|embed_out|^output\.weight|(^|\.)score\.|classifier|(^|\.)cls\.|pooler|^head\.|shared_head\.head",
+        ),
         (
             Part.NORM,
             r"norm|(^|\.)ln_?\w*\.(weight|bias)|layer_scalar|LayerNorm|(^|\.)ln\d|_ln\.",
@@ -62,8 +80,10 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
         ),
         (
             Part.DENSE_FFN,
-            r"mlp|ffn|feed_forward|(^|\.)fc\d|(^|\.)w[123]\b|dense|intermediate|c_fc|c_proj|gate_proj|up_proj|down_proj"
-            r"|lin[12]|DenseReluDense|(^|\.)key|(^|\.)value|receptance",
+            (
+                r"mlp|ffn|feed_forward|(^|\.)fc\d|(^|\.)w[123]\b|dense|intermediate|c_fc|c_proj|gate_proj|up_proj|down_proj"
+                r"|lin[12]|DenseReluDense|(^|\.)key|(^|\.)value|receptance"
+            ),
         ),
     )
 )
@@ -110,4 +130,6 @@ def pattern_of(name: str, layers: int | None) -> str:
 
 
 def _in_tower(pieces: list[str]) -> bool:
-    return any(mark in piece for piece in pieces for mark in ("vision", "visual", "audio", "encoder", "decoder", "tower"))
+    return any(
+        mark in piece for piece in pieces for mark in ("vision", "visual", "audio", "encoder", "decoder", "tower")
+    )

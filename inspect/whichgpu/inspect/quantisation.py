@@ -186,9 +186,7 @@ def _compressed(view: ConfigView, source: str, layers: int | None) -> Published:
     return Published(record, scheme, keep)
 
 
-def _compressed_scheme(
-    fmt: str, kind: str, bits: int, group: int | None, weights: ConfigView
-) -> tuple[str, Scheme]:
+def _compressed_scheme(fmt: str, kind: str, bits: int, group: int | None, weights: ConfigView) -> tuple[str, Scheme]:
     if "nvfp4" in fmt:
         return "nvfp4", NVFP4
     if "mxfp4" in fmt:

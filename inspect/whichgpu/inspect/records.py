@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
 """Version of every record below; raised when a field changes its meaning or disappears."""
@@ -176,7 +176,7 @@ class Architecture(Record):
     """Per layer, the index into ``feed_forwards``."""
     mtp_layers: int = 0
     towers: tuple[Tower, ...] = ()
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
     """Per field the file and key it was read from, or the rule that gave it."""
 
 

@@ -9,7 +9,9 @@ from pathlib import PurePosixPath
 
 from whichgpu.inspect.sources.base import FileEntry
 
-SHARD = re.compile(r"^(?P<stem>.+)-(?P<index>\d{5,6})-of-(?P<total>\d{5,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$")
+SHARD = re.compile(
+    r"^(?P<stem>.+)[-_](?P<index>\d{5,6})-of-(?P<total>\d{5,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$"
+)
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 _OTHER_FORMATS = {

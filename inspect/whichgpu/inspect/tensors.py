@@ -23,7 +23,9 @@ class _Key:
     shape: tuple[int, ...]
 
 
-def group_tensors(tensors: Iterable[Tensor], layers: int | None, published: Published | None) -> tuple[TensorGroup, ...]:
+def group_tensors(
+    tensors: Iterable[Tensor], layers: int | None, published: Published | None
+) -> tuple[TensorGroup, ...]:
     """Group tensors and count the model's parameters in each group.
 
     Packed integers are unpacked: GPTQ and AWQ ``qweight``, compressed-tensors ``weight_packed``, NVFP4 and MXFP4
@@ -42,7 +44,8 @@ def group_tensors(tensors: Iterable[Tensor], layers: int | None, published: Publ
     recurrent = _mixed_mixers(recurrent, counts)
     scales = _scale_widths(counts)
     return tuple(
-        _group(key, count, stored, scales, published, recurrent) for key, (count, stored) in sorted(counts.items(), key=_by_name)
+        _group(key, count, stored, scales, published, recurrent)
+        for key, (count, stored) in sorted(counts.items(), key=_by_name)
     )
 
 
@@ -80,7 +83,9 @@ def _group(
     if part is Part.ATTENTION and key.pattern.rsplit(".", 2)[0] in recurrent:
         part = Part.SSM
     factor, quantised = _packing(key, scales, published)
-    no_parameters = is_buffer(key.pattern) and _is_mask(key) or is_scale(key.pattern) and _beside_quantised(key, published)
+    no_parameters = (is_buffer(key.pattern) and _is_mask(key)) or (
+        is_scale(key.pattern) and _beside_quantised(key, published)
+    )
     logical = _unpacked_shape(key, factor)
     return TensorGroup(
         name=clean(key.pattern),
@@ -132,7 +137,13 @@ def _packed_bytes(
         packed = (published.record.bits or 8) < 8 and key.dtype == "U8"
         return (2, True) if packed else (1, key.dtype == "I8")
     scale = scales.get(base)
-    if scale and len(scale) >= 2 and len(key.shape) >= 2 and scale[-1] > 0 and 2 * key.shape[-1] // scale[-1] in (16, 32):
+    if (
+        scale
+        and len(scale) >= 2
+        and len(key.shape) >= 2
+        and scale[-1] > 0
+        and 2 * key.shape[-1] // scale[-1] in (16, 32)
+    ):
         return 2, True
     return 1, scale is not None
 

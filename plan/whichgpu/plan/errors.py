@@ -1,9 +1,9 @@
 """This room's branch of the error tree.
 
-    WhichgpuError
-      PlanError
-        UnknownAcceleratorError   no accelerator of that name (exit 2)
-        FactsError                the hardware facts cannot be read (exit 6)
+WhichgpuError
+  PlanError
+    UnknownAcceleratorError   no accelerator of that name (exit 2)
+    FactsError                the hardware facts cannot be read (exit 6)
 """
 
 from __future__ import annotations

@@ -13,7 +13,13 @@ from whichgpu.plan.records import Accelerator, Layout, Precision
 _NODES = (1, 2, 4, 8)
 """Whole nodes tried beyond one, as pipeline stages."""
 
-_MIN_CAPABILITY = {Precision.BF16: 8.0, Precision.FP8: 7.5, Precision.INT4: 7.5, Precision.NVFP4: 7.5, Precision.MXFP4: 8.0}
+_MIN_CAPABILITY = {
+    Precision.BF16: 8.0,
+    Precision.FP8: 7.5,
+    Precision.INT4: 7.5,
+    Precision.NVFP4: 7.5,
+    Precision.MXFP4: 8.0,
+}
 """Least CUDA compute capability per precision (vLLM 0.32 get_min_capability); below 8.9 FP8 runs weight-only."""
 
 

@@ -36,7 +36,9 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
     """
     shown = dict.fromkeys((*_SIDE_BY_SIDE, workload.precision))
     needs = tuple(need(inspection, workload, p) for p in shown)
-    chosen = [a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)]
+    chosen = [
+        a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
+    ]
     plans = [plan(inspection, workload, p, a, facts) for a in chosen for p in shown]
     ranked = tuple(sorted(plans, key=_rank))
     fitting = [p for p in ranked if p.fits and p.precision is workload.precision]
@@ -70,7 +72,9 @@ def need(inspection: Inspection, workload: Workload, precision: Precision) -> Ne
         kv_bytes_per_token=cache.growth if known else None,
         state_bytes_per_sequence=cache.state,
         kv_bytes=cache.sequence(workload.context) * workload.concurrency if known else None,
-        origin=Origin.READ if inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED else Origin.COMPUTED,
+        origin=Origin.READ
+        if inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
+        else Origin.COMPUTED,
         notes=_need_notes(inspection, precision),
     )
 
@@ -85,7 +89,11 @@ def _label(inspection: Inspection, precision: Precision) -> str:
 
 
 def _need_notes(inspection: Inspection, precision: Precision) -> tuple[str, ...]:
-    if precision is Precision.PUBLISHED and not inspection.quantisation and "F32" in list(inspection.weights.by_dtype)[:1]:
+    if (
+        precision is Precision.PUBLISHED
+        and not inspection.quantisation
+        and "F32" in list(inspection.weights.by_dtype)[:1]
+    ):
         return ("FP32 files are loaded as BF16",)
     return ()
 
@@ -193,7 +201,9 @@ def footprint(
         usable=usable,
         budget=budget,
         pool=pool,
-        capacity_tokens=int(pool / per_sequence * workload.context) if per_sequence and pool > 0 and cache.growth else None,
+        capacity_tokens=int(pool / per_sequence * workload.context)
+        if per_sequence and pool > 0 and cache.growth
+        else None,
         max_sequences=sequences,
     )
 

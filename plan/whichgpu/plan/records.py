@@ -5,6 +5,8 @@ Memory is bytes (GiB = 2^30 on screen), rates are as vendors print them (GB = 10
 
 from __future__ import annotations
 
+from pydantic import Field
+
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.choices import KvDtype, Precision
 
@@ -60,7 +62,7 @@ class Accelerator(Record):
     confidence: str
     default: bool = False
     """In the list that is considered when the user names none."""
-    sources: dict[str, str] = {}
+    sources: dict[str, str] = Field(default_factory=dict)
 
 
 class PriceOffer(Record):

@@ -48,7 +48,11 @@ def activation_bytes(architecture: Architecture | None, accelerator: Accelerator
     if architecture is None or not architecture.hidden:
         return GIB
     batch = batch_defaults(accelerator)
-    width = max((f.intermediate or 0) * (f.top_k or 1) for f in architecture.feed_forwards) if architecture.feed_forwards else 0
+    width = (
+        max((f.intermediate or 0) * (f.top_k or 1) for f in architecture.feed_forwards)
+        if architecture.feed_forwards
+        else 0
+    )
     forward = batch.tokens * 2 * (2 * architecture.hidden + 3 * width / tp)
     logits = batch.sequences * (architecture.vocabulary or 0) * 4
     vision = _VISION_PROFILE if any(t.modality == "vision" for t in architecture.towers) else 0

@@ -23,7 +23,9 @@ _SCHEMES: dict[Precision, Scheme] = {
 }
 _KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.MTP, Part.OTHER, Part.AUTOENCODER})
 _REPLICATED_PARTS = frozenset({Part.NORM, Part.ROUTER})
-_REPLICATED_NAMES = re.compile(r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)")
+_REPLICATED_NAMES = re.compile(
+    r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)"
+)
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b")
 _NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
 _BIG_ENOUGH = 32

@@ -137,7 +137,8 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
     similar = Atlas(assets.read(FILE_NAME)).similar(reference.name)
     also = f" The atlas has {', '.join(similar)}." if similar else ""
     raise type(reason)(
-        f"{why}, and neither the catalog nor the bundled atlas knows {reference.name}.{also}", reason.hint or "Connect, and ask again."
+        f"{why}, and neither the catalog nor the bundled atlas knows {reference.name}.{also}",
+        reason.hint or "Connect, and ask again.",
     ) from reason
 
 
@@ -178,9 +179,7 @@ def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool)
         "tool_version": tool,
         "inspection_identity": identity,
     }
-    found = Finding(
-        identity=identity, kind="inspection", facts_date=None, body=inspection.model_dump_json(), **common
-    )
+    found = Finding(identity=identity, kind="inspection", facts_date=None, body=inspection.model_dump_json(), **common)
     answered = Finding(
         identity=answer_identity(identity, result, tool),
         kind="answer",

@@ -100,9 +100,23 @@ def _what(inspection: Inspection, terminal: Terminal) -> str:
         rows.append(("layers", "; ".join(_mixer(m) for m in architecture.mixers)))
         blocks = [_ffn(f) for f in architecture.feed_forwards if f.kind != "none"]
         rows += [("feed-forward", "; ".join(blocks))] if blocks else []
-        rows += [("towers", ", ".join(f"{t.modality} {t.layers or '?'} layers of {t.hidden or '?'}" for t in architecture.towers))] if architecture.towers else []
+        rows += (
+            [
+                (
+                    "towers",
+                    ", ".join(
+                        f"{t.modality} {t.layers or '?'} layers of {t.hidden or '?'}" for t in architecture.towers
+                    ),
+                )
+            ]
+            if architecture.towers
+            else []
+        )
     if inspection.components:
-        rows += [(c.name[: _LABEL - 1], f"{c.kind}: {parameters(c.parameters.value)}, {memory(c.bytes.value)}") for c in inspection.components]
+        rows += [
+            (c.name[: _LABEL - 1], f"{c.kind}: {parameters(c.parameters.value)}, {memory(c.bytes.value)}")
+            for c in inspection.components
+        ]
     else:
         parts = [f"{part.value} {parameters(count)}" for part, count in list(inspection.parameters.by_part.items())[:7]]
         rows += [("parameters", " · ".join(parts))] if parts else []
@@ -164,7 +178,16 @@ def _needs(inspection: Inspection, answer: Answer, terminal: Terminal) -> str:
         total = None if need.weights_bytes is None or need.kv_bytes is None else need.weights_bytes + need.kv_bytes
         per_token = memory(need.kv_bytes_per_token) if need.kv_bytes_per_token else "–"
         state = memory(need.state_bytes_per_sequence) if need.state_bytes_per_sequence else "–"
-        rows.append((need.label[:26], memory(need.weights_bytes), per_token, state, memory(need.kv_bytes) if need.kv_bytes else "–", memory(total)))
+        rows.append(
+            (
+                need.label[:26],
+                memory(need.weights_bytes),
+                per_token,
+                state,
+                memory(need.kv_bytes) if need.kv_bytes else "–",
+                memory(total),
+            )
+        )
     headers = ("precision", "weights", "KV/token", "state/seq", "KV cache", "sum")
     table = tabulate(rows, headers, tablefmt="plain", colalign=("left", *["right"] * 5), disable_numparse=True)
     return terminal.bold(title) + "\n" + _indented(table)
@@ -175,7 +198,9 @@ def _indented(table: str) -> str:
 
 
 def _where(answer: Answer, terminal: Terminal) -> str:
-    shown = [p for p in (Precision.PUBLISHED, Precision.BF16, Precision.FP8) if any(x.precision is p for x in answer.plans)]
+    shown = [
+        p for p in (Precision.PUBLISHED, Precision.BF16, Precision.FP8) if any(x.precision is p for x in answer.plans)
+    ]
     if answer.workload.precision not in shown:
         shown.append(answer.workload.precision)
     by_card: dict[str, dict[Precision, Plan]] = {}
@@ -185,11 +210,20 @@ def _where(answer: Answer, terminal: Terminal) -> str:
     for plans in by_card.values():
         chosen = plans[answer.workload.precision]
         left = memory(chosen.footprint.headroom) if chosen.footprint else "–"
-        rows.append((chosen.accelerator_name[:18], *[_count(plans[p]) for p in shown], dollars(chosen.usd_per_hour), left))
+        rows.append(
+            (chosen.accelerator_name[:18], *[_count(plans[p]) for p in shown], dollars(chosen.usd_per_hour), left)
+        )
     if not rows:
         return ""
-    headers = ("cards", *[p.value if p is Precision.PUBLISHED else p.value.upper() for p in shown], "$/hour", "left/card")
-    table = tabulate(rows, headers, tablefmt="plain", colalign=("left", *["right"] * (len(headers) - 1)), disable_numparse=True)
+    headers = (
+        "cards",
+        *[p.value if p is Precision.PUBLISHED else p.value.upper() for p in shown],
+        "$/hour",
+        "left/card",
+    )
+    table = tabulate(
+        rows, headers, tablefmt="plain", colalign=("left", *["right"] * (len(headers) - 1)), disable_numparse=True
+    )
     title = f"Where it runs ($/hour and left per card: {answer.workload.precision.value})"
     return terminal.bold(title) + "\n" + _indented(table)
 
@@ -204,14 +238,23 @@ def _count(plan: Plan) -> str:
 def _recommended(answer: Answer, terminal: Terminal) -> str:
     plan = answer.recommended
     if plan is None or plan.footprint is None:
-        reasons = list(dict.fromkeys(f"{p.accelerator_name}: {p.reasons[0]}" for p in answer.plans if p.reasons and p.precision is answer.workload.precision))
+        reasons = list(
+            dict.fromkeys(
+                f"{p.accelerator_name}: {p.reasons[0]}"
+                for p in answer.plans
+                if p.reasons and p.precision is answer.workload.precision
+            )
+        )
         return terminal.bold("Nothing fits") + "\n" + "\n".join(line for r in reasons[:8] for line in _wrapped(r, 2))
     foot = plan.footprint
     price = plan.price
     money = f" at {dollars(plan.usd_per_hour)}/hour" if price is not None else " (no dated price known)"
     lines = [terminal.bold("Recommended: ") + terminal.good(f"{plan.count} × {plan.accelerator_name}") + money]
     if price is not None:
-        lines += _wrapped(f"median of {price.offers} on-demand offers, {dollars(price.low)} to {dollars(price.high)} a card, {price.oldest} to {price.newest}", 2)
+        lines += _wrapped(
+            f"median of {price.offers} on-demand offers, {dollars(price.low)} to {dollars(price.high)} a card, {price.oldest} to {price.newest}",
+            2,
+        )
     used = foot.weights + foot.activations + foot.runtime + foot.kv_needed
     lines += _wrapped(
         f"per card: {foot.weights / GIB:.1f} weights + {foot.kv_needed / GIB:.1f} KV + {foot.activations / GIB:.1f} activations"
@@ -219,7 +262,10 @@ def _recommended(answer: Answer, terminal: Terminal) -> str:
         2,
     )
     if foot.capacity_tokens is not None:
-        lines += _wrapped(f"room for {foot.max_sequences:,} sequences of {answer.workload.context:,} tokens, {foot.capacity_tokens:,} tokens in all", 2)
+        lines += _wrapped(
+            f"room for {foot.max_sequences:,} sequences of {answer.workload.context:,} tokens, {foot.capacity_tokens:,} tokens in all",
+            2,
+        )
     lines += [line for reason in plan.reasons for line in _wrapped(f"but: {reason}", 2)]
     if plan.command is not None:
         lines += ["", f"  {plan.command}"]

@@ -53,7 +53,11 @@ def _times(rows: list[Row], layers: int, name: str = "layers") -> list[Row]:
 
 def _bert(root: ConfigView) -> list[Row]:
     """BERT, RoBERTa, XLM-R, ELECTRA; the pooler or head follows the class name."""
-    h, layers, inner = _number(root, "hidden_size"), _number(root, "num_hidden_layers"), _number(root, "intermediate_size")
+    h, layers, inner = (
+        _number(root, "hidden_size"),
+        _number(root, "num_hidden_layers"),
+        _number(root, "intermediate_size"),
+    )
     small = _number(root, "embedding_size") or h
     positions, kinds = _number(root, "max_position_embeddings"), _number(root, "type_vocab_size")
     rows = [
@@ -74,7 +78,7 @@ def _bert_head(root: ConfigView, h: int, small: int) -> list[Row]:
     if name.endswith("ForMaskedLM"):
         rows = matrix("head.transform", Part.HEAD, small, h, True) + norm("head.norm", small, "layer")
         return rows + vector("head.bias", Part.HEAD, _number(root, "vocab_size"))
-    if name.endswith("SequenceClassification") or name.endswith("ForPreTraining"):
+    if name.endswith(("SequenceClassification", "ForPreTraining")):
         return matrix("head.dense", Part.HEAD, h, h, True) + matrix("head.out", Part.HEAD, count, h, True)
     if name.endswith("TokenClassification"):
         return matrix("head.out", Part.HEAD, count, h, True)
@@ -104,7 +108,9 @@ def _clip(root: ConfigView) -> list[Row]:
     rows += _times(layer, _number(text, "num_hidden_layers") or 12)
     space = _number(root, "projection_dim") or 512
     width = _number(vision, "hidden_size") or 768
-    rows += matrix("text_projection", Part.PROJECTOR, space, h) + matrix("visual_projection", Part.PROJECTOR, space, width)
+    rows += matrix("text_projection", Part.PROJECTOR, space, h) + matrix(
+        "visual_projection", Part.PROJECTOR, space, width
+    )
     return [*rows, *tower_rows("vision", vision, None, root), Row("logit_scale", Part.OTHER, (1,))]
 
 

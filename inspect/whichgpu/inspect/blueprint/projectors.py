@@ -27,8 +27,10 @@ def _merger(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list
 
 def _pixel(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
     """InternVL: pixel shuffle by two, norm, two linears."""
-    return norm("mlp1.0", 4 * width, "layer") + matrix("mlp1.1", _P, hidden, 4 * width, True) + matrix(
-        "mlp1.3", _P, hidden, hidden, True
+    return (
+        norm("mlp1.0", 4 * width, "layer")
+        + matrix("mlp1.1", _P, hidden, 4 * width, True)
+        + matrix("mlp1.3", _P, hidden, hidden, True)
     )
 
 
@@ -67,8 +69,10 @@ def _llama4(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list
 def _moon(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
     """Kimi-VL, LocateAnything: norm and two linears over four merged patches."""
     merged = 4 * width
-    return norm("pre_norm", width, "layer") + matrix("linear_1", _P, merged, merged, True) + matrix(
-        "linear_2", _P, hidden, merged, True
+    return (
+        norm("pre_norm", width, "layer")
+        + matrix("linear_1", _P, merged, merged, True)
+        + matrix("linear_2", _P, hidden, merged, True)
     )
 
 
@@ -109,8 +113,10 @@ def _minicpm46(view: ConfigView, width: int, hidden: int, root: ConfigView) -> l
 def _phi3(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
     """Phi-3-vision: two linears over four merged patches and two separators."""
     rows = [Row("glb_GN", _P, (4 * width,)), Row("sub_GN", _P, (4 * width,))]
-    return rows + matrix("img_projection.0", _P, hidden, 4 * width, True) + matrix(
-        "img_projection.2", _P, hidden, hidden, True
+    return (
+        rows
+        + matrix("img_projection.0", _P, hidden, 4 * width, True)
+        + matrix("img_projection.2", _P, hidden, hidden, True)
     )
 
 

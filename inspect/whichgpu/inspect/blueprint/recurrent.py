@@ -80,7 +80,11 @@ def short_convolution(design: Design, spec: MixerSpec) -> list[Row]:
     """LFM2's double-gated convolution."""
     h, width = design.hidden, spec.inner or 0
     rows = matrix("conv.in_proj", _S, 3 * width, h)
-    return [*rows, Row("conv.conv.weight", _S, (width, 1, spec.conv_kernel or 0)), *matrix("conv.out_proj", _S, h, width)]
+    return [
+        *rows,
+        Row("conv.conv.weight", _S, (width, 1, spec.conv_kernel or 0)),
+        *matrix("conv.out_proj", _S, h, width),
+    ]
 
 
 def recurrent_gate(design: Design, spec: MixerSpec) -> list[Row]:
@@ -89,7 +93,9 @@ def recurrent_gate(design: Design, spec: MixerSpec) -> list[Row]:
     rows = matrix("temporal_block.linear_x", _S, width, h, True) + matrix("temporal_block.linear_y", _S, width, h, True)
     rows += matrix("temporal_block.linear_out", _S, h, width, True)
     rows += [Row("temporal_block.conv_1d.weight", _S, (width, 1, spec.conv_kernel or 0))]
-    rows += vector("temporal_block.conv_1d.bias", _S, width) + vector("temporal_block.rg_lru.recurrent_param", _S, width)
+    rows += vector("temporal_block.conv_1d.bias", _S, width) + vector(
+        "temporal_block.rg_lru.recurrent_param", _S, width
+    )
     block = width // heads
     for gate in ("input_gate", "recurrent_gate"):
         rows.append(Row(f"temporal_block.rg_lru.{gate}_weight", _S, (heads, block, block)))
@@ -107,7 +113,9 @@ def rwkv(design: Design, spec: MixerSpec) -> list[Row]:
     rows += matrix("attention.output", _S, h, width) + norm("attention.ln_x", width, "layer")
     rows.append(Row("attention.time_faaaa", _S, (heads, spec.head_dim or 0)))
     rows += _rwkv_mixing(design, h, width, heads, spec.head_dim or 0)
-    rows += matrix("feed_forward.key", Part.DENSE_FFN, channel, h) + matrix("feed_forward.value", Part.DENSE_FFN, h, channel)
+    rows += matrix("feed_forward.key", Part.DENSE_FFN, channel, h) + matrix(
+        "feed_forward.value", Part.DENSE_FFN, h, channel
+    )
     return rows + matrix("feed_forward.receptance", Part.DENSE_FFN, h, h)
 
 

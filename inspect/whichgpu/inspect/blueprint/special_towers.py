@@ -84,6 +84,24 @@ def gemma4_audio(view: ConfigView, root: ConfigView, hidden: int | None) -> list
     return rows + matrix("embed_audio.projection", Part.PROJECTOR, hidden, out)
 
 
+def molmo(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """Molmo: 23 layers of CLIP ViT-L/14-336, attention pooling over two layers, a gated projector, 128 new tokens.
+
+    None of it is in the config; the sizes are the class's own.
+    """
+    width, inner = 1024, 4096
+    rows = [Row("class_embedding", _V, (width,)), Row("position_embedding", _V, (577, width))]
+    rows += [Row("patch_embedding", _V, (width, 588)), *norm("pre_ln", width, "layer")]
+    layer = [r for n in ("wq", "wk", "wv", "wo") for r in matrix(n, _V, width, width, True)]
+    layer += matrix("w1", _V, inner, width, True) + matrix("w2", _V, width, inner, True)
+    rows += _times(layer + norm("n1", width, "layer") + norm("n2", width, "layer"), 23)
+    part, gate = Part.PROJECTOR, (as_integer(root.value("intermediate_size")) or 0) // 2
+    rows += [r for n in ("wq", "wk", "wv") for r in matrix(f"pooling.{n}", part, width, 2 * width, True)]
+    rows += matrix("pooling.wo", part, width, width, True) + matrix("projector.w1", part, gate, width)
+    rows += matrix("projector.w3", part, gate, width) + matrix("projector.w2", part, hidden, gate)
+    return [*rows, Row("new_embedding", Part.EMBEDDING, (128, hidden or 0))]
+
+
 def sam_base(width: int, layers: int) -> list[Row]:
     """SAM's ViT-B at 1,024 pixels with the two strided convolutions that DeepSeek-OCR adds."""
     layer = matrix("attn.qkv", _V, 3 * width, width, True) + matrix("attn.proj", _V, width, width, True)

@@ -76,6 +76,7 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "glm4v_moe": special_towers.glm4v,
     "gemma4_vision": special_towers.gemma4_vision,
     "gemma4_audio": special_towers.gemma4_audio,
+    "molmo_vision": special_towers.molmo,
 }
 
 _NAMED_TOWERS: dict[str, Mapping[str, object]] = {
@@ -119,6 +120,8 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
 
 
 def _named_tower(root: ConfigView) -> ConfigView | None:
+    if root.string("model_type") == "molmo":
+        return ConfigView({"model_type": "molmo_vision"}, "assumed: the class's vision backbone; ")
     processor = root.sub("img_processor")
     name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
     for known, config in _NAMED_TOWERS.items():
@@ -135,7 +138,9 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
     if special is not None:
         rows = special(view, root, text_hidden)
         part = Part.AUDIO if modality == "audio" else Part.VISION
-        return [replace(r, name=f"{modality}.{r.name}", part=r.part if r.part is Part.PROJECTOR else part) for r in rows]
+        return [
+            replace(r, name=f"{modality}.{r.name}", part=r.part if r.part is Part.PROJECTOR else part) for r in rows
+        ]
     view = ConfigView(view.raw, view.where, style_of(view, root).defaults)
     rows = _audio(view) if modality == "audio" else _vision(view, root)
     if not rows:

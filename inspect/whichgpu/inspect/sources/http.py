@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx2
-from huggingface_hub import constants, get_token
+from huggingface_hub import constants, get_session, get_token, hf_raise_for_status, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import get_session, hf_raise_for_status, http_backoff, set_client_factory
+from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]
 
 from whichgpu.inspect.errors import (
     AccessError,
@@ -72,7 +72,7 @@ def _client() -> httpx2.Client:
         if constants.is_offline_mode():
             raise OfflineModeIsEnabled("offline mode is on")
 
-    hooks = {"request": [offline], "response": [_lose_patience, _bound]}
+    hooks: dict[str, list[Callable[..., Any]]] = {"request": [offline], "response": [_lose_patience, _bound]}
     return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT)
 
 
@@ -92,7 +92,9 @@ class HubHttp:
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
 
-    def get(self, url: str, limit: int, span: tuple[int, int] | None = None, compressed: bool = False) -> httpx2.Response:
+    def get(
+        self, url: str, limit: int, span: tuple[int, int] | None = None, compressed: bool = False
+    ) -> httpx2.Response:
         """GET at most ``limit`` bytes; ``span`` asks for the bytes from first to last inclusive.
 
         Raises:
@@ -152,7 +154,9 @@ class HubHttp:
                 "Check the network, HF_ENDPOINT and proxies, or use --offline.",
             ) from error
         except (httpx2.InvalidURL, ValueError) as error:
-            raise NetworkError(f"{clean(self.endpoint)} is not a usable address ({clean(error, 80)}).", "Check HF_ENDPOINT.") from error
+            raise NetworkError(
+                f"{clean(self.endpoint)} is not a usable address ({clean(error, 80)}).", "Check HF_ENDPOINT."
+            ) from error
 
     def _host(self, url: str) -> str:
         return clean(httpx2.URL(url).host or url, 80)
@@ -166,16 +170,22 @@ class HubHttp:
         if status == 401 and ("Invalid" in text or "invalid" in text):
             return AccessError("The token is not accepted.", "Log in with `hf auth login`, or correct HF_TOKEN.")
         if status == 403:
-            return AccessError(f"{host} refuses access ({clean(text, 80) or 'HTTP 403'}).", "Check the token's permissions.")
+            return AccessError(
+                f"{host} refuses access ({clean(text, 80) or 'HTTP 403'}).", "Check the token's permissions."
+            )
         if code == "RevisionNotFound":
             return NotFoundError("The repository has no such revision.", "Check the branch, tag or commit after @.")
         if status in (401, 404):
-            hint = "Check the spelling; a private repository needs HF_TOKEN." if not self.has_token else (
-                "Check the spelling, and that the token may read it."
+            hint = (
+                "Check the spelling; a private repository needs HF_TOKEN."
+                if not self.has_token
+                else ("Check the spelling, and that the token may read it.")
             )
             return NotFoundError("No such repository (or it is private).", hint)
         if status == 429:
-            return NetworkError(f"{host} limits the rate of requests.", "Wait a minute, or set HF_TOKEN for a higher limit.")
+            return NetworkError(
+                f"{host} limits the rate of requests.", "Wait a minute, or set HF_TOKEN for a higher limit."
+            )
         if status == 416:
             return UnreadableError("A weight file is shorter than its header says.", "Tell the repository's owner.")
         return NetworkError(f"{host} answered with HTTP {status}.", "Try again; if it stays, use --offline.")

@@ -66,7 +66,9 @@ class HubRepository:
                 "private": info.get("private") is True,
             }
         )
-        facts = {key: info[key] for key in ("gguf", "safetensors", "pipeline_tag", "library_name", "tags") if key in info}
+        facts = {
+            key: info[key] for key in ("gguf", "safetensors", "pipeline_tag", "library_name", "tags") if key in info
+        }
         return Listing(self.source(), files, facts, warnings)
 
     def _url(self, path: str) -> str:
@@ -157,5 +159,3 @@ def _entry(sibling: object) -> FileEntry | None:
     lfs = sibling.get("lfs")
     size = lfs.get("size") if isinstance(lfs, dict) else sibling.get("size")
     return FileEntry(path, size if type(size) is int and size >= 0 else None)
-
-
