@@ -149,7 +149,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(404, b"{}")
 
     def _api(self, pieces: list[str], fault: Fault | None) -> None:
-        marks = [i for i, p in enumerate(pieces) if p in ("revision", "safetensors-metadata")]
+        marks = [i for i, p in enumerate(pieces) if p in ("revision", "safetensors-metadata", "tree")]
         name = "/".join(pieces[: marks[0]] if marks else pieces)
         found = self._allowed(name)
         if found is None:
@@ -158,6 +158,10 @@ class _Handler(BaseHTTPRequestHandler):
         rest = pieces[marks[0] :] if marks else []
         if rest[:1] == ["safetensors-metadata"]:
             self._metadata(repo, fault)
+            return
+        if rest[:1] == ["tree"]:
+            entries = [{"type": "file", "path": p, "size": s} for p, s in _sizes(repo)]
+            self._json(entries, fault)
             return
         if rest[:1] == ["revision"] and "/".join(rest[1:]) not in (*repo.revisions, repo.commit):
             self._send(404, b"{}", headers={"X-Error-Code": "RevisionNotFound"})
@@ -270,14 +274,17 @@ def _quiet_disconnects() -> Iterator[None]:
         return
 
 
+def _sizes(repo: Repo) -> list[tuple[str, int]]:
+    return [(p, c.size if isinstance(c, Sparse) else len(c)) for p, c in repo.files.items()]
+
+
 def _info(name: str, repo: Repo) -> dict[str, object]:
     siblings = []
-    for path, content in repo.files.items():
-        size = content.size if isinstance(content, Sparse) else len(content)
+    for path, size in _sizes(repo):
         entry: dict[str, object] = {"rfilename": path}
         if not repo.unsized:
             entry["size"] = size
-            if isinstance(content, Sparse):
+            if isinstance(repo.files[path], Sparse):
                 entry["lfs"] = {"size": size, "sha256": "0" * 64}
         siblings.append(entry)
     base = {"id": name, "sha": repo.commit, "private": repo.private, "gated": "auto" if repo.gated else False}

@@ -5,14 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from whichgpu.inspect import counting
-from whichgpu.inspect.blueprint.decoder import language_model
-from whichgpu.inspect.blueprint.encoders import encoder_kind, encoder_rows
-from whichgpu.inspect.blueprint.table import Row
-from whichgpu.inspect.blueprint.towers import tower_rows, towers
 from whichgpu.inspect.classify import Findings, classify
+from whichgpu.inspect.encoder_kinds import encoder_kind
 from whichgpu.inspect.facts import architecture_record
-from whichgpu.inspect.gguf_file import part_of_gguf
-from whichgpu.inspect.name_hints import classes_from_name, parameters_from_name
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
 from whichgpu.inspect.precisions import safetensors_dtype
 from whichgpu.inspect.quantisation import Published, read_quantisation
@@ -33,6 +28,7 @@ from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
 
 if TYPE_CHECKING:
+    from whichgpu.inspect.blueprint.table import Row
     from whichgpu.inspect.inspector import Reading
 
 
@@ -75,6 +71,8 @@ def _tensors(reading: Reading, published: Published | None) -> tuple[TensorGroup
 
 
 def _gguf_groups(reading: Reading) -> tuple[TensorGroup, ...]:
+    from whichgpu.inspect.gguf_file import part_of_gguf
+
     elements = reading.gguf_elements or {}
     groups = group_tensors(reading.tensors[""], None, None)
     sizes: dict[str, int] = {}
@@ -115,6 +113,11 @@ def _from_tensors(
 
 
 def _rows(reading: Reading, encoder: str | None) -> list[Row]:
+    # The blueprint is imported only here: an answer from headers never needs it.
+    from whichgpu.inspect.blueprint.decoder import language_model
+    from whichgpu.inspect.blueprint.encoders import encoder_rows
+    from whichgpu.inspect.blueprint.towers import tower_rows, towers
+
     root, design = reading.root, reading.design
     if root is None or root.string("_class_name") is not None:
         return []
@@ -165,6 +168,8 @@ def _named_parameters(reading: Reading, params: Parameters) -> Parameters:
         if type(total) is int and 0 < total < 2**56:
             figure = Figure(value=total, unit="parameters", origin=Origin.READ, source=f"Hub API: {key}.total")
             return params.model_copy(update={"total": figure})
+    from whichgpu.inspect.name_hints import parameters_from_name
+
     guess = parameters_from_name(reading.repository.source().name)
     if guess is None:
         return params
@@ -197,6 +202,8 @@ def _findings(reading: Reading, encoder: str | None, tensors: tuple[TensorGroup,
     names = [f.path for f in reading.listing.files]
     findings = classify(reading.root, reading.design, encoder, tensors, pipeline, names)
     if not findings.evidence:
+        from whichgpu.inspect.name_hints import classes_from_name
+
         name = reading.repository.source().name
         for model_class, mark in classes_from_name(name).items():
             findings.add(model_class, f"assumed from “{clean(mark)}” in the name", "repository name")

@@ -6,13 +6,16 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
-from whichgpu.inspect.blueprint.table import Row
 from whichgpu.inspect.design import Design
 from whichgpu.inspect.names import pattern_of
 from whichgpu.inspect.precisions import DTYPE_BITS
 from whichgpu.inspect.quantisation import Published
 from whichgpu.inspect.records import Figure, Origin, Parameters, Part, TensorGroup, Weights
+
+if TYPE_CHECKING:
+    from whichgpu.inspect.blueprint.table import Row
 
 _CLOSE = 0.005
 """Config and file sizes agree when they differ by less than this share: headers, padding, small unknown tensors."""
@@ -61,6 +64,8 @@ def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -
         rows = [r for r in rows if r.part is not Part.MTP]
     listed = any(r.part is Part.HEAD for r in rows)
     if has_head and not listed and design.vocabulary:
+        from whichgpu.inspect.blueprint.table import Row
+
         rows = [*rows, Row("lm_head.weight", Part.HEAD, (design.vocabulary, design.hidden))]
     if not has_head and listed and design.model_type != "chatglm":
         rows = [r for r in rows if r.part is not Part.HEAD]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 
-from whichgpu.inspect.blueprint.towers import sizes, towers
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.records import Architecture, FeedForward, Mixer, Tower
 from whichgpu.inspect.text import clean
+from whichgpu.inspect.tower_views import sizes, towers
 
 
 def architecture_record(root: ConfigView | None, design: Design | None, dtype: str | None) -> Architecture | None:

@@ -8,9 +8,8 @@ shapes are checked before they are used.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, NamedTuple
 
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.precisions import DTYPE_BITS
@@ -23,8 +22,7 @@ _MAX_TENSORS = 2_000_000
 _MAX_ELEMENTS = 2**56
 
 
-@dataclass(frozen=True, slots=True)
-class Tensor:
+class Tensor(NamedTuple):
     """One tensor as its file describes it. ``bytes`` is the stored size."""
 
     name: str
@@ -92,8 +90,7 @@ def _tensor(key: str, entry: Any, name: str) -> tuple[Tensor, int]:
         dtype, shape, (begin, end) = entry["dtype"], entry["shape"], entry["data_offsets"]
     except (TypeError, KeyError, ValueError):
         raise UnreadableError(f"{clean(name)}: tensor {clean(key)} has no dtype, shape or offsets.") from None
-    sizes_valid = isinstance(shape, list) and all(type(n) is int and 0 <= n < _MAX_ELEMENTS for n in shape)
-    if not sizes_valid or type(begin) is not int or type(end) is not int or not isinstance(dtype, str):
+    if not _is_shape(shape) or type(begin) is not int or type(end) is not int or not isinstance(dtype, str):
         raise UnreadableError(f"{clean(name)}: tensor {clean(key)} has a malformed shape or offsets.")
     elements = prod(shape)
     stored = end - begin
@@ -104,7 +101,16 @@ def _tensor(key: str, entry: Any, name: str) -> tuple[Tensor, int]:
         raise UnreadableError(
             f"{clean(name)}: tensor {clean(key)} needs {(elements * bits + 7) // 8:,} bytes but spans {stored:,}."
         )
-    return Tensor(key, clean(dtype, 20), tuple(shape), stored), begin
+    return Tensor(key, dtype if bits is not None else clean(dtype, 20), tuple(shape), stored), begin
+
+
+def _is_shape(shape: object) -> bool:
+    if not isinstance(shape, list):
+        return False
+    for size in shape:  # noqa: SIM110 - a loop is twice as fast, and DeepSeek-V3 has 92,000 tensors
+        if type(size) is not int or not 0 <= size < _MAX_ELEMENTS:
+            return False
+    return True
 
 
 def _check_spans(spans: list[tuple[int, int, str]], name: str, data_bytes: int | None) -> None:

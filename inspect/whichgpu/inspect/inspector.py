@@ -11,7 +11,6 @@ from whichgpu.inspect.assembly import assemble
 from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, ConfigView, parse_json
 from whichgpu.inspect.design import Design
 from whichgpu.inspect.errors import NetworkError, UnreadableError
-from whichgpu.inspect.gguf_file import read_gguf
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.reference import Reference, parse_reference
@@ -99,9 +98,10 @@ def _hub_or_cache(reference: Reference) -> Repository:
     from huggingface_hub import constants
 
     from whichgpu.inspect.sources.hub import HubRepository
-    from whichgpu.inspect.sources.local import cache_snapshot
 
     if constants.is_offline_mode():
+        from whichgpu.inspect.sources.local import cache_snapshot
+
         cached = cache_snapshot(Path(constants.HF_HUB_CACHE), reference.name, reference.revision)
         if cached is not None:
             return cached
@@ -163,6 +163,8 @@ def _read_gguf(reading: Reading, chosen: FileSet, quick: bool) -> None:
     if quick:
         reading.unread.append("GGUF headers were not read (quick).")
         return
+    from whichgpu.inspect.gguf_file import read_gguf
+
     config: dict[str, Any] = {}
     tensors: list[Tensor] = []
     elements: dict[str, int] = {}

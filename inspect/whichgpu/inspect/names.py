@@ -89,6 +89,10 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
 )
 
 
+_NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
+_LAYER = re.compile(r"(?<![^.])layers\.(\d{1,9})\.")
+
+
 @lru_cache(maxsize=50_000)
 def part_of(pattern: str) -> Part:
     """Return the part that a name (with ``*`` for numbers) belongs to; ``OTHER`` when no rule knows it."""
@@ -118,18 +122,16 @@ def pattern_of(name: str, layers: int | None) -> str:
     >>> pattern_of("model.layers.61.eh_proj.weight", 61)
     'mtp.layers.*.eh_proj.weight'
     """
-    pieces = name.split(".")
-    beyond = False
-    for index, piece in enumerate(pieces):
-        if piece.isdecimal() and piece.isascii():
-            if index and pieces[index - 1] == "layers" and layers is not None and int(piece[:9]) >= layers:
-                beyond = beyond or (index >= 1 and index <= 4 and not _in_tower(pieces[:index]))
-            pieces[index] = "*"
-    joined = ".".join(pieces)
-    return "mtp." + joined.removeprefix("model.") if beyond else joined
+    pattern = _NUMBER.sub("*", name)
+    if (
+        layers is None
+        or (layer := _LAYER.search(name)) is None
+        or int(layer[1]) < layers
+        or _in_tower(name[: layer.start()])
+    ):
+        return pattern
+    return "mtp." + pattern.removeprefix("model.")
 
 
-def _in_tower(pieces: list[str]) -> bool:
-    return any(
-        mark in piece for piece in pieces for mark in ("vision", "visual", "audio", "encoder", "decoder", "tower")
-    )
+def _in_tower(prefix: str) -> bool:
+    return any(mark in prefix for mark in ("vision", "visual", "audio", "encoder", "decoder", "tower"))

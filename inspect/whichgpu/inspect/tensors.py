@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.names import is_buffer, is_scale, part_of, pattern_of
@@ -16,8 +16,7 @@ _INTEGERS = frozenset({"I32", "U32", "I16", "U16"})
 _BYTES = frozenset({"U8", "I8"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
+class _Key(NamedTuple):
     pattern: str
     dtype: str
     shape: tuple[int, ...]

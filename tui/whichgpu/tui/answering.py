@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import Finding, answer_identity, inspection_identity
 from whichgpu.catalog.store import Catalog
@@ -129,12 +128,15 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
         cached = _from_cache(question, reference)
         if cached is not None:
             return cached, "cache", None
-    found = Atlas(assets.read(FILE_NAME)).find(reference.name) if reference.revision in (None, "main") else None
+    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+
+    atlas = Atlas(assets.read(FILE_NAME))
+    found = atlas.find(reference.name) if reference.revision in (None, "main") else None
     if found is not None:
         source = ModelSource.model_validate(found.source.model_dump() | {"kind": "atlas"})
         date = found.source.read_on or "an unknown date"
         return found.model_copy(update={"source": source}), "atlas", f"{why}. This is from the bundled atlas of {date}."
-    similar = Atlas(assets.read(FILE_NAME)).similar(reference.name)
+    similar = atlas.similar(reference.name)
     also = f" The atlas has {', '.join(similar)}." if similar else ""
     raise type(reason)(
         f"{why}, and neither the catalog nor the bundled atlas knows {reference.name}.{also}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -10,6 +11,8 @@ from whichgpu.tui.exit_codes import ExitCode
 
 def main() -> None:
     """Entry point of the ``whichgpu`` command."""
+    # One short process: collecting cycles costs it a tenth of its time and frees nothing that it needs.
+    gc.disable()
     try:
         from whichgpu.tui.command import run
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from whichgpu.inspect.blueprint import special_towers
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.records import Part
+from whichgpu.inspect.tower_views import sizes, towers
 
-_VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
-_AUDIO_KEYS = ("audio_config", "audio_encoder_config", "speech_config", "audio_model")
+__all__ = ["STYLES", "TowerStyle", "style_of", "tower_rows", "towers", "vision_transformer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,56 +79,6 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "molmo_vision": special_towers.molmo,
 }
 
-_NAMED_TOWERS: dict[str, Mapping[str, object]] = {
-    "vit_so400m_patch14_siglip": {
-        "model_type": "siglip_vision_model",
-        "hidden_size": 1152,
-        "intermediate_size": 4304,
-        "num_hidden_layers": 27,
-        "num_attention_heads": 16,
-        "image_size": 384,
-        "patch_size": 14,
-    },
-    "clip-vit-large-patch14-336": {
-        "model_type": "clip_vision_model",
-        "hidden_size": 1024,
-        "intermediate_size": 4096,
-        "num_hidden_layers": 24,
-        "num_attention_heads": 16,
-        "image_size": 336,
-        "patch_size": 14,
-    },
-}
-"""Public encoders that some configs name by string only."""
-
-
-def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
-    """Yield (modality, view) for every encoder that the config describes."""
-    seen: set[str] = set()
-    for level in (root, root.sub("thinker_config")):
-        if level is None:
-            continue
-        for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):
-            for key in keys:
-                view = level.sub(key)
-                if view is not None and modality not in seen:
-                    seen.add(modality)
-                    yield modality, view
-    named = _named_tower(root)
-    if named is not None and "vision" not in seen:
-        yield "vision", named
-
-
-def _named_tower(root: ConfigView) -> ConfigView | None:
-    if root.string("model_type") == "molmo":
-        return ConfigView({"model_type": "molmo_vision"}, "assumed: the class's vision backbone; ")
-    processor = root.sub("img_processor")
-    name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
-    for known, config in _NAMED_TOWERS.items():
-        if known in name:
-            return ConfigView(config, f"assumed: published sizes of {known}; ")
-    return None
-
 
 def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: ConfigView) -> list[Row]:
     """Return the tensors of one encoder and its projector; empty when its sizes are not in the config."""
@@ -149,24 +99,6 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
     placed = [Row(f"{modality}.{r.name}", part, r.shape, r.count, r.linear, r.buffer) for r in rows]
     projector = _projector(modality, view, text_hidden, root)
     return placed + [Row(f"projector.{r.name}", Part.PROJECTOR, r.shape, r.count, r.linear) for r in projector]
-
-
-def sizes(view: ConfigView) -> tuple[int | None, int | None, int | None, int | None]:
-    """Return (layers, width, intermediate, heads) of an encoder."""
-    layers = as_integer(
-        view.value("depth", "num_hidden_layers", "vt_num_hidden_layers", "encoder_layers", "layers", "n_layer")
-    )
-    width = as_integer(view.value("embed_dim", "vt_hidden_size", "hidden_size", "d_model", "width"))
-    if view.value("embed_dim") is None and isinstance(view.value("width"), dict):
-        width = None
-    inner = as_integer(view.value("vt_intermediate_size", "intermediate_size", "encoder_ffn_dim"))
-    ratio = view.value("mlp_ratio")
-    if inner is None and width and isinstance(ratio, int | float) and 0 < ratio < 100:
-        inner = int(width * ratio)
-    heads = as_integer(
-        view.value("num_heads", "num_attention_heads", "vt_num_attention_heads", "encoder_attention_heads", "heads")
-    )
-    return layers, width, inner or (4 * width if width else None), heads
 
 
 def style_of(view: ConfigView, root: ConfigView) -> TowerStyle:

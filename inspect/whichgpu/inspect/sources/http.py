@@ -54,6 +54,9 @@ class _Bounded(httpx2.SyncByteStream):
 def _bound(response: httpx2.Response) -> None:
     """Cut each body at what was asked for: a mirror that ignores Range would send the whole file."""
     limit = response.request.extensions.get("whichgpu_limit")
+    declared = response.headers.get("content-length", "")
+    if declared.isdigit() and isinstance(limit, int) and int(declared) <= limit:
+        return  # read to its end, so that the connection can be used again
     if isinstance(limit, int) and isinstance(response.stream, httpx2.SyncByteStream):
         response.stream = _Bounded(response.stream, limit)
 
