@@ -101,6 +101,7 @@ def main() -> None:
             "HF_HOME": str(folder / "hf"),
             "PYTHONPATH": str(folder),
         }
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)  # installed programs run from compiled bytecode
         environment["WHICHGPU_CATALOG"] = str(folder / "catalog.db")
         for model in hub.repos:
             commands = {"whichgpu": [sys.executable, "-m", "whichgpu", "--model", model, "--json"]}

@@ -47,9 +47,18 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
         needs=needs,
         plans=ranked,
         recommended=fitting[0] if fitting else None,
+        alternatives=_other_vendors(fitting),
         notes=_notes(inspection, facts),
         facts_date=facts.date,
     )
+
+
+def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
+    """The first plan of every vendor but the recommended one's."""
+    first: dict[str, Plan] = {}
+    for candidate in fitting:
+        first.setdefault(candidate.vendor, candidate)
+    return tuple(first.values())[1:]
 
 
 def _rank(candidate: Plan) -> tuple[int, float, int, float]:
@@ -132,6 +141,7 @@ def _refused(card: Accelerator, precision: Precision, *reasons: str) -> Plan:
     return Plan(
         accelerator=card.key,
         accelerator_name=card.name,
+        vendor=card.vendor,
         precision=precision,
         count=0,
         layout=None,
@@ -162,6 +172,7 @@ def _fitting(
     return Plan(
         accelerator=card.key,
         accelerator_name=card.name,
+        vendor=card.vendor,
         precision=precision,
         count=layout.cards,
         layout=layout,

@@ -150,6 +150,7 @@ class Plan(Record):
 
     accelerator: str
     accelerator_name: str
+    vendor: str
     precision: Precision
     count: int
     layout: Layout | None
@@ -169,5 +170,7 @@ class Answer(Record):
     needs: tuple[Need, ...]
     plans: tuple[Plan, ...]
     recommended: Plan | None
+    alternatives: tuple[Plan, ...] = ()
+    """The cheapest fitting plan of each other vendor, at the asked precision."""
     notes: tuple[str, ...] = ()
     facts_date: str

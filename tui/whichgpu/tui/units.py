@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
+
 GIB = 2**30
+WIDTH = 80
 UNKNOWN = "unknown"
+NOTHING = "–"
+"""Shown where there is nothing to count, as opposed to what is not known."""
+
+
+def wrapped(text: str, indent: int = 0, hang: int | None = None) -> list[str]:
+    """Wrap text to the report's width; ``hang`` indents the lines after the first."""
+    following = " " * (indent if hang is None else hang)
+    lines = textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=following, break_long_words=False)
+    return lines or [""]
 
 
 def parameters(count: int | None) -> str:
@@ -29,7 +41,7 @@ def memory(size: float | None) -> str:
 
 
 def dollars(price: float | None) -> str:
-    return "–" if price is None else f"${price:,.2f}"
+    return NOTHING if price is None else f"${price:,.2f}"
 
 
 def tokens(count: int | None) -> str:

@@ -16,7 +16,7 @@ from whichgpu.inspect.errors import NetworkError, SourceError, UnreadableError
 from whichgpu.inspect.headers import Tensor, header_length, parse_header, tensors_of
 from whichgpu.inspect.records import ModelSource
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
-from whichgpu.inspect.sources.http import HubHttp, close
+from whichgpu.inspect.sources.hub_http import HubHttp, close
 from whichgpu.inspect.text import clean
 
 FIRST_RANGE = 100_000

@@ -1,0 +1,91 @@
+"""Fixtures: a scrubbed environment, the Hub stand-in, the command line in this process or a fresh one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.hub import HubStandIn, Repo
+
+_SCRUBBED = ("HF_", "WHICHGPU_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR", "http_proxy", "https_proxy")
+
+
+@pytest.fixture(autouse=True)
+def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing of this machine's settings, tokens or caches reaches a test."""
+    for name in list(os.environ):
+        if name.startswith(_SCRUBBED):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
+    monkeypatch.setenv("WHICHGPU_CATALOG", str(tmp_path / "catalog.db"))
+    monkeypatch.setenv("COLUMNS", "80")
+
+
+@pytest.fixture
+def start_hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., HubStandIn]]:
+    """Start stand-ins that huggingface_hub in this process and in child processes talks to."""
+    started: list[HubStandIn] = []
+
+    def start(repos: dict[str, Repo], token: str | None = None) -> HubStandIn:
+        from huggingface_hub import constants
+
+        hub = HubStandIn(repos, token).__enter__()
+        started.append(hub)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.endpoint)
+        monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
+        return hub
+
+    yield start
+    from huggingface_hub import close_session
+
+    close_session()
+    for hub in started:
+        hub.__exit__()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run of the command line did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def ask(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
+    """Run the command line in this process."""
+
+    def run_here(*arguments: str) -> Result:
+        from whichgpu.tui.command import run
+
+        capsys.readouterr()
+        code = run(arguments)
+        captured = capsys.readouterr()
+        return Result(code, captured.out, captured.err)
+
+    return run_here
+
+
+@pytest.fixture
+def ask_fresh() -> Callable[..., Result]:
+    """Run the command line in a fresh process."""
+
+    def run_fresh(*arguments: str, **environment: str) -> Result:
+        done = subprocess.run(
+            [sys.executable, "-m", "whichgpu", *arguments],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run_fresh

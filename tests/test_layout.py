@@ -1,0 +1,88 @@
+"""The repository's layout: six source roots that make one namespace package."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+ROOTS = ("assets", "catalog", "inspect", "plan", "trial", "tui")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+MODULES = [p for r in ROOTS for p in sorted((ROOT / r).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_root_is_a_namespace(root: str) -> None:
+    assert not (ROOT / root / "__init__.py").exists()
+    assert not (ROOT / root / "whichgpu" / "__init__.py").exists()
+    assert {p.name for p in (ROOT / root).iterdir()} == {"whichgpu"}
+    expected = {root, "__main__.py"} if root == "tui" else {root}
+    assert {p.name for p in (ROOT / root / "whichgpu").iterdir()} - {"__pycache__"} == expected
+
+
+@pytest.mark.parametrize("root", ROOTS)
+def test_packages_are_real_and_typed(root: str) -> None:
+    package = ROOT / root / "whichgpu" / root
+    assert (package / "py.typed").exists()
+    for folder in [package, *(p for p in package.rglob("*") if p.is_dir() and p.name != "__pycache__")]:
+        assert (folder / "__init__.py").exists(), folder
+
+
+def test_no_module_shadows_the_standard_library() -> None:
+    assert [p for p in MODULES if p.stem in sys.stdlib_module_names and p.stem != "inspect"] == []
+
+
+def test_nothing_imports_a_room_by_its_bare_name() -> None:
+    offenders = []
+    for path in [*MODULES, *(ROOT / "tests").rglob("*.py"), *(ROOT / "benchmarks").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            offenders += [(path, n) for n in names if n.split(".")[0] in set(ROOTS) - {"inspect"}]
+    assert offenders == []
+
+
+@pytest.mark.parametrize("folder", [".", *ROOTS])
+def test_inspect_stays_the_standard_library(folder: str) -> None:
+    code = "import inspect; print(inspect.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT / folder, capture_output=True, text=True, check=True)
+    assert Path(done.stdout.strip()).parent == Path(ast.__file__).parent
+
+
+def test_all_tools_name_the_same_roots() -> None:
+    tools = PROJECT["tool"]
+    folders = [f"{r}/whichgpu" for r in ROOTS]
+    assert tools["hatch"]["build"]["targets"]["wheel"]["packages"] == folders
+    assert tools["hatch"]["build"]["targets"]["wheel"]["dev-mode-dirs"] == list(ROOTS)
+    assert tools["ruff"]["src"] == tools["coverage"]["run"]["source"] == tools["mypy"]["mypy_path"] == list(ROOTS)
+    assert tools["importlinter"]["root_packages"] == [f"whichgpu.{r}" for r in ROOTS]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_modules_and_functions_stay_small(path: Path) -> None:
+    text = path.read_text()
+    assert len(text.splitlines()) <= 420
+    functions = (ast.FunctionDef, ast.AsyncFunctionDef)
+    sizes = {n.name: (n.end_lineno or 0) - n.lineno + 1 for n in ast.walk(ast.parse(text)) if isinstance(n, functions)}
+    assert {name: size for name, size in sizes.items() if size > 50} == {}
+
+
+def test_dependencies_say_why_they_are_there() -> None:
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    start = lines.index("dependencies = [")
+    listed = lines[start + 1 : lines.index("]", start)]
+    assert len(listed) >= 7
+    assert [line for line in listed if "#" not in line] == []
+    assert "vllm" not in "".join(PROJECT["project"]["dependencies"])
+
+
+def test_constraints_pin_every_dependency() -> None:
+    pinned = {line.split("==")[0].lower().replace("_", "-") for line in (ROOT / "constraints.txt").read_text().split()}
+    named = [d.split(">=")[0].lower() for d in PROJECT["project"]["dependencies"]]
+    named += [d.split(">=")[0].lower() for d in PROJECT["project"]["optional-dependencies"]["dev"]]
+    assert [n for n in named if n not in pinned] == []

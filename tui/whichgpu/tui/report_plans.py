@@ -1,0 +1,113 @@
+"""The part of the report that says what the model needs and where it runs."""
+
+from __future__ import annotations
+
+from tabulate import tabulate
+
+from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price
+from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.units import GIB, NOTHING, dollars, memory, wrapped
+
+_LABEL_WIDTH = 27
+_NAME_WIDTH = 18
+_REASONS_SHOWN = 8
+
+
+def needs(answer: Answer, terminal: Terminal) -> str:
+    """Return the precisions side by side."""
+    workload = answer.workload
+    kv = answer.needs[0].kv_dtype.upper()
+    title = f"What it needs for {workload.concurrency:,} × {workload.context:,} tokens ({kv} cache)"
+    rows = [_need_row(need) for need in answer.needs]
+    return terminal.bold(title) + "\n" + _table(("precision", "weights", "KV/token", "state", "KV cache", "sum"), rows)
+
+
+def _need_row(need: Need) -> tuple[str, ...]:
+    known = need.weights_bytes is not None and need.kv_bytes is not None
+    total = (need.weights_bytes or 0) + (need.kv_bytes or 0) if known else None
+    label = need.label if len(need.label) <= _LABEL_WIDTH else need.label[: _LABEL_WIDTH - 1] + "…"
+    per_token = memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING
+    state = memory(need.state_bytes_per_sequence) if need.state_bytes_per_sequence else NOTHING
+    cache = memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING
+    return label, memory(need.weights_bytes), per_token, state, cache, memory(total)
+
+
+def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    alignment = ("left", *["right"] * (len(headers) - 1))
+    table = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
+
+
+def where_it_runs(answer: Answer, terminal: Terminal) -> str:
+    """Return one row per accelerator: the count at each precision, price and headroom at the asked one."""
+    asked = answer.workload.precision
+    shown = list(dict.fromkeys(n.precision for n in answer.needs))
+    by_card: dict[str, dict[Precision, Plan]] = {}
+    for plan in sorted(answer.plans, key=lambda p: p.precision is not asked):
+        by_card.setdefault(plan.accelerator, {})[plan.precision] = plan
+    rows: list[tuple[str, ...]] = []
+    for plans in by_card.values():
+        chosen = plans[asked]
+        left = memory(chosen.footprint.headroom) if chosen.footprint else NOTHING
+        price = dollars(chosen.usd_per_hour)
+        rows.append((chosen.accelerator_name[:_NAME_WIDTH], *[_count(plans[p]) for p in shown], price, left))
+    if not rows:
+        return ""
+    names = [p.value if p is Precision.PUBLISHED else p.value.upper() for p in shown]
+    title = f"Where it runs (price and free memory per card: {asked.value})"
+    return terminal.bold(title) + "\n" + _table(("cards", *names, "$/hour", "free"), rows)
+
+
+def _count(plan: Plan) -> str:
+    if not plan.fits or plan.layout is None:
+        return "no"
+    stages = f" PP{plan.layout.pipeline_parallel}" if plan.layout.pipeline_parallel > 1 else ""
+    return f"{plan.count} (TP{plan.layout.tensor_parallel}{stages})" if plan.count > 1 else "1"
+
+
+def recommended(answer: Answer, terminal: Terminal) -> str:
+    """Return the recommendation with its arithmetic and command, or why nothing fits."""
+    plan = answer.recommended
+    if plan is None or plan.footprint is None:
+        return terminal.bold("Nothing fits") + "\n" + _why_not(answer)
+    money = f" at {dollars(plan.usd_per_hour)}/hour" if plan.price is not None else " (no dated price is known)"
+    lines = [terminal.bold("Recommended: ") + terminal.good(f"{plan.count} × {plan.accelerator_name}") + money]
+    lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
+    lines += _price_lines(plan.price)
+    lines += _arithmetic(answer, plan.footprint)
+    lines += [line for reason in plan.reasons for line in wrapped(f"but: {reason}", 2)]
+    if plan.command is not None:
+        lines += ["", f"  {plan.command}"]
+    return "\n".join(lines)
+
+
+def _why_not(answer: Answer) -> str:
+    asked = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
+    reasons = dict.fromkeys(f"{p.accelerator_name}: {p.reasons[0]}" for p in asked)
+    return "\n".join(line for reason in list(reasons)[:_REASONS_SHOWN] for line in wrapped(reason, 2))
+
+
+def _price_lines(price: Price | None) -> list[str]:
+    if price is None:
+        return []
+    if price.offers == 1:
+        return wrapped(f"price of one on-demand offer of {price.newest}", 2)
+    spread = f"{dollars(price.low)} to {dollars(price.high)} a card"
+    return wrapped(f"median of {price.offers} on-demand offers, {spread}, {price.oldest} to {price.newest}", 2)
+
+
+def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
+    parts = {
+        "weights": foot.weights,
+        "KV": foot.kv_needed,
+        "activations": foot.activations,
+        "runtime": foot.runtime,
+    }
+    terms = " + ".join(f"{size / GIB:.1f} {name}" for name, size in parts.items())
+    used, share = sum(parts.values()) / GIB, answer.workload.utilisation
+    budget = f"{foot.budget / GIB:.1f} GiB ({share:.2f} × {foot.usable / GIB:.1f})"
+    lines = wrapped(f"per card: {terms} = {used:.1f} of {budget}", 2)
+    if foot.capacity_tokens is not None:
+        room = f"{foot.max_sequences:,} sequences of {answer.workload.context:,} tokens"
+        lines += wrapped(f"room for {room}, {foot.capacity_tokens:,} tokens in all", 2)
+    return lines
