@@ -26,6 +26,9 @@ from whichgpu.inspect.text import clean
 PATIENCE_SECONDS = 30
 """Longest ``Retry-After`` that is waited for; beyond it the user hears about it at once."""
 
+RETRY_WAIT_SECONDS = 0.5
+"""Before the first retry; doubled each time."""
+
 _RETRIES = 3
 _TIMEOUT = httpx2.Timeout(10.0, connect=6.0)
 _TRANSIENT = (httpx2.ReadTimeout, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
@@ -82,13 +85,12 @@ def _client() -> httpx2.Client:
 class HubHttp:
     """Requests to one endpoint. ``count`` is the number of answers asked for (a redirect belongs to its request)."""
 
-    def __init__(self, retry_wait: float = 0.5) -> None:
+    def __init__(self) -> None:
         # huggingface_hub logs every retry to stderr; our own narration says what the user needs.
         logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
         set_client_factory(_client)
         self.endpoint = constants.ENDPOINT.rstrip("/")
         self.count = 0
-        self._wait = retry_wait
         token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
         self.has_token = token is not None
         self._headers = {"user-agent": f"whichgpu; huggingface_hub; python; pid/{os.getpid()}"}
@@ -116,7 +118,7 @@ class HubHttp:
                 headers=headers,
                 extensions={"whichgpu_limit": limit},
                 max_retries=_RETRIES,
-                base_wait_time=self._wait,
+                base_wait_time=RETRY_WAIT_SECONDS,
                 max_wait_time=4,
                 retry_on_exceptions=_TRANSIENT,
                 timeout=_TIMEOUT,
