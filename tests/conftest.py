@@ -13,7 +13,17 @@ import pytest
 
 from tests.hub import HubStandIn, Repo
 
-_SCRUBBED = ("HF_", "WHICHGPU_", "XDG_", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_COLOR", "http_proxy", "https_proxy")
+_SCRUBBED = (
+    "HF_",
+    "WHICHGPU_",
+    "XDG_",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "NO_COLOR",
+    "http_proxy",
+    "https_proxy",
+)
 
 
 @pytest.fixture(autouse=True)

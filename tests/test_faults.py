@@ -114,7 +114,9 @@ class TestTransient:
         assert len(hub.seen) == 1
         assert time.monotonic() - begun < 300
 
-    def test_an_unreachable_hub_is_not_retried(self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_an_unreachable_hub_is_not_retried(
+        self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         from huggingface_hub import constants
 
         monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")

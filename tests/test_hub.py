@@ -14,7 +14,7 @@ from tests.hub import HubStandIn, Repo, Sparse, safetensors_file, shapes
 Ask = Callable[..., Result]
 Start = Callable[..., HubStandIn]
 
-TOKEN = "hf_secret_of_the_test"  # noqa: S105 - no real token
+TOKEN = "hf_secret_of_the_test"
 
 
 def inspection(result: Result) -> Any:
@@ -69,7 +69,7 @@ def test_a_long_header_takes_one_more_request(start_hub: Start, ask: Ask) -> Non
     found = inspection(ask("--model", "a/b", "--json"))
     assert found["source"]["requests"] == 4
     assert sum(t["count"] for t in found["tensors"]) == 3000
-    assert [s.range for s in hub.requests("cdn")][0] == "bytes=0-99999"
+    assert next(s.range for s in hub.requests("cdn")) == "bytes=0-99999"
 
 
 def test_the_token_stays_with_the_hub(start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,7 +120,13 @@ def test_copies_are_not_counted_twice(start_hub: Start, ask: Ask) -> None:
 
 
 def test_a_repository_of_pickles_is_graded_by_its_sizes(start_hub: Start, ask: Ask) -> None:
-    hub = start_hub({"a/b": Repo({"config.json": json.dumps(shapes.LLAMA_8B).encode(), "pytorch_model.bin": Sparse(b"", 16_060_556_376)})})
+    hub = start_hub(
+        {
+            "a/b": Repo(
+                {"config.json": json.dumps(shapes.LLAMA_8B).encode(), "pytorch_model.bin": Sparse(b"", 16_060_556_376)}
+            )
+        }
+    )
     found = inspection(ask("--model", "a/b", "--json"))
     assert found["grade"] == "file sizes"
     assert found["parameters"]["total"] == {
@@ -133,7 +139,13 @@ def test_a_repository_of_pickles_is_graded_by_its_sizes(start_hub: Start, ask: A
 
 
 def test_fp32_files_under_a_bf16_config_are_noticed(start_hub: Start, ask: Ask) -> None:
-    start_hub({"a/b": Repo({"config.json": json.dumps(shapes.LLAMA_8B).encode(), "pytorch_model.bin": Sparse(b"", 32_121_044_992)})})
+    start_hub(
+        {
+            "a/b": Repo(
+                {"config.json": json.dumps(shapes.LLAMA_8B).encode(), "pytorch_model.bin": Sparse(b"", 32_121_044_992)}
+            )
+        }
+    )
     result = ask("--model", "a/b", "--json")
     found = inspection(result)
     assert found["parameters"]["total"]["value"] == 8_030_261_248

@@ -249,7 +249,7 @@ def _inspection(
         evidence=tuple(
             e.model_copy(update={"because": clean(e.because), "where": clean(e.where)}) for e in findings.evidence
         ),
-        architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading)),
+        architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading), findings.classes),
         parameters=parameters,
         weights=weights,
         quantisation=published.record if published is not None else None,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
-from whichgpu.inspect.records import Architecture, FeedForward, Mixer, Tower
+from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.tower_views import sizes, towers
 
 
-def architecture_record(root: ConfigView | None, design: Design | None, dtype: str | None) -> Architecture | None:
+def architecture_record(
+    root: ConfigView | None, design: Design | None, dtype: str | None, classes: Sequence[ModelClass]
+) -> Architecture | None:
     """Return the record, or ``None`` when there is no config at all."""
     if root is None:
         return None
@@ -34,7 +37,17 @@ def architecture_record(root: ConfigView | None, design: Design | None, dtype: s
             tied_embeddings=None,
             towers=found,
         )
-    return _full(design, listed, found, dtype)
+    return _cacheless(_full(design, listed, found, dtype), classes)
+
+
+def _cacheless(record: Architecture, classes: Sequence[ModelClass]) -> Architecture:
+    """Encoders keep no KV cache; that of an encoder-decoder is left unknown rather than invented."""
+    if ModelClass.ENCODER_DECODER in classes:
+        return record.model_copy(update={"mixers": (), "mixer_layout": ()})
+    if ModelClass.ENCODER in classes:
+        silent = tuple(m.model_copy(update={"kind": "encoder"}) for m in record.mixers)
+        return record.model_copy(update={"mixers": silent})
+    return record
 
 
 def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtype: str | None) -> Architecture:

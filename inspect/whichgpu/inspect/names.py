@@ -16,7 +16,7 @@ _BUFFER = re.compile(
 
 _SCALE = re.compile(
     r"((weight_|input_|output_|qkv_|[qkv]_|kv_)?(scale|scales)(_inv|_2|_lo|_hi|_\d)?|zero_point|qzeros|absmax|quant_map"
-    r"|quant_state[^.]*|nested_[a-z_]+|SCB|_scales|gate_up_proj_scales|down_proj_scales|weight_zero_point"
+    r"|quant_state(\.[^.]+)?|nested_[a-z_]+|SCB|_scales|gate_up_proj_scales|down_proj_scales|weight_zero_point"
     r"|weight_global_scale|input_global_scale|biases|per_expert_scale_dummy|lora_scale|amax)$"
 )
 """Scales and zero points of quantised weights: bytes, but no parameters."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
@@ -30,9 +30,13 @@ class Published:
     """Module patterns (digits replaced by ``*``, or ``re:`` regular expressions) kept in high precision."""
     experts: Scheme | None = None
     """Scheme of routed experts where it differs from the rest."""
+    by_module: Mapping[str, Scheme] = field(default_factory=dict)
+    """Scheme per module pattern, where a checkpoint names one for each (ModelOpt's mixed precision)."""
 
     def scheme_for(self, name: str, part: Part) -> Scheme | None:
         """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
+        if self.by_module:
+            return self._named(_plain_module(name))
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
         if part is Part.ROUTED_EXPERTS and self.experts is not None:
@@ -42,6 +46,13 @@ class Published:
         if self._kept(name) or (part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers()):
             return None
         return self.scheme
+
+    def _named(self, module: str) -> Scheme | None:
+        """The scheme of exactly this module, else of a sibling (projections are fused and split under other names)."""
+        exact = self.by_module.get(module)
+        parent = module.rpartition(".")[0]
+        siblings = (s for p, s in self.by_module.items() if parent and p.rpartition(".")[0] == parent)
+        return exact or next(siblings, None)
 
     def _covers_towers(self) -> bool:
         return self.record.method in ("bitsandbytes", "gguf")
@@ -57,7 +68,7 @@ def _matches(pattern: str, module: str) -> bool:
             return re.match(pattern[3:], f"model.{module}") is not None
         except re.error:
             return False
-    plain = re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", pattern).strip("*.")
+    plain = _plain_module(pattern).strip("*.")
     return bool(plain) and (module == plain or f".{module}.".find(f".{plain}.") >= 0)
 
 
@@ -106,10 +117,10 @@ def _from_config(view: ConfigView, source: str, layers: int | None) -> Published
         return Published(_record("mxfp4", "mxfp4 experts", 4, source, keep, group=32), scheme, keep)
     if method == "bitsandbytes":
         return _bitsandbytes(view, source, layers)
-    if method == "compressed-tensors" or view.sub("config_groups") is not None:
-        return _compressed(view, source, layers)
     if method.startswith("modelopt") or view.value("quant_algo", "quantization") is not None:
         return _modelopt(view.raw, source, layers)
+    if method == "compressed-tensors" or view.sub("config_groups") is not None:
+        return _compressed(view, source, layers)
     bits = as_integer(view.value("bits", "w_bit", "weights_bits"))
     label = f"{clean(method or 'unknown', 40)}" + (f" {bits}-bit" if bits else "")
     return Published(_record(clean(method or "unknown", 40), label, bits, source, ()), None)
@@ -210,30 +221,49 @@ def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Publis
     if not algorithm:
         return None
     keep = _patterns(inner.value("exclude_modules", "ignore"), layers)
-    group = as_integer(inner.value("group_size"))
-    schemes = {"NVFP4": NVFP4, "FP8": FP8_TENSOR, "MXFP4": MXFP4, "MXFP8": MXFP8, "W4A8_AWQ": INT4_G128}
-    label, scheme = algorithm.lower(), schemes.get(algorithm)
-    if scheme is None and "NVFP4" in algorithm:
-        scheme = NVFP4
+    kv = (inner.string("kv_cache_quant_algo") or "").lower() or ("fp8" if inner.sub("kv_cache_scheme") else None)
+    label, scheme = algorithm.lower(), _modelopt_scheme(algorithm)
+    by_module: dict[str, Scheme] = {}
     if algorithm == "MIXED_PRECISION":
-        label, scheme = _mixed(inner, label)
-    kv = (inner.string("kv_cache_quant_algo") or "").lower() or None
-    bits = scheme.bits if scheme else None
-    record = _record("modelopt", f"modelopt {label}", bits, source, keep, group=group, kv_cache=kv)
-    return Published(record, scheme, keep, NVFP4 if "experts" in label else None)
+        label, by_module = _mixed(inner.value("quantized_layers"))
+    record = _record(
+        "modelopt",
+        f"modelopt {label}",
+        scheme.bits if scheme else None,
+        source,
+        keep,
+        group=as_integer(inner.value("group_size")),
+        kv_cache=kv,
+    )
+    return Published(record, scheme, keep, by_module=by_module)
 
 
-def _mixed(inner: ConfigView, label: str) -> tuple[str, Scheme | None]:
-    """ModelOpt's mixed precision names a format per layer; the common pair is FP8 with NVFP4 experts."""
-    listed = inner.value("quantized_layers")
-    formats: dict[str, bool] = {}
+def _mixed(listed: object) -> tuple[str, dict[str, Scheme]]:
+    """ModelOpt's mixed precision names a format per module; digits become ``*`` and equal entries one."""
+    by_module: dict[str, Scheme] = {}
     for name, entry in listed.items() if isinstance(listed, dict) else ():
         algorithm = entry.get("quant_algo") if isinstance(entry, dict) else None
-        if isinstance(algorithm, str):
-            formats[algorithm.upper()] = formats.get(algorithm.upper(), False) or "expert" in str(name)
-    if formats.get("NVFP4"):
-        return ("fp8 + nvfp4 experts", FP8_TENSOR) if "FP8" in formats else ("nvfp4 experts", NVFP4)
-    return (label, FP8_TENSOR) if "FP8" in formats else (label, None)
+        scheme = _modelopt_scheme(algorithm) if isinstance(algorithm, str) else None
+        if scheme is not None and isinstance(name, str):
+            by_module[_plain_module(_starred(clean(name)))] = scheme
+    names = dict.fromkeys(s.name for s in by_module.values())
+    return " + ".join(names) or "mixed precision", by_module
+
+
+def _modelopt_scheme(algorithm: str) -> Scheme | None:
+    for mark, scheme in (("NVFP4", NVFP4), ("MXFP4", MXFP4), ("MXFP8", MXFP8), ("FP8", FP8_TENSOR), ("W4A", INT4_G128)):
+        if mark in algorithm.upper():
+            return scheme
+    return None
+
+
+def _starred(name: str) -> str:
+    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
+
+
+def _plain_module(name: str) -> str:
+    """Drop the wrappers that publishers put before a module's own path."""
+    return re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", name).removesuffix(".weight")
 
 
 def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:
@@ -246,7 +276,7 @@ def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:
         if not isinstance(item, str) or not item:
             continue
         text = clean(item)
-        pattern = text if text.startswith("re:") else re.sub(r"(?<=\.)\d+(?=\.|$)", "*", text)
+        pattern = text if text.startswith("re:") else _starred(text)
         counts[pattern] = counts.get(pattern, 0) + 1
         if pattern != text:
             per_layer.add(pattern)

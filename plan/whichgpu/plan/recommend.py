@@ -223,5 +223,7 @@ def _notes(inspection: Inspection, facts: Facts) -> tuple[str, ...]:
     notes = list(support_notes(inspection, facts.architectures))
     if inspection.grade is not Grade.HEADERS:
         notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
+    if ModelClass.ENCODER_DECODER in inspection.classes:
+        notes.append("The decoder's cache of an encoder-decoder model is not estimated; leave room for it.")
     notes.append("Activations, CUDA graphs and NCCL are a first estimate (about ±1 GiB per card).")
     return tuple(notes)

@@ -19,7 +19,6 @@ _KERNELS_ALONE = 0.16 * GIB
 _KERNELS_TOGETHER = 0.6 * GIB
 """cuBLAS, Triton and, with several cards, NCCL's channels."""
 
-_MOE_WORKSPACE = 0.6 * GIB
 _VISION_PROFILE = 1.9 * GIB
 """vLLM profiles the largest image it may get; about this much for towers of 27 layers."""
 
@@ -48,11 +47,8 @@ def activation_bytes(architecture: Architecture | None, accelerator: Accelerator
     if architecture is None or not architecture.hidden:
         return GIB
     batch = batch_defaults(accelerator)
-    width = (
-        max((f.intermediate or 0) * (f.top_k or 1) for f in architecture.feed_forwards)
-        if architecture.feed_forwards
-        else 0
-    )
+    dense = [f.intermediate if f.kind == "dense" else f.shared_intermediate for f in architecture.feed_forwards]
+    width = max((w or 0 for w in dense), default=0)
     forward = batch.tokens * 2 * (2 * architecture.hidden + 3 * width / tp)
     logits = batch.sequences * (architecture.vocabulary or 0) * 4
     vision = _VISION_PROFILE if any(t.modality == "vision" for t in architecture.towers) else 0
@@ -60,10 +56,21 @@ def activation_bytes(architecture: Architecture | None, accelerator: Accelerator
 
 
 def runtime_bytes(architecture: Architecture | None, accelerator: Accelerator, tp: int, graphs: bool = True) -> int:
-    """Persistent buffers, CUDA graphs, kernels and, for experts, their workspace."""
+    """Persistent buffers, CUDA graphs, kernels and, for experts, their workspace, in bytes per card."""
     batch = batch_defaults(accelerator)
     vocabulary = (architecture.vocabulary or 0) if architecture else 0
     buffers = batch.sequences * vocabulary * 4.125
-    experts = architecture is not None and any(f.kind == "moe" for f in architecture.feed_forwards)
-    total = buffers + (_KERNELS_ALONE if tp == 1 else _KERNELS_TOGETHER)
-    return int(total + (_GRAPH_BYTES if graphs else 0) + (_MOE_WORKSPACE if experts else 0))
+    total = buffers + (_KERNELS_ALONE if tp == 1 else _KERNELS_TOGETHER) + expert_workspace(architecture, batch, tp)
+    return int(total + (_GRAPH_BYTES if graphs else 0))
+
+
+def expert_workspace(architecture: Architecture | None, batch: Batch, tp: int) -> int:
+    """Two buffers that the fused expert kernel keeps: every routed token at both widths (layers/fused_moe, Triton)."""
+    if architecture is None or not architecture.hidden:
+        return 0
+    sizes = [
+        batch.tokens * (f.top_k or 1) * 2 * (max(width, architecture.hidden) + max(2 * width, architecture.hidden))
+        for f in architecture.feed_forwards
+        if f.kind == "moe" and (width := (f.intermediate or 0) // tp)
+    ]
+    return max(sizes, default=0)

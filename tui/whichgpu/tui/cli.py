@@ -18,8 +18,8 @@ def main() -> None:
 
         code = run(sys.argv[1:])
         sys.stdout.flush()
-    except KeyboardInterrupt:
-        _leave("interrupted")
+    except KeyboardInterrupt as interrupt:
+        _leave("whichgpu: interrupted\n" if interrupt.args else "\nwhichgpu: interrupted\n")
     except BrokenPipeError:
         # The reader (head, less) went away: nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -30,7 +30,7 @@ def main() -> None:
 def _leave(message: str) -> None:
     """Say one line and end at once, without waiting for threads that still read from the network."""
     try:
-        sys.stderr.write(f"\nwhichgpu: {message}\n")
+        sys.stderr.write(message)
         sys.stderr.flush()
     finally:
         os._exit(ExitCode.INTERRUPTED)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Precision
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
@@ -84,7 +85,8 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
     if options["model"] is None:
         click.echo(context.get_help())
         click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
-        return ExitCode.OK if len(sys.argv) <= 1 else ExitCode.USAGE
+        given = [context.get_parameter_source(name) for name in options]
+        return ExitCode.USAGE if ParameterSource.COMMANDLINE in given else ExitCode.OK
     from whichgpu.tui.one_shot import answer_once
 
     return answer_once(options)
@@ -119,7 +121,7 @@ def run(arguments: Sequence[str]) -> int:
         result = cli.main(args=list(arguments), prog_name="whichgpu", standalone_mode=False)
         return int(result) if result is not None else ExitCode.OK
     except click.exceptions.Abort:
-        raise KeyboardInterrupt from None
+        raise KeyboardInterrupt("click has ended the line") from None
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:

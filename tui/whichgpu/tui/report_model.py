@@ -27,6 +27,7 @@ _MIXER_WORDS = {
     "conv": "short convolution",
     "rglru": "gated linear recurrence",
     "rwkv": "RWKV time mixing",
+    "encoder": "bidirectional attention",
     "none": "no mixer",
     "projection": "linear instead of attention",
 }

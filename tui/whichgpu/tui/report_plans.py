@@ -6,9 +6,8 @@ from tabulate import tabulate
 
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import GIB, NOTHING, dollars, memory, wrapped
+from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, memory, wrapped
 
-_LABEL_WIDTH = 27
 _NAME_WIDTH = 18
 _REASONS_SHOWN = 8
 
@@ -25,17 +24,21 @@ def needs(answer: Answer, terminal: Terminal) -> str:
 def _need_row(need: Need) -> tuple[str, ...]:
     known = need.weights_bytes is not None and need.kv_bytes is not None
     total = (need.weights_bytes or 0) + (need.kv_bytes or 0) if known else None
-    label = need.label if len(need.label) <= _LABEL_WIDTH else need.label[: _LABEL_WIDTH - 1] + "…"
     per_token = memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING
     state = memory(need.state_bytes_per_sequence) if need.state_bytes_per_sequence else NOTHING
     cache = memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING
-    return label, memory(need.weights_bytes), per_token, state, cache, memory(total)
+    return need.label, memory(need.weights_bytes), per_token, state, cache, memory(total)
 
 
 def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     alignment = ("left", *["right"] * (len(headers) - 1))
-    table = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
-    return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
+    lines = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True).splitlines()
+    excess = max(map(len, lines)) + 2 - WIDTH
+    if excess > 0:
+        room = max(len(row[0]) for row in rows) - excess
+        cut = [(row[0] if len(row[0]) <= room else row[0][: room - 1] + "…", *row[1:]) for row in rows]
+        lines = tabulate(cut, headers, tablefmt="plain", colalign=alignment, disable_numparse=True).splitlines()
+    return "\n".join(f"  {line}".rstrip() for line in lines)
 
 
 def where_it_runs(answer: Answer, terminal: Terminal) -> str:

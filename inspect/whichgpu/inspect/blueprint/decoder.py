@@ -112,7 +112,7 @@ def _ends(design: Design) -> list[Row]:
     rows += norm("final_norm", h, family.norm)
     names = design.view.value("architectures") or []
     if not design.tied and (has_language_head(names) or design.model_type == "chatglm"):
-        rows += [Row("lm_head.weight", Part.HEAD, (vocab or 0, width))]
+        rows += [Row("lm_head.weight", Part.HEAD, (vocab or 0, width), linear=True)]
         rows += vector("lm_head.bias", Part.HEAD, vocab if _head_bias(design) else None)
     return rows
 

@@ -1,0 +1,206 @@
+"""The command line as a user and a script see it: text, JSON, exit codes, terminals that can do little."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tests.conftest import Result
+from tests.hub import Fault, HubStandIn, shapes
+from whichgpu.tui.command import cli
+from whichgpu.tui.exit_codes import MEANINGS, ExitCode
+
+Ask = Callable[..., Result]
+Start = Callable[..., HubStandIn]
+GOLDEN = Path(__file__).parent / "golden"
+MODELS = {
+    "gpt-oss-120b": ("openai/gpt-oss-120b",),
+    "deepseek-v4-flash": ("deepseek-ai/DeepSeek-V4-Flash", "--gpu", "h100", "--gpu", "h200", "--concurrency", "64"),
+    "qwen3.5-hybrid": ("Qwen/Qwen3.5-122B-A10B", "--precision", "fp8", "--context", "32768"),
+    "flux": ("black-forest-labs/FLUX.1-dev",),
+    "minilm": ("sentence-transformers/all-MiniLM-L6-v2",),
+    "nothing-fits": ("moonshotai/Kimi-K3", "--gpu", "l4", "--gpu", "t4"),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_text_is_as_reviewed(ask: Ask, name: str) -> None:
+    """To accept a change: WHICHGPU_TEST_UPDATE=1 pytest, then read the difference."""
+    model, *options = MODELS[name]
+    result = ask("--model", model, "--offline", *options)
+    path = GOLDEN / f"{name}.txt"
+    if UPDATE:
+        path.write_text(result.out)
+    assert result.out == path.read_text()
+    assert result.code == (ExitCode.NOTHING_FITS if name == "nothing-fits" else ExitCode.OK)
+
+
+UPDATE = os.environ.get("WHICHGPU_TEST_UPDATE") == "1"
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_text_fits_80_columns_but_for_what_is_to_be_copied(name: str) -> None:
+    for line in (GOLDEN / f"{name}.txt").read_text().splitlines():
+        assert len(line) <= 80 or line.startswith("  vllm serve "), line
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_pipe_gets_neither_colour_nor_boxes(name: str) -> None:
+    text = (GOLDEN / f"{name}.txt").read_text()
+    assert "\x1b" not in text
+    assert not re.search(r"[\u2500-\u257f\u2580-\u259f]", text)
+
+
+def test_json_is_one_stable_document(ask: Ask) -> None:
+    first = ask("--model", "openai/gpt-oss-20b", "--offline", "--json")
+    second = ask("--model", "openai/gpt-oss-20b", "--offline", "--json", "--catalog", "/dev/null/x")
+    reply = json.loads(first.out)
+    assert list(reply) == ["schema_version", "whichgpu", "origin", "origin_note", "warnings", "inspection", "answer"]
+    assert reply["schema_version"] == reply["inspection"]["schema_version"] == 1
+    assert reply["answer"] == json.loads(second.out)["answer"]
+    assert first.out.isascii()
+
+
+def test_json_reads_back_into_the_records(ask: Ask) -> None:
+    from whichgpu.inspect.records import Inspection
+    from whichgpu.plan.records import Answer
+
+    reply = json.loads(ask("--model", "openai/gpt-oss-20b", "--offline", "--json").out)
+    assert Inspection.model_validate(reply["inspection"]).source.name == "openai/gpt-oss-20b"
+    assert Answer.model_validate(reply["answer"]).recommended is not None
+
+
+def test_quiet_says_one_line(ask: Ask) -> None:
+    result = ask("--model", "openai/gpt-oss-20b", "--offline", "--quiet", "--gpu", "h100")
+    assert re.fullmatch(r"1 × H100 SXM5, \$\d+\.\d\d/h\n", result.out)
+    assert result.err == ""
+
+
+def test_the_asked_context_is_cut_to_the_models(ask: Ask) -> None:
+    reply = json.loads(ask("--model", "Qwen/Qwen3-32B", "--offline", "--json", "--context", "1000000").out)
+    assert reply["answer"]["workload"]["context"] == 40_960
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--model",),
+        ("--nonsense",),
+        ("--model", "a/b", "--context", "0"),
+        ("--model", "a/b", "--context", "many"),
+        ("--model", "a/b", "--precision", "fp7"),
+        ("--model", "a/b/c"),
+        ("--model", "openai/gpt-oss-20b", "--offline", "--gpu", "H1000"),
+        ("no-such-command",),
+        ("--json",),
+    ],
+)
+def test_wrong_usage_is_exit_2_with_one_line(ask: Ask, arguments: tuple[str, ...]) -> None:
+    result = ask(*arguments)
+    assert result.code == 2
+    assert "Traceback" not in result.err
+
+
+def test_offline_and_unknown_is_a_network_failure_with_a_suggestion(ask: Ask) -> None:
+    result = ask("--model", "Qwen/Qwen3-32BB", "--offline")
+    assert result.code == 3
+    assert "Qwen/Qwen3-32B" in result.err
+
+
+def test_help_lists_every_exit_code() -> None:
+    text = CliRunner().invoke(cli, ["--help"]).output
+    for code, meaning in MEANINGS.items():
+        assert re.search(rf"{int(code)}  {re.escape(meaning)}", text)
+    assert len(MEANINGS) == len(ExitCode)
+
+
+def test_without_arguments_it_helps(ask_fresh: Ask) -> None:
+    result = ask_fresh()
+    assert result.code == 0
+    assert "Usage: whichgpu" in result.out
+    assert "--model Qwen/Qwen3-32B" in result.err
+
+
+def test_ascii_when_the_locale_is_not_utf8(ask_fresh: Ask) -> None:
+    result = ask_fresh("--model", "openai/gpt-oss-120b", "--offline", PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+    assert result.code == 0
+    assert result.out.isascii()
+    assert "36 x 128 experts" in result.out
+
+
+def test_debug_shows_the_traceback(ask_fresh: Ask) -> None:
+    result = ask_fresh("--model", "a/b/c", WHICHGPU_DEBUG="1")
+    assert "Traceback" in result.err
+
+
+def test_a_closed_pipe_is_no_error() -> None:
+    command = f"{sys.executable} -m whichgpu --model openai/gpt-oss-120b --offline --json | head -c 10"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.stderr.replace("whichgpu: note: ", "").count("Error") == 0
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupted_is_130_at_once_and_says_so(start_hub: Start) -> None:
+    hub = start_hub({"a/b": shapes.qwen3_06b()})
+    hub.faults.append(Fault("stall", seconds=8))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "whichgpu", "--model", "a/b"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not hub.seen:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=6)
+    assert process.returncode == 130
+    assert (out, err) == ("", "\nwhichgpu: interrupted\n")
+
+
+class TestOnATerminal:
+    """A real pseudo-terminal: colour, progress, and their absence."""
+
+    def run(self, *arguments: str, **environment: str) -> str:
+        import pty
+
+        primary, secondary = pty.openpty()
+        process = subprocess.Popen(
+            [sys.executable, "-m", "whichgpu", *arguments],
+            stdin=secondary,
+            stdout=secondary,
+            stderr=secondary,
+            env={**os.environ, "TERM": "xterm-256color", **environment},
+        )
+        os.close(secondary)
+        chunks = []
+        while True:
+            try:
+                chunk = os.read(primary, 65536)
+            except OSError:
+                break
+            if not chunk:
+                break
+            chunks.append(chunk)
+        process.wait(timeout=60)
+        os.close(primary)
+        return b"".join(chunks).decode()
+
+    def test_colour_and_progress(self, start_hub: Start) -> None:
+        start_hub({"meta/L8": shapes.llama_8b(offers_metadata=False)})
+        text = self.run("--model", "meta/L8")
+        assert "\x1b[1m" in text
+        assert "reading headers 4/4" in text
+
+    @pytest.mark.parametrize("environment", [{"NO_COLOR": "1"}, {"TERM": "dumb"}])
+    def test_no_colour(self, start_hub: Start, environment: dict[str, str]) -> None:
+        start_hub({"a/b": shapes.qwen3_06b()})
+        text = self.run("--model", "a/b", **environment)
+        assert not re.search(r"\x1b\[[0-9;]*m", text)
+        assert "Recommended" in text
