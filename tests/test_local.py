@@ -53,7 +53,10 @@ def write_gguf(path: Path, architecture: str = "llama", layers: int = 2) -> int:
     writer.add_head_count(4)
     writer.add_head_count_kv(2)
     writer.add_token_list([f"t{i}" for i in range(320)])
-    arrays = {"token_embd.weight": np.zeros((320, 64), np.float16), "output_norm.weight": np.zeros(64, np.float32)}
+    arrays: dict[str, np.ndarray[Any, Any]] = {
+        "token_embd.weight": np.zeros((320, 64), np.float16),
+        "output_norm.weight": np.zeros(64, np.float32),
+    }
     for i in range(layers):
         arrays[f"blk.{i}.attn_q.weight"] = np.zeros((64, 64), np.float16)
         arrays[f"blk.{i}.ffn_up.weight"] = np.zeros((128, 64), np.float16)

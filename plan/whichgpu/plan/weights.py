@@ -49,9 +49,14 @@ def is_linear(group: TensorGroup) -> bool:
     return len(matrix) == 2 and min(matrix) >= _BIG_ENOUGH
 
 
-def is_loaded(group: TensorGroup) -> bool:
-    """True for what vLLM keeps on the card: next-token layers need speculative decoding, buffers are rebuilt."""
-    return group.part is not Part.MTP
+def is_loaded(group: TensorGroup, tied: bool | None) -> bool:
+    """True for what vLLM keeps on the card.
+
+    Next-token layers need speculative decoding; a stored head is left out when the embeddings are tied.
+    """
+    if group.part is Part.MTP:
+        return False
+    return not (tied and group.part is Part.HEAD and "lm_head" in group.name)
 
 
 def published_bytes(group: TensorGroup) -> int:
@@ -78,7 +83,7 @@ def bytes_at(group: TensorGroup, precision: Precision) -> int:
 
 def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
     """Bytes of everything vLLM loads at a precision; ``None`` when the tensors are unknown."""
-    loaded = [g for g in inspection.tensors if is_loaded(g)]
+    loaded = _loaded(inspection)
     return sum(bytes_at(g, precision) for g in loaded) if loaded else None
 
 
@@ -86,7 +91,7 @@ def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: in
     """Bytes on the fullest card: sharded weights / tp, replicated ones whole, layers / pp."""
     kv_heads = inspection.architecture.kv_heads if inspection.architecture else None
     total = 0.0
-    for placed in _placed(inspection.tensors, precision):
+    for placed in _placed(_loaded(inspection), precision):
         ways = 1 if placed.replicated else tp
         if placed.key_value and kv_heads and kv_heads < tp:
             ways = kv_heads
@@ -94,8 +99,12 @@ def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: in
     return int(total / pp) if pp > 1 else int(total)
 
 
+def _loaded(inspection: Inspection) -> list[TensorGroup]:
+    tied = inspection.architecture.tied_embeddings if inspection.architecture else None
+    return [g for g in inspection.tensors if is_loaded(g, tied)]
+
+
 def _placed(groups: Iterable[TensorGroup], precision: Precision) -> Iterable[Placed]:
     for group in groups:
-        if is_loaded(group):
-            replicated = group.part in _REPLICATED_PARTS or _REPLICATED_NAMES.search(group.name) is not None
-            yield Placed(bytes_at(group, precision), replicated, _KEY_VALUE.search(group.name) is not None)
+        replicated = group.part in _REPLICATED_PARTS or _REPLICATED_NAMES.search(group.name) is not None
+        yield Placed(bytes_at(group, precision), replicated, _KEY_VALUE.search(group.name) is not None)

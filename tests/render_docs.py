@@ -1,0 +1,126 @@
+"""Render docs/json.md and docs/cli.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from click.testing import CliRunner
+from pydantic import BaseModel
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def json_page() -> str:
+    """Describe the JSON answer: the envelope, then every record with its fields."""
+    from whichgpu.inspect import records as inspected
+    from whichgpu.plan import records as planned
+
+    names: tuple[str, ...] = (
+        "Inspection",
+        "ModelSource",
+        "Evidence",
+        "Architecture",
+        "Mixer",
+        "FeedForward",
+        "Tower",
+        "Parameters",
+    )
+    names += ("Weights", "Figure", "Quantisation", "TensorGroup", "Component", "Variant", "Selection")
+    lines = [
+        "# The JSON answer",
+        "",
+        "<!-- Written by `python -m tests.render_docs`. -->",
+        "",
+        "`whichgpu --model X --json` prints one object. Sizes are bytes, counts are integers, prices are US dollars;",
+        "`null` means unknown, never 0. `schema_version` rises when a field changes its meaning or disappears;",
+        "new fields may appear within a version.",
+        "",
+        "| key | what |",
+        "|---|---|",
+        "| `schema_version` | 1 |",
+        "| `whichgpu` | version that answered |",
+        "| `origin` | `hub`, `folder`, `file`, `cache`, `catalog` or `atlas` |",
+        "| `origin_note` | a sentence when the answer is not fresh |",
+        "| `warnings` | what the answer rests on that may surprise |",
+        "| `inspection` | an `Inspection` |",
+        "| `answer` | an `Answer` |",
+    ]
+    for name in names:
+        lines += record(getattr(inspected, name))
+    for name in ("Answer", "Workload", "Need", "Plan", "Layout", "Footprint", "Price"):
+        lines += record(getattr(planned, name))
+    for enum in (inspected.Origin, inspected.Grade, inspected.ModelClass, inspected.Part):
+        lines += ["", f"## {enum.__name__}", "", ", ".join(f"`{member.value}`" for member in enum)]
+    return "\n".join(lines) + "\n"
+
+
+def record(model: type[BaseModel]) -> list[str]:
+    """One record as a table of fields, types and the strings under them."""
+    summary = (model.__doc__ or "").strip().splitlines()[0]
+    lines = ["", f"## {model.__name__}", "", summary, "", "| field | type | |", "|---|---|---|"]
+    notes = attribute_docs(model)
+    for name, field in model.model_fields.items():
+        lines.append(f"| `{name}` | {plain(field.annotation)} | {notes.get(name, '')} |")
+    return lines
+
+
+def plain(annotation: Any) -> str:
+    text = (
+        annotation.__name__ if isinstance(annotation, type) and not hasattr(annotation, "__args__") else str(annotation)
+    )
+    text = re.sub(r"\b(?:[a-z_]+\.)+([A-Z])", r"\1", text).replace("NoneType", "null").replace("None", "null")
+    return text.replace("|", "or").replace("tuple[", "list[").replace(", ...]", "]")
+
+
+def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
+    """The string literals that stand under fields in the source."""
+    import ast
+    import inspect
+
+    found: dict[str, str] = {}
+    body = ast.parse(inspect.getsource(model)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    for before, after in zip(body.body, body.body[1:], strict=False):
+        named = isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name)
+        if named and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            assert isinstance(before, ast.AnnAssign)
+            assert isinstance(before.target, ast.Name)
+            found[before.target.id] = " ".join(str(after.value.value).split()).replace("|", "or")
+    return found
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    from whichgpu.tui.command import cli
+
+    lines = ["# The command line", "", "<!-- Written by `python -m tests.render_docs`. -->"]
+    for arguments in ([], ["atlas"], ["atlas", "list"], ["atlas", "build"]):
+        name = " ".join(["whichgpu", *arguments])
+        text = CliRunner().invoke(cli, [*arguments, "--help"], prog_name="whichgpu", terminal_width=80).output
+        lines += ["", f"## {name}", "", "```text", text.rstrip(), "```"]
+    lines += ["", "## Environment", "", "| variable | what |", "|---|---|"]
+    lines += [f"| `{name}` | {what} |" for name, what in ENVIRONMENT.items()]
+    return "\n".join(lines) + "\n"
+
+
+ENVIRONMENT = {
+    "HF_ENDPOINT": "the Hub or a mirror, http or https (huggingface_hub)",
+    "HF_TOKEN": "token for gated and private repositories; never stored, never sent to another host",
+    "HF_HOME": "where huggingface_hub keeps its token and cache",
+    "HF_HUB_OFFLINE": "1: ask nothing; the Hugging Face cache, the catalog and the atlas answer",
+    "HTTPS_PROXY, SSL_CERT_FILE": "proxies and certificates, as huggingface_hub's client reads them",
+    "WHICHGPU_CATALOG": "the catalog file",
+    "WHICHGPU_DEBUG": "1: show the traceback of expected failures too",
+    "NO_COLOR": "no colour",
+}
+
+
+def main() -> None:
+    (DOCS / "json.md").write_text(json_page())
+    (DOCS / "cli.md").write_text(cli_page())
+
+
+if __name__ == "__main__":
+    main()
