@@ -233,3 +233,20 @@ def test_diffusers_components_are_counted_once(start_hub: Start, ask: Ask) -> No
     assert found["source"]["requests"] <= 3 + 4
     assert "single-file copy of the pipeline" in dict(found["selection"]["ignored"]).values()
     assert not any(s.path.endswith(".bin") for s in hub.seen)
+
+
+def test_config_and_tensors_that_disagree_are_both_heard(start_hub: Start, ask: Ask) -> None:
+    tensors = {
+        "model.embed_tokens.weight": ("BF16", (8, 8)),
+        "model.layers.0.mlp.experts.0.up_proj.weight": ("BF16", (8, 8)),
+        "model.layers.0.self_attn.q_proj.weight": ("BF16", (8, 8)),
+    }
+    config = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 1, "vocab_size": 8}
+    config |= {"vision_config": {"hidden_size": 8, "num_hidden_layers": 2, "patch_size": 14}}  # type: ignore[dict-item]
+    start_hub(
+        {"a/b": Repo({"config.json": json.dumps(config).encode(), "model.safetensors": safetensors_file(tensors)})}
+    )
+    result = ask("--model", "a/b", "--json")
+    assert inspection(result)["classes"] == ["multimodal", "moe"]
+    assert "Tensors show experts, but the config does not name it." in result.err
+    assert "The config names a vision encoder, but no tensor does." in result.err

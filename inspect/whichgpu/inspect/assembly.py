@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from whichgpu.inspect import counting
-from whichgpu.inspect.classify import Findings, classify
+from whichgpu.inspect.classify import Findings, classify, disagreements
 from whichgpu.inspect.encoder_kinds import encoder_kind
 from whichgpu.inspect.facts import architecture_record
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
@@ -100,6 +100,8 @@ def _from_tensors(
     total = Figure(value=summed, unit="parameters", origin=Origin.READ, source=source)
     tied = bool(reading.design and reading.design.tied)
     findings = _findings(reading, encoder, tensors)
+    if encoder is None and not reading.choice.pipeline:
+        reading.warnings += disagreements(reading.root, reading.design, tensors)
     return _inspection(
         reading,
         findings,

@@ -9,6 +9,7 @@ from typing import Any
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.design import Design
 from whichgpu.inspect.records import Evidence, ModelClass, Part, TensorGroup
+from whichgpu.inspect.tower_views import towers
 
 _RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "lightning", "conv", "rglru", "rwkv"})
 _ATTENTION = frozenset({"full", "sliding", "chunked", "mla", "compressed", "cross"})
@@ -247,3 +248,22 @@ def _dense(findings: Findings, design: Design) -> None:
     findings.add(
         ModelClass.DENSE, f"{design.layers} layers of attention and one feed-forward block each", design.view.where
     )
+
+
+def disagreements(root: ConfigView | None, design: Design | None, tensors: Sequence[TensorGroup]) -> list[str]:
+    """Say where the config and the tensor names contradict each other; only for tensors read from headers."""
+    if root is None or design is None or not tensors:
+        return []
+    parts = {t.part for t in tensors}
+    experts = any(f.kind == "moe" for f in design.ffns)
+    recurrent = any(m.kind in _RECURRENT or m.kind == "hybrid" for m in design.mixers)
+    vision = any(modality == "vision" for modality, _ in towers(root))
+    checks = (
+        ("experts", experts, Part.ROUTED_EXPERTS in parts),
+        ("a recurrent state", recurrent, Part.SSM in parts),
+        ("a vision encoder", vision, Part.VISION in parts),
+    )
+    texts = [f"The config names {what}, but no tensor does." for what, said, seen in checks if said and not seen]
+    return texts + [
+        f"Tensors show {what}, but the config does not name it." for what, said, seen in checks if seen and not said
+    ]

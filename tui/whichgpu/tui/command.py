@@ -21,7 +21,7 @@ Exit codes:
 \b
 Examples:
   whichgpu --model Qwen/Qwen3-32B
-  whichgpu --model openai/gpt-oss-120b --context 32768 --concurrency 64 --gpu H100
+  whichgpu --model openai/gpt-oss-120b --context 32768 --gpu H100
   whichgpu --model ./my-finetune --precision fp8 --json
 """
 

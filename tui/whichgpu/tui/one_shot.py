@@ -55,4 +55,4 @@ def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None
     sys.stdout.flush()
     if not options["quiet"]:
         for note in filter(None, (reply.origin_note, *reply.warnings)):
-            click.echo(terminal.text(f"whichgpu: note: {note}"), err=True)
+            click.echo(terminal.text(terminal.folded(f"whichgpu: note: {note}")), err=True)

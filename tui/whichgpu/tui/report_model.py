@@ -5,12 +5,13 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Part
+from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Part, Quantisation
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import WIDTH, memory, parameters
 
 _LABEL = 13
 _PARTS_SHOWN = 7
+_PATTERNS_SHOWN = 4
 _MIXER_WORDS = {
     "full": "full attention",
     "sliding": "sliding-window attention",
@@ -40,7 +41,7 @@ def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
         rows += _structure(inspection.architecture)
     rows += _sizes(inspection)
     if inspection.quantisation is not None:
-        rows.append(("published as", inspection.quantisation.label))
+        rows.append(("published as", _published(inspection.quantisation)))
     if inspection.selection.counted:
         rows.append(("counted", ", ".join(inspection.selection.counted[:6])))
     if inspection.selection.ignored:
@@ -49,6 +50,14 @@ def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
         shown = [f"{v.name.rsplit('-', 1)[-1]} {memory(v.bytes)}" for v in inspection.variants[:8]]
         rows.append(("variants", ", ".join(shown)))
     return terminal.bold("What it is") + "\n" + _facts(rows)
+
+
+def _published(quantisation: Quantisation) -> str:
+    kept = quantisation.unquantised
+    if not kept:
+        return quantisation.label
+    more = f" and {len(kept) - _PATTERNS_SHOWN} more" if len(kept) > _PATTERNS_SHOWN else ""
+    return f"{quantisation.label}; in high precision: {', '.join(kept[:_PATTERNS_SHOWN])}{more}"
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> str:

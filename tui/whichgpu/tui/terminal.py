@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import click
 
+from whichgpu.tui.units import wrapped
+
 _ASCII = str.maketrans(
     {
         "×": "x",
@@ -53,6 +55,10 @@ class Terminal:
         if self.unicode:
             return text
         return text.translate(_ASCII).encode("ascii", "replace").decode()
+
+    def folded(self, text: str) -> str:
+        """Wrap a line of narration on a terminal; a log keeps it whole."""
+        return "\n".join(wrapped(text, hang=2)) if self.narrate else text
 
     def bold(self, text: str) -> str:
         return click.style(text, bold=True) if self.colour else text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +30,7 @@ PATIENCE_SECONDS = 30
 RETRY_WAIT_SECONDS = 0.5
 """Before the first retry; doubled each time."""
 
-_RETRIES = 3
+_RETRIES = 2
 _TIMEOUT = httpx2.Timeout(10.0, connect=6.0)
 _TRANSIENT = (httpx2.ReadTimeout, httpx2.ReadError, httpx2.WriteError, httpx2.RemoteProtocolError)
 """Retried; a refused connection or an unknown host is not, since waiting does not mend it."""
@@ -155,7 +156,7 @@ class HubHttp:
             raise NetworkError(f"{self._host(url)} did not answer in time.", "Try again, or use --offline.") from error
         except httpx2.HTTPError as error:
             raise NetworkError(
-                f"{self._host(url)} cannot be reached ({clean(error, 80) or type(error).__name__}).",
+                f"{self._host(url)} cannot be reached ({_reason(error)}).",
                 "Check the network, HF_ENDPOINT and proxies, or use --offline.",
             ) from error
         except (httpx2.InvalidURL, ValueError) as error:
@@ -194,6 +195,11 @@ class HubHttp:
         if status == 416:
             return UnreadableError("A weight file is shorter than its header says.", "Tell the repository's owner.")
         return NetworkError(f"{host} answered with HTTP {status}.", "Try again; if it stays, use --offline.")
+
+
+def _reason(error: Exception) -> str:
+    """The system's words without its number: ``Connection refused``."""
+    return re.sub(r"^\[Errno -?\d+\] ", "", clean(error, 80)) or type(error).__name__
 
 
 def close() -> None:
