@@ -108,7 +108,9 @@ def test_a_newer_catalog_is_left_alone(tmp_path: Path) -> None:
 
 def test_another_tools_tables_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
-    Database(path)["theirs"].insert({"a": 1})  # type: ignore[union-attr]
+    theirs = Database(path)
+    theirs["theirs"].insert({"a": 1})  # type: ignore[union-attr]
+    theirs.close()
     Catalog(path).add(finding())
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT a FROM theirs").fetchall() == [(1,)]
