@@ -8,6 +8,7 @@ from whichgpu.inspect import counting
 from whichgpu.inspect.classify import Findings, classify, disagreements
 from whichgpu.inspect.encoder_kinds import encoder_kind
 from whichgpu.inspect.facts import architecture_record
+from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
 from whichgpu.inspect.precisions import safetensors_dtype
 from whichgpu.inspect.quantisation import Published, read_quantisation
@@ -98,7 +99,7 @@ def _from_tensors(
     stored = sum(g.bytes or 0 for g in tensors)
     summed = sum(g.parameters for g in tensors)
     total = Figure(value=summed, unit="parameters", origin=Origin.READ, source=source)
-    tied = bool(reading.design and reading.design.tied)
+    published = published or _detected(tensors)
     findings = _findings(reading, encoder, tensors)
     if encoder is None and not reading.choice.pipeline:
         reading.warnings += disagreements(reading.root, reading.design, tensors)
@@ -109,9 +110,18 @@ def _from_tensors(
         grade=Grade.HEADERS,
         note=f"every tensor's shape and dtype from {source}",
         groups=tensors,
-        parameters=counting.parameters(tensors, total, reading.design, Origin.READ, source, tied),
+        parameters=counting.parameters(tensors, total, reading.design, Origin.READ, source),
         weights=counting.weights(tensors, stored, Origin.READ, source),
     )
+
+
+def _detected(tensors: tuple[TensorGroup, ...]) -> Published | None:
+    """The quantisation that names prove although no config tells it."""
+    method = detected_method({t.name for t in tensors})
+    if method is None:
+        return None
+    record = Quantisation(method=method, label=method, bits=None, source="tensor names")
+    return Published(record, None)
 
 
 def _rows(reading: Reading, encoder: str | None) -> list[Row]:
@@ -144,7 +154,7 @@ def _from_sizes_or_config(reading: Reading, published: Published | None, encoder
     if stored is None:
         groups = counting.groups_from_rows(rows, dtype, published)
         note = "parameters computed from the architecture" if groups else "nothing but names to go by"
-        params = counting.parameters(groups, None, reading.design, Origin.COMPUTED, "config: architecture", False)
+        params = counting.parameters(groups, None, reading.design, Origin.COMPUTED, "config: architecture")
         if not groups:
             params = _named_parameters(reading, params.model_copy())
         grade = Grade.CONFIG if groups else Grade.NOTHING
@@ -154,7 +164,7 @@ def _from_sizes_or_config(reading: Reading, published: Published | None, encoder
     if fitted.note:
         reading.warnings.append(fitted.note)
     total = fitted.total if fitted.total.value is not None else None
-    params = counting.parameters(fitted.groups, total, reading.design, Origin.COMPUTED, source, False)
+    params = counting.parameters(fitted.groups, total, reading.design, Origin.COMPUTED, source)
     if params.total.value is None:
         params = _named_parameters(reading, params)
     note = f"bytes exact from {source}, structure from the config" if rows else f"bytes exact from {source}"
@@ -220,7 +230,7 @@ def _pipeline_from_sizes(reading: Reading) -> Inspection:
     groups, complete = pipeline_components(reading)
     stored = sum(g.bytes or 0 for g in groups) if groups else None
     grade = Grade.SIZES if groups else Grade.CONFIG
-    params = counting.parameters(groups, None, None, Origin.COMPUTED, "file sizes / dtype", False)
+    params = counting.parameters(groups, None, None, Origin.COMPUTED, "file sizes / dtype")
     source = "file sizes" if complete else "the sizes that are known; some components are missing"
     weights = counting.weights(groups, stored, Origin.READ if stored else None, source)
     return _inspection(reading, findings, None, grade, f"bytes from {source}", groups, params, weights)
@@ -236,11 +246,13 @@ def _inspection(
     parameters: Parameters,
     weights: Weights,
 ) -> Inspection:
-    if reading.root is not None and reading.design is not None and not reading.design.known:
+    if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
         name = clean(reading.design.model_type or "(none)")
         reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
-    if reading.choice.adapter_only:
-        reading.warnings.append("This is an adapter (LoRA); the base model's weights come on top.")
+    if reading.adapter_of is not None:
+        reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
+    for view in (reading.root, reading.design.view if reading.design else None):
+        reading.unread += [f"{text} is no usable value." for text in view.rejected] if view is not None else []
     counted = tuple(clean(s.label) for s in reading.choice.counted.values())
     return Inspection(
         source=reading.repository.source(),
@@ -256,14 +268,20 @@ def _inspection(
         weights=weights,
         quantisation=published.record if published is not None else None,
         tensors=groups,
-        components=component_records(groups),
+        components=component_records(groups, reading.pipeline),
         variants=tuple(
             Variant(name=clean(v.stem), files=tuple(clean(f.path) for f in v.files), bytes=v.bytes)
             for v in reading.choice.variants
         ),
+        adapter_of=reading.adapter_of,
         selection=Selection(
             counted=counted, ignored=tuple((clean(n), clean(r)) for n, r in sorted(set(reading.choice.ignored)))
         ),
         warnings=tuple(dict.fromkeys(reading.warnings)),
         unread=tuple(dict.fromkeys(reading.unread)),
     )
+
+
+def _has_own_blueprint(reading: Reading) -> bool:
+    """Encoders and encoder-decoders are counted from their own designs, whatever their model_type."""
+    return reading.root is not None and encoder_kind(reading.root) is not None

@@ -17,6 +17,8 @@ from whichgpu.inspect.records import Figure, Origin, Parameters, Part, TensorGro
 if TYPE_CHECKING:
     from whichgpu.inspect.blueprint.table import Row
 
+UNREAD_WEIGHTS = "(weights of unknown dtype)"
+
 _CLOSE = 0.005
 """Config and file sizes agree when they differ by less than this share: headers, padding, small unknown tensors."""
 
@@ -107,7 +109,7 @@ def fit_to_bytes(rows: list[Row], dtype: str | None, published: Published | None
         figure = Figure(value=computed, unit="parameters", origin=Origin.COMPUTED, source="config: architecture")
         return Fitted(groups, figure, note)
     if not computed and dtype is None:
-        return Fitted(groups, unknown("parameters", "no dtype in the config"), note)
+        return Fitted((_unread_weights(stored),), unknown("parameters", "no dtype in the config"), note)
     if computed and abs(rest) > _FAR * stored:
         note = note or "The files hold much more or less than the config describes."
     total = Figure(
@@ -145,6 +147,13 @@ def _remainder(rest: int, width: int, dtype: str) -> TensorGroup:
     )
 
 
+def _unread_weights(stored: int) -> TensorGroup:
+    """Bytes of which nothing but their number is known."""
+    return TensorGroup(
+        name=UNREAD_WEIGHTS, part=Part.OTHER, shape=(), count=1, dtype="unknown", parameters=0, bytes=stored
+    )
+
+
 def _without_mtp(groups: tuple[TensorGroup, ...], stored: int) -> tuple[TensorGroup, ...] | None:
     """Drop next-token layers when the files are too small to hold them."""
     kept = tuple(g for g in groups if g.part is not Part.MTP)
@@ -153,7 +162,7 @@ def _without_mtp(groups: tuple[TensorGroup, ...], stored: int) -> tuple[TensorGr
 
 
 def parameters(
-    groups: Sequence[TensorGroup], total: Figure | None, design: Design | None, origin: Origin, source: str, tied: bool
+    groups: Sequence[TensorGroup], total: Figure | None, design: Design | None, origin: Origin, source: str
 ) -> Parameters:
     """Sum a tensor table into the record."""
     by_part: dict[Part, int] = defaultdict(int)
@@ -164,7 +173,13 @@ def parameters(
         total = Figure(value=summed or None, unit="parameters", origin=origin if summed else None, source=source)
     mtp = by_part.get(Part.MTP, 0)
     embedding = by_part.get(Part.EMBEDDING, 0)
-    figure = _figure_maker(total, summed)
+
+    def figure(value: int | None, source: str) -> Figure:
+        if value is None or not summed:
+            return unknown("parameters", source)
+        computed = Origin.COMPUTED if total.origin is Origin.READ else total.origin
+        return Figure(value=value, unit="parameters", origin=computed, source=source)
+
     return Parameters(
         total=total,
         active=figure(_active(by_part, design, total.value), "the routed experts of one token and everything else"),
@@ -172,22 +187,6 @@ def parameters(
         without_mtp=figure((total.value or 0) - mtp if total.value else None, "next-token layers left out"),
         by_part={part: count for part, count in sorted(by_part.items(), key=lambda kv: -kv[1]) if count},
     )
-
-
-def _figure_maker(total: Figure, summed: int) -> _Maker:
-    return _Maker(total.origin, bool(summed))
-
-
-@dataclass(frozen=True, slots=True)
-class _Maker:
-    origin: Origin | None
-    known: bool
-
-    def __call__(self, value: int | None, source: str) -> Figure:
-        if value is None or not self.known:
-            return unknown("parameters", source)
-        computed = Origin.COMPUTED if self.origin is Origin.READ else self.origin
-        return Figure(value=value, unit="parameters", origin=computed, source=source)
 
 
 def _active(by_part: dict[Part, int], design: Design | None, total: int | None) -> int | None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
+from whichgpu.inspect.rope import rotary_tables
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.tower_views import sizes, towers
 
@@ -71,6 +72,7 @@ def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtyp
         mixer_layout=tuple(mixers.index(m) for m in design.mixers),
         feed_forward_layout=tuple(ffns.index(f) for f in design.ffns),
         mtp_layers=design.mtp_layers,
+        rotary_tables=rotary_tables(design),
         towers=found,
         sources={key: clean(value) for key, value in sorted(design.view.sources.items())},
     )

@@ -14,7 +14,7 @@ from whichgpu.inspect.errors import NetworkError, UnreadableError
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.reference import Reference, parse_reference
-from whichgpu.inspect.selection import Choice, FileSet, choose
+from whichgpu.inspect.selection import Choice, FileSet, choose, model_components
 from whichgpu.inspect.sources.base import Listing, Progress, Repository, silent
 from whichgpu.inspect.text import clean
 
@@ -45,8 +45,10 @@ class Reading:
     """Per component, every tensor of its files."""
     gguf_elements: dict[str, int] | None = None
     index_names: list[str] = field(default_factory=list)
+    index_files: list[str] = field(default_factory=list)
     index_bytes: dict[str, int] = field(default_factory=dict)
     """Per component, metadata.total_size of its index."""
+    adapter_of: str | None = None
     warnings: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
 
@@ -77,6 +79,7 @@ def inspect_model(
     progress("listing files", 0, 1)
     listing = repository.listing()
     reading = _read_configs(repository, listing, variant)
+    _settle_by_index(reading)
     _read_weights(reading, quick, progress)
     return assemble(reading)
 
@@ -120,10 +123,40 @@ def _read_configs(repository: Repository, listing: Listing, variant: str | None)
     if config is not None and not reading.choice.pipeline:
         reading.root = ConfigView(parse_json(repository.read(config, MAX_CONFIG_BYTES), config), config)
         reading.design = read_design(reading.root)
+    if reading.choice.adapter_only:
+        reading.adapter_of = _base_of_adapter(reading)
     for name in _EXTRAS:
         if name in paths and reading.root is not None and "quantization_config" not in reading.root:
             reading.extras[name] = parse_json(repository.read(name, MAX_CONFIG_BYTES), name)
     return reading
+
+
+def _base_of_adapter(reading: Reading) -> str:
+    if not reading.has("adapter_config.json"):
+        return "(not named)"
+    config = parse_json(reading.repository.read("adapter_config.json", MAX_CONFIG_BYTES), "adapter_config.json")
+    base = config.get("base_model_name_or_path")
+    return clean(base) if isinstance(base, str) and base else "(not named)"
+
+
+def _settle_by_index(reading: Reading) -> None:
+    """Let the index say which files are the model, where their names alone do not.
+
+    Standard names (``model-00001-of-00004``, all there) need no index: that saves a request.
+    """
+    chosen = reading.choice.counted.get("")
+    if chosen is None or reading.choice.pipeline or chosen.is_standard or not chosen.suffix.endswith(".safetensors"):
+        return
+    index = next((n for n in _INDEXES if n.endswith(".safetensors.index.json") and reading.has(n)), None)
+    if index is None:
+        return
+    _read_index(reading, "", index)
+    listed = sorted(set(reading.index_files))
+    entries = {f.path: f for f in reading.listing.files}
+    present = tuple(entries[name] for name in listed if name in entries)
+    if present:
+        settled = FileSet("(index)", chosen.suffix, "", present, len(listed))
+        reading.choice.settle(settled)
 
 
 def _component_names(pipeline: dict[str, Any]) -> list[str]:
@@ -198,13 +231,12 @@ def _read_indexes(reading: Reading) -> None:
 
 
 def component_folders(reading: Reading) -> list[str]:
+    """Component folders of a pipeline that have a config."""
     named = _component_names(reading.pipeline) if reading.pipeline is not None else []
     present = {
         f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")
     }
-    skip = ("scheduler", "tokenizer", "feature_extractor", "image_processor", "processor")
-    chosen = [n for n in named if n in present] if named else sorted(present)
-    return [n for n in chosen if not n.startswith(skip)]
+    return model_components([n for n in named if n in present] if named else sorted(present))
 
 
 def _read_index(reading: Reading, folder: str, path: str) -> None:
@@ -222,6 +254,7 @@ def _read_index(reading: Reading, folder: str, path: str) -> None:
         reading.index_bytes[folder] = int(size)
     if isinstance(names, dict) and not folder:
         reading.index_names = [n for n in names if isinstance(n, str)]
+        reading.index_files = [v for v in names.values() if isinstance(v, str)]
         climbing = [v for v in names.values() if isinstance(v, str) and (v.startswith("/") or ".." in v.split("/"))]
         if climbing:
             reading.warnings.append("The index names files outside the repository; they were not opened.")

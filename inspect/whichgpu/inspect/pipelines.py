@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.precisions import DTYPE_BITS, safetensors_dtype
@@ -79,8 +80,17 @@ def _sized_group(reading: Reading, name: str, stored: int) -> TensorGroup:
     )
 
 
-def component_records(groups: tuple[TensorGroup, ...]) -> tuple[Component, ...]:
-    """Sum groups by component; empty when there is only the model itself."""
+def _class_of(name: str, pipeline: Mapping[str, Any] | None) -> str | None:
+    entry = pipeline.get(name) if pipeline is not None else None
+    named = isinstance(entry, list) and len(entry) > 1 and isinstance(entry[1], str)
+    return clean(entry[1], 60) if named and entry is not None else None
+
+
+def component_records(groups: tuple[TensorGroup, ...], pipeline: Mapping[str, Any] | None) -> tuple[Component, ...]:
+    """Sum groups by component; empty when there is only the model itself.
+
+    ``pipeline`` is model_index.json, which names the class of each component.
+    """
     named = defaultdict(list)
     for group in groups:
         if group.component:
@@ -91,7 +101,7 @@ def component_records(groups: tuple[TensorGroup, ...]) -> tuple[Component, ...]:
         records.append(
             Component(
                 name=name,
-                kind=own[0].part.value,
+                kind=_class_of(name, pipeline) or own[0].part.value,
                 part=own[0].part,
                 parameters=Figure(
                     value=sum(g.parameters for g in own),

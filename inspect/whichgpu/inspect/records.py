@@ -150,6 +150,15 @@ class Tower(Record):
     patch_size: int | None = None
 
 
+class RotaryTable(Record):
+    """A table of rotary positions that an engine keeps beside the weights."""
+
+    width: int
+    """Rotated dimensions of a head."""
+    positions: int
+    bytes_per_value: int
+
+
 class Architecture(Record):
     """What the config says about the language model (or the only model) in the repository."""
 
@@ -175,6 +184,7 @@ class Architecture(Record):
     feed_forward_layout: tuple[int, ...] = ()
     """Per layer, the index into ``feed_forwards``."""
     mtp_layers: int = 0
+    rotary_tables: tuple[RotaryTable, ...] = ()
     towers: tuple[Tower, ...] = ()
     sources: dict[str, str] = Field(default_factory=dict)
     """Per field the file and key it was read from, or the rule that gave it."""
@@ -250,7 +260,7 @@ class Component(Record):
 
     name: str
     kind: str
-    """Class named in model_index.json or in the component's config."""
+    """Class named in model_index.json, else what the component does."""
     part: Part
     parameters: Figure
     bytes: Figure
@@ -300,6 +310,8 @@ class Inspection(Record):
     tensors: tuple[TensorGroup, ...]
     components: tuple[Component, ...] = ()
     variants: tuple[Variant, ...] = ()
+    adapter_of: str | None = None
+    """The base model, when the repository holds only an adapter; ``(not named)`` when it does not say."""
     selection: Selection
     warnings: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()

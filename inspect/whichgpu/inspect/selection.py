@@ -7,10 +7,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 
+from whichgpu.inspect.errors import NotFoundError
 from whichgpu.inspect.sources.base import FileEntry
+from whichgpu.inspect.text import clean
 
 SHARD = re.compile(
-    r"^(?P<stem>.+)[-_](?P<index>\d{5,6})-of-(?P<total>\d{5,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$"
+    r"^(?P<stem>.+)[-_](?P<index>\d{1,6})-of-(?P<total>\d{1,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$"
 )
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -51,8 +53,15 @@ class FileSet:
     def label(self) -> str:
         if len(self.files) == 1:
             return self.files[0].path
+        if self.stem == "(index)":
+            return f"{len(self.files)} files of the index"
         base = f"{self.folder}/{self.stem}" if self.folder else self.stem
         return f"{base}-*{self.suffix} ({len(self.files)})"
+
+    @property
+    def is_standard(self) -> bool:
+        """True when the names alone say that this is the whole model: all shards of a usual name."""
+        return self.stem in _MAIN_STEMS and self.expected > 1 and not self.missing
 
     @property
     def missing(self) -> int:
@@ -70,6 +79,20 @@ class Choice:
     pipeline: bool = False
     adapter_only: bool = False
 
+    def settle(self, settled: FileSet) -> None:
+        """Count exactly these files as the model."""
+        names = {f.path for f in settled.files}
+        former = self.counted.get("")
+        self.counted[""] = settled
+        self.ignored = [(label, reason) for label, reason in self.ignored if label not in names]
+        if former is not None and not names.intersection(f.path for f in former.files):
+            self.ignored.append((former.label, "not in the index"))
+
+
+def model_components(names: Sequence[str]) -> list[str]:
+    """Leave out schedulers, tokenizers and processors."""
+    return [name for name in names if not name.startswith(_NOT_COMPONENTS)]
+
 
 def file_sets(files: Iterable[FileEntry]) -> list[FileSet]:
     """Group weight files into sets, shards together, in a stable order."""
@@ -77,7 +100,7 @@ def file_sets(files: Iterable[FileEntry]) -> list[FileSet]:
     totals: dict[tuple[str, str, str], int] = {}
     for entry in files:
         path = PurePosixPath(entry.path)
-        if path.suffix not in _WEIGHTS or path.name.startswith(_SIDE_FILES):
+        if path.suffix.lower() not in _WEIGHTS or path.name.startswith(_SIDE_FILES):
             continue
         folder = "" if str(path.parent) == "." else str(path.parent)
         match = SHARD.match(path.name)
@@ -107,11 +130,11 @@ def choose(files: Sequence[FileEntry], pipeline: Sequence[str] | None, variant: 
 
 def _pipeline_folders(sets: list[FileSet], files: Sequence[FileEntry], pipeline: Sequence[str] | None) -> list[str]:
     if pipeline is not None:
-        return [name for name in pipeline if not name.startswith(_NOT_COMPONENTS)]
+        return model_components(pipeline)
     configs = {str(PurePosixPath(f.path).parent) for f in files if PurePosixPath(f.path).name == "config.json"}
     schedulers = any(PurePosixPath(f.path).name == "scheduler_config.json" for f in files)
     folders = sorted({c for c in configs if "/" not in c and c not in (".", "") and c not in _OTHER_FORMATS})
-    return [f for f in folders if not f.startswith(_NOT_COMPONENTS)] if schedulers and "." not in configs else []
+    return model_components(folders) if schedulers and "." not in configs else []
 
 
 def _choose_pipeline(sets: list[FileSet], components: list[str]) -> Choice:
@@ -214,9 +237,16 @@ def _why_not(candidate: FileSet, best: FileSet) -> str:
 
 
 def _pick_gguf(variants: list[FileSet], wanted: str | None) -> FileSet:
-    """The asked quantisation, else Q4_K_M (what most people run), else the largest."""
+    """The asked quantisation, else Q4_K_M (what most people run), else the largest.
+
+    Raises:
+        NotFoundError: no file has the asked text in its name.
+    """
     for mark in filter(None, (wanted, "q4_k_m")):
         for candidate in variants:
             if mark.lower() in candidate.stem.lower():
                 return candidate
+        if mark == wanted:
+            names = ", ".join(clean(v.stem) for v in variants[:8])
+            raise NotFoundError(f"No GGUF file matches “{clean(wanted)}”.", f"There are: {names}.")
     return max(variants, key=lambda v: v.bytes or 0)

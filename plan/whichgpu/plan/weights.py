@@ -96,7 +96,13 @@ def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: in
         if placed.key_value and kv_heads and kv_heads < tp:
             ways = kv_heads
         total += placed.bytes / ways
-    return int(total / pp) if pp > 1 else int(total)
+    return int(total / pp) + _rotary_bytes(inspection)
+
+
+def _rotary_bytes(inspection: Inspection) -> int:
+    """Rotary tables, whole on every card."""
+    tables = inspection.architecture.rotary_tables if inspection.architecture else ()
+    return sum(t.width * t.positions * t.bytes_per_value for t in tables)
 
 
 def _loaded(inspection: Inspection) -> list[TensorGroup]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from whichgpu.inspect.errors import AccessError, NotFoundError, UnreadableError
 from whichgpu.inspect.headers import Tensor, header_length, parse_header
 from whichgpu.inspect.records import ModelSource
+from whichgpu.inspect.selection import SHARD
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
 from whichgpu.inspect.text import clean
 
@@ -36,6 +37,7 @@ class FolderRepository:
 
     def __init__(self, root: Path, kind: str = "folder", name: str | None = None, commit: str | None = None) -> None:
         self._root = root
+        self._seen = 0
         self._source = ModelSource(
             kind=kind,
             name=clean(name or root.resolve().name),
@@ -53,10 +55,9 @@ class FolderRepository:
         return Listing(self._source, tuple(sorted(files, key=lambda f: f.path)))
 
     def _walk(self, folder: Path, depth: int) -> Iterator[FileEntry]:
-        found = 0
         for entry in sorted(os.scandir(folder), key=lambda e: e.name):
-            found += 1
-            if found > _MAX_FILES:
+            self._seen += 1
+            if self._seen > _MAX_FILES:
                 raise UnreadableError(f"{clean(folder)} holds more than {_MAX_FILES:,} files; that is no model.")
             if entry.name.startswith("."):
                 continue
@@ -99,9 +100,22 @@ class FileRepository(FolderRepository):
             size = self._path.stat().st_size
             beside = self._path.parent / "config.json"
             config = (FileEntry("config.json", beside.stat().st_size),) if beside.is_file() else ()
-        if self._path.suffix == ".gguf":
+            shards = self._siblings()
+        if self._path.suffix.lower() == ".gguf":
             config = ()
-        return Listing(self._source, (*config, FileEntry(self._path.name, size)))
+        files = shards or (FileEntry(self._path.name, size),)
+        return Listing(self._source, (*config, *files))
+
+    def _siblings(self) -> tuple[FileEntry, ...]:
+        """The other shards, when the file is one of several."""
+        own = SHARD.match(self._path.name)
+        if own is None:
+            return ()
+        folder = [(p, SHARD.match(p.name)) for p in sorted(self._path.parent.iterdir()) if p.is_file()]
+        same = [
+            p for p, m in folder if m and (m["stem"], m["total"], m["rest"]) == (own["stem"], own["total"], own["rest"])
+        ]
+        return tuple(FileEntry(p.name, p.stat().st_size) for p in same)
 
 
 def read_local_header(path: Path) -> list[Tensor]:
