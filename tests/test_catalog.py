@@ -29,6 +29,7 @@ def finding(identity: str = "a", model: str = "org/name", **changes: str) -> Fin
     base = {
         "identity": identity,
         "kind": "inspection",
+        "origin": "hub",
         "model": model,
         "commit": "c0ffee",
         "made_at": "2026-01-01T00:00:00+00:00",
@@ -49,6 +50,13 @@ def test_created_on_first_use_and_the_same_content_is_one_row(tmp_path: Path) ->
     assert catalog.latest_inspection("ORG/name") is not None
     assert catalog.latest_inspection("org/name", "c0f") is not None
     assert catalog.latest_inspection("org/name", "dead") is None
+    assert catalog.latest_inspection("org/name", "c_ffee") is None
+
+
+def test_a_folder_of_the_same_name_is_another_model(tmp_path: Path) -> None:
+    catalog = Catalog(tmp_path / "c.db")
+    catalog.add(finding(origin="folder"))
+    assert catalog.latest_inspection("org/name") is None
 
 
 def test_the_newest_inspection_wins_and_comes_back_whole(tmp_path: Path) -> None:
@@ -180,6 +188,11 @@ class TestThroughTheCommandLine:
         assert reply["origin"] == "catalog"
         assert reply["inspection"]["parameters"]["total"]["value"] == 596_049_920
         assert "from the catalog, read on" in result.err
+
+    def test_a_record_of_another_version_falls_through_to_the_atlas(self, ask: Ask, tmp_path: Path) -> None:
+        Catalog(tmp_path / "catalog.db").add(finding(model="openai/gpt-oss-20b", body="{}"))
+        result = ask("--model", "openai/gpt-oss-20b", "--offline", "--json")
+        assert json.loads(result.out)["origin"] == "atlas"
 
     @pytest.mark.parametrize("kind", ["folder", "text"])
     def test_a_broken_catalog_never_stops_an_answer(

@@ -30,7 +30,6 @@ from whichgpu.inspect.reference import parse_reference
         ("https://huggingface.co/gpt2/resolve/main/config.json", "gpt2", "main"),
         ("https://huggingface.co/Qwen/Qwen3-8B/discussions/4", "Qwen/Qwen3-8B", None),
         ("hf://Qwen/Qwen3-8B", "Qwen/Qwen3-8B", None),
-        ("https://mirror.example.org/Qwen/Qwen3-8B", "Qwen/Qwen3-8B", None),
     ],
 )
 def test_hub_references(text: str, name: str, revision: str | None) -> None:
@@ -53,6 +52,7 @@ def test_hub_references(text: str, name: str, revision: str | None) -> None:
         "https://huggingface.co/datasets/a/b",
         "https://huggingface.co/",
         "ftp://huggingface.co/a/b",
+        "https://github.com/openai/gpt-oss-20b",
         "x\0y",
         "y" * 5000,
         "Qwen/\u202egnp",
@@ -64,6 +64,11 @@ def test_nonsense_is_refused_with_a_sentence(text: str) -> None:
     assert caught.value.message.endswith(".")
     assert "\x1b" not in caught.value.message
     assert "\u202e" not in caught.value.message
+
+
+def test_a_page_of_the_configured_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "https://mirror.example.org")
+    assert parse_reference("https://mirror.example.org/Qwen/Qwen3-8B/tree/v1").revision == "v1"
 
 
 def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

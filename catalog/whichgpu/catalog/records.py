@@ -6,6 +6,9 @@ import hashlib
 import json
 from typing import Any
 
+from pydantic import ValidationError
+
+from whichgpu.catalog.errors import CatalogError
 from whichgpu.inspect.records import Inspection, Record
 from whichgpu.plan.records import Answer
 
@@ -19,6 +22,8 @@ class Finding(Record):
     identity: str
     kind: str
     """inspection or answer."""
+    origin: str
+    """Where the model was read: hub, cache, folder, file, atlas."""
     model: str
     commit: str | None
     made_at: str
@@ -28,6 +33,17 @@ class Finding(Record):
     inspection_identity: str
     body: str
     """The record as JSON."""
+
+    def inspection(self) -> Inspection:
+        """Return the record of an inspection.
+
+        Raises:
+            CatalogError: the stored record is damaged or of another version.
+        """
+        try:
+            return Inspection.model_validate_json(self.body)
+        except ValidationError as error:
+            raise CatalogError("A finding in the catalog cannot be read.", "Inspect the model again.") from error
 
 
 def inspection_identity(inspection: Inspection) -> str:

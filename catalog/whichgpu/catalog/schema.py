@@ -19,6 +19,7 @@ def m001_findings(db: Database) -> None:
         {
             "identity": str,
             "kind": str,
+            "origin": str,
             "model": str,
             "commit_sha": str,
             "made_at": str,
@@ -28,6 +29,6 @@ def m001_findings(db: Database) -> None:
             "body": bytes,
         },
         pk="identity",
-        not_null={"identity", "kind", "model", "made_at", "tool_version", "inspection_identity", "body"},
+        not_null={"identity", "kind", "origin", "model", "made_at", "tool_version", "inspection_identity", "body"},
     )
     db["findings"].create_index(["model", "kind", "made_at"])  # type: ignore[union-attr]

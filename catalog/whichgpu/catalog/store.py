@@ -13,6 +13,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
 from whichgpu.catalog.records import Finding
 from whichgpu.inspect.text import clean
@@ -21,7 +23,7 @@ SCHEMA_STEPS = 1
 """Number of migrations in ``schema.py``; a test keeps the two together."""
 
 _BUSY_SECONDS = 10
-_COLUMNS = "identity, kind, model, commit_sha, made_at, tool_version, facts_date, inspection_identity, body"
+_COLUMNS = "identity, kind, origin, model, commit_sha, made_at, tool_version, facts_date, inspection_identity, body"
 
 
 class Catalog:
@@ -39,13 +41,15 @@ class Catalog:
         with self._translated(), closing(self._open()) as connection, connection:
             before = connection.total_changes
             connection.executemany(
-                f"INSERT OR IGNORE INTO findings ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                f"INSERT OR IGNORE INTO findings ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 [(*_row(f), zlib.compress(f.body.encode())) for f in findings],
             )
             return connection.total_changes - before
 
     def latest_inspection(self, model: str, commit: str | None = None) -> Finding | None:
-        """Return the newest inspection of a model (at a commit), or ``None``.
+        """Return the newest inspection of a Hub repository (at a commit, or the start of one), or ``None``.
+
+        What was read from a folder of the same name is another model, and is left out.
 
         Raises:
             CatalogError: the file exists but cannot be read.
@@ -53,12 +57,12 @@ class Catalog:
         if not self.path.exists():
             return None
         with self._translated(), closing(self._connect(read_only=True)) as connection:
-            if self._steps(connection) == 0:
+            if not 0 < self._steps(connection) <= SCHEMA_STEPS:
                 return None
             row = connection.execute(
                 f"SELECT {_COLUMNS} FROM findings WHERE kind = 'inspection' AND lower(model) = lower(?)"
-                " AND (? IS NULL OR commit_sha LIKE ? || '%') ORDER BY made_at DESC LIMIT 1",
-                (model, commit, commit),
+                " AND origin IN ('hub', 'cache') AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?) ORDER BY made_at DESC LIMIT 1",
+                (model, commit, commit, commit),
             ).fetchone()
         return _finding(row) if row is not None else None
 
@@ -137,6 +141,7 @@ def _row(finding: Finding) -> tuple[str | None, ...]:
     return (
         finding.identity,
         finding.kind,
+        finding.origin,
         finding.model,
         finding.commit,
         finding.made_at,
@@ -148,17 +153,12 @@ def _row(finding: Finding) -> tuple[str | None, ...]:
 
 def _finding(row: tuple[Any, ...]) -> Finding:
     try:
-        body = zlib.decompress(row[8]).decode()
+        body = zlib.decompress(row[9]).decode()
     except (zlib.error, UnicodeDecodeError, TypeError) as error:
         raise CatalogError("A finding in the catalog is damaged.", "Inspect the model again.") from error
-    return Finding(
-        identity=row[0],
-        kind=row[1],
-        model=row[2],
-        commit=row[3],
-        made_at=row[4],
-        tool_version=row[5],
-        facts_date=row[6],
-        inspection_identity=row[7],
-        body=body,
-    )
+    names = ("identity", "kind", "origin", "model", "commit", "made_at", "tool_version", "facts_date")
+    values = dict(zip((*names, "inspection_identity"), row[:9], strict=True))
+    try:
+        return Finding.model_validate({**values, "body": body})
+    except ValidationError as error:
+        raise CatalogError("A finding in the catalog is damaged.", "Inspect the model again.") from error

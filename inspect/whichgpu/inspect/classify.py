@@ -128,8 +128,8 @@ def _encoder(findings: Findings, root: ConfigView, encoder: str | None, names: S
         findings.add(ModelClass.ENCODER, _encoder_reason(encoder), root.where)
     elif root.sub("latent_attention_config") is not None:
         findings.add(ModelClass.ENCODER, "latent_attention_config pools the text into one embedding", root.where)
-    elif "modules.json" in names and root.value("vocab_size") is not None and encoder is not None:
-        findings.add(ModelClass.ENCODER, "sentence-transformers modules", "modules.json")
+    elif "modules.json" in names and "1_Pooling/config.json" in names:
+        findings.add(ModelClass.ENCODER, "sentence-transformers modules pool it into one embedding", "modules.json")
     if encoder == "whisper":
         findings.modalities.add("audio in")
         findings.add(ModelClass.MULTIMODAL, "num_mel_bins: audio input", root.where)

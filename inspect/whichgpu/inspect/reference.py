@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ def parse_reference(text: str) -> Reference:
     if _written_as_path(text):
         return _from_path(Path(text).expanduser())
     name, _, revision = text.partition("@")
-    if _REPOSITORY.fullmatch(name) and ".." not in name and "--" not in name:
+    if is_repository_id(name):
         return _hub(name, revision if "@" in text else None)
     path = Path(text).expanduser()
     if path.exists():
@@ -55,6 +56,11 @@ def parse_reference(text: str) -> Reference:
         f"{clean(text)} is not a Hub id, and no such file or folder exists.",
         "A Hub id looks like Qwen/Qwen3-8B or Qwen/Qwen3-8B@main.",
     )
+
+
+def is_repository_id(name: str) -> bool:
+    """True for ``ORG/NAME`` or ``NAME`` as the Hub allows it."""
+    return _REPOSITORY.fullmatch(name) is not None and ".." not in name and "--" not in name
 
 
 def _written_as_path(text: str) -> bool:
@@ -72,6 +78,10 @@ def _hub(name: str, revision: str | None) -> Reference:
 def _from_url(text: str) -> Reference:
     parts = urlsplit(text if "://" in text else f"https://{text}")
     pieces = [unquote(piece) for piece in parts.path.split("/") if piece]
+    if parts.scheme != "hf" and not _is_hub_host(parts.netloc):
+        raise UsageError(
+            f"{clean(text)} is no page of the Hub (or of HF_ENDPOINT).", "Paste a model page, or give ORG/NAME."
+        )
     if parts.scheme not in ("http", "https", "hf") or (pieces and pieces[0] in ("datasets", "spaces")):
         raise UsageError(f"{clean(text)} is not the address of a model.", "Paste a model page, or give ORG/NAME.")
     if parts.scheme == "hf":
@@ -84,8 +94,13 @@ def _from_url(text: str) -> Reference:
     return _hub_checked(name, revision or None, text)
 
 
+def _is_hub_host(host: str) -> bool:
+    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+    return host.lower() in {"huggingface.co", "www.huggingface.co", "hf.co", endpoint.lower()} - {""}
+
+
 def _hub_checked(name: str, revision: str | None, text: str) -> Reference:
-    if not _REPOSITORY.fullmatch(name) or ".." in name:
+    if not is_repository_id(name):
         raise UsageError(f"{clean(text)} does not name a model repository.", "Paste a model page, or give ORG/NAME.")
     return _hub(name, revision)
 

@@ -12,7 +12,8 @@ from whichgpu.inspect.sources.base import FileEntry
 from whichgpu.inspect.text import clean
 
 SHARD = re.compile(
-    r"^(?P<stem>.+)[-_](?P<index>\d{1,6})-of-(?P<total>\d{1,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$"
+    r"^(?P<stem>.+)[-_](?P<index>\d{1,6})-of-(?P<total>\d{1,6})(?P<rest>(?:\.[A-Za-z0-9]+)*\.(?:safetensors|bin|gguf))$",
+    re.IGNORECASE,
 )
 _WEIGHTS = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt", ".msgpack", ".h5", ".onnx")
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -104,7 +105,7 @@ def file_sets(files: Iterable[FileEntry]) -> list[FileSet]:
             continue
         folder = "" if str(path.parent) == "." else str(path.parent)
         match = SHARD.match(path.name)
-        key = (folder, match["stem"], match["rest"]) if match else (folder, path.stem, path.suffix)
+        key = (folder, match["stem"], match["rest"].lower()) if match else (folder, path.stem, path.suffix.lower())
         grouped.setdefault(key, []).append(entry)
         totals[key] = int(match["total"]) if match else 1
     return [

@@ -37,8 +37,8 @@ def candidate_layouts(inspection: Inspection, accelerator: Accelerator) -> Itera
 
 
 def _can_split(inspection: Inspection) -> bool:
-    """Pipelines of diffusers and small encoders are not spread by vLLM."""
-    return not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
+    """Pipelines of diffusers are not spread by vLLM."""
+    return ModelClass.DIFFUSION not in inspection.classes
 
 
 def refusal(architecture: Architecture | None, tp: int) -> str | None:

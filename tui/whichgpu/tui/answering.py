@@ -17,7 +17,7 @@ from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import Finding, answer_identity, inspection_identity
 from whichgpu.catalog.store import Catalog
-from whichgpu.inspect.errors import NetworkError, NotFoundError, OfflineError
+from whichgpu.inspect.errors import NetworkError, OfflineError, SourceError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
@@ -88,7 +88,7 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     workload = question.workload.model_copy(update={"accelerators": keys})
     reference = parse_reference(question.model)
     inspection, origin, note = _find(question, reference, progress)
-    result = answer(inspection, _fitted(workload, inspection), facts)
+    result = answer(inspection, workload, facts)
     warnings = list(inspection.warnings)
     if question.catalog is not None:
         try:
@@ -96,14 +96,6 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
         except CatalogError as error:
             warnings.append(f"Not kept: {error.message} {error.hint}".strip())
     return Reply(inspection, result, origin, note, tuple(warnings))
-
-
-def _fitted(workload: Workload, inspection: Inspection) -> Workload:
-    """Cut the asked context to what the model allows."""
-    limit = inspection.architecture.context if inspection.architecture else None
-    if limit and workload.context > limit:
-        return workload.model_copy(update={"context": limit})
-    return workload
 
 
 def _find(question: Question, reference: Reference, progress: Progress) -> tuple[Inspection, str, str | None]:
@@ -120,16 +112,15 @@ def _find(question: Question, reference: Reference, progress: Progress) -> tuple
 
 def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> tuple[Inspection, str, str | None]:
     """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
+    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+
     why = reason.message.rstrip(".")
     kept = _from_catalog(question, reference)
     if kept is not None:
         return kept[0], "catalog", f"{why}. This is from the catalog, read on {kept[1]}."
-    if question.offline:
-        cached = _from_cache(question, reference)
-        if cached is not None:
-            return cached, "cache", None
-    from whichgpu.catalog.atlas import FILE_NAME, Atlas
-
+    cached = _from_cache(question, reference)
+    if cached is not None:
+        return cached, "cache", f"{why}. This is from the Hugging Face cache."
     atlas = Atlas(assets.read(FILE_NAME))
     found = atlas.find(reference.name) if reference.revision in (None, "main") else None
     if found is not None:
@@ -150,9 +141,9 @@ def _from_catalog(question: Question, reference: Reference) -> tuple[Inspection,
     try:
         commit = reference.revision if reference.revision not in (None, "main") else None
         finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
+        return (finding.inspection(), finding.made_at[:10]) if finding is not None else None
     except CatalogError:
-        return None
-    return (Inspection.model_validate_json(finding.body), finding.made_at[:10]) if finding is not None else None
+        return None  # the answer comes from elsewhere; keeping it will say what is wrong with the catalog
 
 
 def _from_cache(question: Question, reference: Reference) -> Inspection | None:
@@ -164,10 +155,11 @@ def _from_cache(question: Question, reference: Reference) -> Inspection | None:
     path = repository.source().path if repository is not None else None
     if path is None:
         return None
+    folder = Reference("folder", reference.name, path=Path(path))
     try:
-        return inspect_model(Reference("folder", reference.name, path=Path(path)), quick=question.quick)
-    except NotFoundError:
-        return None
+        return inspect_model(folder, quick=question.quick, variant=question.variant)
+    except SourceError:
+        return None  # half a snapshot; the atlas may know more
 
 
 def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool) -> None:
@@ -176,6 +168,7 @@ def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool)
     tool, identity = version("whichgpu"), inspection_identity(inspection)
     common = {
         "model": inspection.source.name,
+        "origin": inspection.source.kind,
         "commit": inspection.source.commit,
         "made_at": made_at,
         "tool_version": tool,

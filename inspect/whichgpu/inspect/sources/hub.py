@@ -15,6 +15,7 @@ from urllib.parse import quote
 from whichgpu.inspect.errors import NetworkError, SourceError, UnreadableError
 from whichgpu.inspect.headers import Tensor, header_length, parse_header, tensors_of
 from whichgpu.inspect.records import ModelSource
+from whichgpu.inspect.reference import is_repository_id
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
 from whichgpu.inspect.sources.hub_http import HubHttp, close
 from whichgpu.inspect.text import clean
@@ -56,12 +57,14 @@ class HubRepository:
         files = tuple(f for f in map(_entry, info["siblings"]) if f is not None)
         commit, named = info.get("sha"), info.get("id")
         warnings: tuple[str, ...] = ()
-        if isinstance(named, str) and named.lower() != self._name.lower():
+        if not (isinstance(named, str) and is_repository_id(named)):
+            named = self._name
+        if named.lower() != self._name.lower():
             warnings = (f"{clean(self._name)} is now called {clean(named)}.",)
-            self._name = clean(named)
+            self._name = named
         self._source = self._source.model_copy(
             update={
-                "name": clean(named) if isinstance(named, str) else self._name,
+                "name": named,
                 "commit": clean(commit, 64) if isinstance(commit, str) else None,
                 "private": info.get("private") is True,
             }
@@ -102,7 +105,7 @@ class HubRepository:
         """
         url = f"{self._http.endpoint}/api/models/{quote(self._name)}/safetensors-metadata/{_INDEX}"
         try:
-            content: Any = self._http.json(url, _ALL_HEADERS_LIMIT, compressed=True)
+            content: Any = self._http.large_json(url, _ALL_HEADERS_LIMIT)
         except SourceError:
             return None
         headers = content.get("headers") if isinstance(content, dict) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import httpx2
 from huggingface_hub import constants, get_session, get_token, hf_raise_for_status, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-from huggingface_hub.utils import http_backoff  # type: ignore[attr-defined]
+from huggingface_hub.utils import http_backoff, http_stream_backoff, parse_ratelimit_headers  # type: ignore[attr-defined]
 
 from whichgpu.inspect.errors import (
     AccessError,
@@ -24,11 +26,14 @@ from whichgpu.inspect.errors import (
 )
 from whichgpu.inspect.text import clean
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 10
 """Longest ``Retry-After`` that is waited for; beyond it the user hears about it at once."""
 
 RETRY_WAIT_SECONDS = 0.5
 """Before the first retry; doubled each time."""
+
+DEADLINE_SECONDS = 60.0
+"""Longest time for one body."""
 
 _RETRIES = 2
 _TIMEOUT = httpx2.Timeout(10.0, connect=6.0)
@@ -37,39 +42,56 @@ _TRANSIENT = (httpx2.ReadTimeout, httpx2.ReadError, httpx2.WriteError, httpx2.Re
 
 
 class _Bounded(httpx2.SyncByteStream):
-    """A response body that ends after ``limit`` bytes, whatever the server goes on sending."""
+    """A response body that ends after ``limit`` bytes and fails after a deadline, whatever the server goes on sending."""
 
-    def __init__(self, inner: httpx2.SyncByteStream, limit: int) -> None:
+    def __init__(self, inner: httpx2.SyncByteStream, limit: int | None) -> None:
         self._inner = inner
         self._limit = limit
+        self._ends = time.monotonic() + DEADLINE_SECONDS
 
     def __iter__(self) -> Iterator[bytes]:
         left = self._limit
         for chunk in self._inner:
-            yield chunk[:left]
-            left -= len(chunk)
-            if left <= 0:
-                return
+            if time.monotonic() > self._ends:
+                raise NetworkError("The server sends too slowly.", "Try again later, or use --offline.")
+            yield chunk if left is None else chunk[:left]
+            if left is not None:
+                left -= len(chunk)
+                if left <= 0:
+                    return
 
     def close(self) -> None:
         self._inner.close()
 
 
 def _bound(response: httpx2.Response) -> None:
-    """Cut each body at what was asked for: a mirror that ignores Range would send the whole file."""
-    limit = response.request.extensions.get("whichgpu_limit")
+    """Cut each body at what was asked for: a mirror that ignores Range would send the whole file.
+
+    A body that was asked for as it is must not come compressed: a few bytes could unpack to gigabytes.
+    """
+    request = response.request
+    limit = request.extensions.get("whichgpu_limit")
+    encoding = response.headers.get("content-encoding", "identity")
+    if limit is not None and encoding != "identity":
+        raise NetworkError(f"{clean(response.url.host)} compresses what was asked for plain.", "Check HF_ENDPOINT.")
     declared = response.headers.get("content-length", "")
     if declared.isdigit() and isinstance(limit, int) and int(declared) <= limit:
-        return  # read to its end, so that the connection can be used again
-    if isinstance(limit, int) and isinstance(response.stream, httpx2.SyncByteStream):
-        response.stream = _Bounded(response.stream, limit)
+        limit = None  # read to its end, so that the connection can be used again
+    if isinstance(response.stream, httpx2.SyncByteStream):
+        response.stream = _Bounded(response.stream, limit if isinstance(limit, int) else None)
 
 
 def _lose_patience(response: httpx2.Response) -> None:
-    wait = response.headers.get("retry-after", "")
-    if response.status_code in (429, 503) and wait.isdigit() and int(wait) > PATIENCE_SECONDS:
+    """Raise when the server asks for a longer wait than a user would sit through."""
+    if response.status_code not in (429, 503):
+        return
+    stated = response.headers.get("retry-after", "")
+    waits = [int(stated)] if stated.isdigit() else []
+    limits = parse_ratelimit_headers(response.headers)
+    waits += [limits.reset_in_seconds] if limits is not None else []
+    if waits and max(waits) > PATIENCE_SECONDS:
         raise NetworkError(
-            f"{clean(response.url.host)} asks to wait {int(wait)} seconds before the next request.",
+            f"{clean(response.url.host)} asks to wait {max(waits)} seconds before the next request.",
             "Try again later, set HF_TOKEN for a higher limit, or use --offline.",
         )
 
@@ -98,17 +120,13 @@ class HubHttp:
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
 
-    def get(
-        self, url: str, limit: int, span: tuple[int, int] | None = None, compressed: bool = False
-    ) -> httpx2.Response:
+    def get(self, url: str, limit: int, span: tuple[int, int] | None = None) -> httpx2.Response:
         """GET at most ``limit`` bytes; ``span`` asks for the bytes from first to last inclusive.
 
         Raises:
             NetworkError, AccessError, NotFoundError, OfflineError: see ``errors.py``.
         """
-        headers = dict(self._headers)
-        if not compressed:
-            headers["accept-encoding"] = "identity"
+        headers = {**self._headers, "accept-encoding": "identity"}
         if span is not None:
             headers["range"] = f"bytes={span[0]}-{span[1]}"
         self.count += 1
@@ -127,13 +145,13 @@ class HubHttp:
             hf_raise_for_status(response)
         return response
 
-    def json(self, url: str, limit: int, compressed: bool = False) -> Any:
+    def json(self, url: str, limit: int) -> Any:
         """GET a JSON document of at most ``limit`` bytes.
 
         Raises:
             NetworkError: what came back is no JSON: a login page, a proxy's message, a truncated answer.
         """
-        response = self.get(url, limit, compressed=compressed)
+        response = self.get(url, limit)
         try:
             return response.json()
         except (ValueError, RecursionError) as error:
@@ -142,6 +160,31 @@ class HubHttp:
                 f"{clean(response.url.host)} answered with {kind} instead of the Hub's JSON.",
                 "A login page or a proxy may be in the way; check the network and HF_ENDPOINT.",
             ) from error
+
+    def large_json(self, url: str, limit: int) -> Any:
+        """GET a large JSON document compressed; what it unpacks to is bounded by ``limit`` bytes. Not retried once
+        its body has begun: the caller has another way.
+
+        Raises:
+            NetworkError: broken off, too large, or no JSON.
+        """
+        self.count += 1
+        chunks: list[bytes] = []
+        with (
+            self.translated(url),
+            http_stream_backoff("GET", url, headers=self._headers, max_retries=1, base_wait_time=RETRY_WAIT_SECONDS,
+                                retry_on_exceptions=(), timeout=_TIMEOUT) as response,
+        ):  # fmt: skip
+            hf_raise_for_status(response)
+            for chunk in response.iter_bytes():
+                chunks.append(chunk)
+                limit -= len(chunk)
+                if limit < 0:
+                    raise NetworkError("The Hub's answer is too large.")
+        try:
+            return json.loads(b"".join(chunks))
+        except (ValueError, RecursionError) as error:
+            raise NetworkError("The Hub's answer is no JSON.") from error
 
     @contextmanager
     def translated(self, url: str) -> Iterator[None]:
