@@ -24,6 +24,7 @@ def json_page() -> str:
         "Architecture",
         "Mixer",
         "FeedForward",
+        "RotaryTable",
         "Tower",
         "Parameters",
     )

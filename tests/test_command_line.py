@@ -150,6 +150,36 @@ def test_a_closed_pipe_is_no_error() -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("redirect", [">/dev/full", "--json >/dev/full", "-q >/dev/full"])
+def test_a_full_disk_is_one_sentence_and_7(redirect: str) -> None:
+    command = f"{sys.executable} -m whichgpu --model openai/gpt-oss-120b --offline {redirect}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert done.returncode == ExitCode.SYSTEM
+    assert done.stderr.count("\n") == 1
+    assert "No space left on device" in done.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_closed_streams_change_nothing_but_the_text(closed: str, tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.db"
+    arguments = f"--model openai/gpt-oss-120b --offline --catalog {catalog} {closed}"
+    done = subprocess.run(f"{sys.executable} -m whichgpu {arguments}", shell=True, capture_output=True, check=False)
+    assert done.returncode == ExitCode.OK
+    assert catalog.read_bytes().startswith(b"SQLite format 3")
+
+
+def test_a_defect_is_one_sentence_and_70(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise ZeroDivisionError("a\x1b[31m layer")
+
+    monkeypatch.setattr("whichgpu.tui.one_shot.reply_to", broken)
+    result = ask("--model", "a/b")
+    assert result.code == ExitCode.BUG
+    assert "ZeroDivisionError" in result.err
+    assert "WHICHGPU_DEBUG=1" in result.err
+    assert "\x1b" not in result.err
+
+
 def test_interrupted_is_130_at_once_and_says_so(start_hub: Start) -> None:
     hub = start_hub({"a/b": shapes.qwen3_06b()})
     hub.faults.append(Fault("stall", seconds=8))

@@ -48,9 +48,7 @@ def _published(reading: Reading) -> Published | None:
         return None
     text = reading.design.view if reading.design is not None else None
     if reading.gguf_elements is not None:
-        name = next(iter(reading.choice.counted.values())).stem
-        label = clean(name.rsplit(".", 1)[-1] if "." in name else name.rsplit("-", 1)[-1]).lower()
-        record = Quantisation(method="gguf", label=f"gguf {label}", bits=None, source="GGUF header")
+        record = Quantisation(method="gguf", label=f"gguf {reading.gguf_type}", bits=None, source="GGUF header")
         return Published(record, None)
     return read_quantisation(reading.root, text, reading.extras, reading.design.layers if reading.design else None)
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from whichgpu.inspect.errors import UnreadableError
@@ -17,37 +19,6 @@ FIRST_BYTES = 8 * 2**20
 
 _MOST_BYTES = 128 * 2**20
 
-_KEYS = {
-    "block_count": "num_hidden_layers",
-    "embedding_length": "hidden_size",
-    "feed_forward_length": "intermediate_size",
-    "attention.head_count": "num_attention_heads",
-    "attention.head_count_kv": "num_key_value_heads",
-    "attention.key_length": "head_dim",
-    "attention.kv_lora_rank": "kv_lora_rank",
-    "attention.q_lora_rank": "q_lora_rank",
-    "attention.sliding_window": "sliding_window",
-    "expert_count": "num_experts",
-    "expert_used_count": "num_experts_per_tok",
-    "expert_feed_forward_length": "moe_intermediate_size",
-    "expert_shared_count": "n_shared_experts",
-    "leading_dense_block_count": "first_k_dense_replace",
-    "context_length": "max_position_embeddings",
-    "vocab_size": "vocab_size",
-    "ssm.state_size": "state_size",
-    "ssm.conv_kernel": "conv_kernel",
-    "nextn_predict_layers": "num_nextn_predict_layers",
-}
-_MODEL_TYPES = {
-    "gpt-oss": "gpt_oss",
-    "qwen3moe": "qwen3_moe",
-    "qwen2moe": "qwen2_moe",
-    "gemma3": "gemma3_text",
-    "gemma3n": "gemma3n_text",
-    "deepseek2": "deepseek_v3",
-    "glm4moe": "glm4_moe",
-    "phi2": "phi",
-}
 _PARTS: tuple[tuple[Part, str], ...] = (
     (Part.ROUTED_EXPERTS, r"_exps\b"),
     (Part.SHARED_EXPERTS, r"_shexp"),
@@ -68,9 +39,19 @@ def part_of_gguf(name: str) -> Part:
     return next((part for part, pattern in _PARTS if re.search(pattern, name)), Part.OTHER)
 
 
-def read_gguf(
-    start: Callable[[int], bytes], name: str, size: int | None
-) -> tuple[dict[str, Any], list[Tensor], dict[str, int]]:
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What the header of one file says."""
+
+    fields: dict[str, Any]
+    """Metadata by key; long arrays (the vocabulary) are left empty."""
+    tensors: list[Tensor]
+    """The tensors as stored."""
+    elements: dict[str, int]
+    """Logical elements per tensor."""
+
+
+def read_gguf(start: Callable[[int], bytes], name: str, size: int | None) -> GgufHeader:
     """Read a GGUF header.
 
     Args:
@@ -78,27 +59,38 @@ def read_gguf(
         name: the file, for messages.
         size: its size, when known.
 
-    Returns:
-        A config in the names of transformers, the tensors as stored, and the logical elements per tensor.
-
     Raises:
         UnreadableError: no GGUF, damaged, or a header that never ends.
     """
     wanted = FIRST_BYTES
     while True:
         data = start(wanted)
+        if data[:4] != b"GGUF":
+            raise UnreadableError(f"{clean(name)} is not a GGUF file.")
         try:
             return _parse(data)
-        except (ValueError, KeyError, IndexError, TypeError, OverflowError) as error:
+        except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError) as error:
             whole = len(data) < wanted or (size is not None and len(data) >= size)
-            if data[:4] != b"GGUF":
-                raise UnreadableError(f"{clean(name)} is not a GGUF file.") from error
             if whole or wanted >= _MOST_BYTES:
-                raise UnreadableError(f"{clean(name)} has a damaged GGUF header ({clean(error, 60)}).") from error
+                hint = "Download or convert it again."
+                raise UnreadableError(f"{clean(name)} has a damaged GGUF header.", hint) from error
         wanted *= 4
 
 
-def _parse(data: bytes) -> tuple[dict[str, Any], list[Tensor], dict[str, int]]:
+def file_type(header: GgufHeader) -> str:
+    """Name the quantisation: what the file declares, else the dtype that most of its bytes have."""
+    from gguf.constants import LlamaFileType
+
+    declared = header.fields.get("general.file_type")
+    if type(declared) is int and declared in LlamaFileType._value2member_map_ and declared != LlamaFileType.GUESSED:
+        return LlamaFileType(declared).name.removeprefix("MOSTLY_").removeprefix("ALL_").lower()
+    sizes: Counter[str] = Counter()
+    for tensor in header.tensors:
+        sizes[tensor.dtype] += tensor.bytes
+    return sizes.most_common(1)[0][0].lower() if sizes else "unknown"
+
+
+def _parse(data: bytes) -> GgufHeader:
     from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
     from gguf.gguf_reader import GGUFReader, ReaderField
 
@@ -126,7 +118,7 @@ def _parse(data: bytes) -> tuple[dict[str, Any], list[Tensor], dict[str, int]]:
                 count *= n
             tensors.append(Tensor(clean(info.name), kind.name, shape, count * width // block))
             elements[clean(info.name)] = count
-    return _config(fields), tensors, elements
+    return GgufHeader(fields, tensors, elements)
 
 
 def _value(field: Any) -> Any:
@@ -134,17 +126,3 @@ def _value(field: Any) -> Any:
     if len(field.types) > 1:
         return [] if len(field.data) > 4096 else field.contents()
     return field.contents()
-
-
-def _config(fields: dict[str, Any]) -> dict[str, Any]:
-    architecture = fields.get("general.architecture")
-    if not isinstance(architecture, str):
-        raise TypeError("no general.architecture")
-    config: dict[str, Any] = {"model_type": _MODEL_TYPES.get(architecture, architecture.replace("-", "_"))}
-    for key, name in _KEYS.items():
-        value = fields.get(f"{architecture}.{key}")
-        if isinstance(value, list) and value and all(isinstance(v, int) for v in value):
-            value = max(value)
-        if value is not None:
-            config[name] = value
-    return config

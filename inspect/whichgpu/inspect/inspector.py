@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ class Reading:
     tensors: dict[str, list[Tensor]] = field(default_factory=dict)
     """Per component, every tensor of its files."""
     gguf_elements: dict[str, int] | None = None
+    gguf_type: str = ""
     index_names: list[str] = field(default_factory=list)
     index_files: list[str] = field(default_factory=list)
     index_bytes: dict[str, int] = field(default_factory=dict)
@@ -196,23 +198,19 @@ def _read_gguf(reading: Reading, chosen: FileSet, quick: bool) -> None:
     if quick:
         reading.unread.append("GGUF headers were not read (quick).")
         return
-    from whichgpu.inspect.gguf_file import read_gguf
+    from whichgpu.inspect.gguf_config import config_of
+    from whichgpu.inspect.gguf_file import file_type, read_gguf
 
-    config: dict[str, Any] = {}
-    tensors: list[Tensor] = []
-    elements: dict[str, int] = {}
-    for entry in chosen.files:
-        found, some, counts = read_gguf(lambda n, e=entry: reading.repository.start_of(e, n), entry.path, entry.size)  # type: ignore[misc]
-        config = config or found
-        tensors += some
-        elements |= counts
-    if "vocab_size" not in config:
-        rows = next((t.shape[0] for t in tensors if t.name == "token_embd.weight" and t.shape), None)
-        config |= {"vocab_size": rows} if rows else {}
-    reading.root = ConfigView(config, f"{clean(chosen.files[0].path)}")
+    repository, name = reading.repository, clean(chosen.files[0].path)
+    headers = [read_gguf(partial(repository.start_of, entry), entry.path, entry.size) for entry in chosen.files]
+    reading.tensors[""] = [tensor for header in headers for tensor in header.tensors]
+    reading.gguf_elements = {n: count for header in headers for n, count in header.elements.items()}
+    reading.gguf_type = file_type(headers[0])
+    config = config_of(headers[0].fields, reading.tensors[""])
+    if config is None:
+        raise UnreadableError(f"{name} names no architecture in its GGUF header.", "Download or convert it again.")
+    reading.root = ConfigView(config, name)
     reading.design = read_design(reading.root)
-    reading.tensors[""] = tensors
-    reading.gguf_elements = elements
 
 
 def _read_indexes(reading: Reading) -> None:

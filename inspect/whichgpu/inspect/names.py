@@ -48,11 +48,11 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
         (Part.SHARED_EXPERTS, r"shared_expert|shared_mlp|share_expert|shared_head_expert"),
         (
             Part.ROUTED_EXPERTS,
-            r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear|fc[12]_latent|latent_proj",
+            r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear",
         ),
         (
             Part.ROUTER,
-            r"(mlp|ffn|moe|feed_forward|block_sparse_moe|mixer)\.(gate|wg)\b(?!_)|router|e_score_correction|moe_gate",
+            r"(mlp|ffn|moe|feed_forward|block_sparse_moe|mixer)\.(gate|wg)\b(?!_)|router|fc[12]_latent|latent_proj|e_score_correction|moe_gate",
         ),
         (
             Part.SSM,

@@ -22,6 +22,7 @@ _V4_COMPRESSED_BYTES = {4: (37_440 + 8_640) / 256, 128: 1_728 / 256}
 """DeepSeek-V4: bytes per token and layer beyond the window, by compression ratio, indexer included."""
 
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_ATTENTION = frozenset({"full", "sliding", "chunked", "hybrid"})
 _SILENT = frozenset({"none", "projection", "encoder"})
 
 
@@ -35,6 +36,8 @@ class Cache:
     """(bytes per token, window in tokens) of layers that forget."""
     state: int
     """Bytes of recurrent state per sequence."""
+    unknown: tuple[str, ...] = ()
+    """Kinds of layers whose cache is not counted."""
 
     def sequence(self, tokens: int) -> int:
         """Bytes of one sequence of this many tokens."""
@@ -67,7 +70,10 @@ def cache_of(mixers: Sequence[Mixer], kv_dtype: str, tp: int = 1, pp: int = 1) -
     per_token = 0.0
     windowed: list[tuple[float, int]] = []
     state = 0.0
+    unknown = dict.fromkeys(m.kind for m in mixers if not is_counted(m))
     for mixer in mixers:
+        if mixer.kind in unknown:
+            continue
         size = _per_token(mixer, kv_dtype, tp) * mixer.layers
         if mixer.kind == "compressed" and mixer.window:
             windowed.append((_V4_WINDOW_BYTES * mixer.layers / pp, mixer.window))
@@ -77,7 +83,20 @@ def cache_of(mixers: Sequence[Mixer], kv_dtype: str, tp: int = 1, pp: int = 1) -
         else:
             per_token += size
         state += _state(mixer, tp) * mixer.layers
-    return Cache(per_token / pp, tuple(windowed), int(state / pp))
+    return Cache(per_token / pp, tuple(windowed), int(state / pp), tuple(unknown))
+
+
+def is_counted(mixer: Mixer) -> bool:
+    """True when the record holds every size that this kind of layer's cache depends on."""
+    if mixer.shares_kv or mixer.kind in _SILENT:
+        return True
+    if mixer.kind == "mla":
+        return bool(mixer.kv_lora_rank)
+    if mixer.kind == "compressed":
+        return mixer.compress_ratio in (0, *_V4_COMPRESSED_BYTES)
+    if mixer.kind in _ATTENTION:
+        return bool(mixer.kv_heads and mixer.head_dim)
+    return bool(mixer.state_size or mixer.conv_size)
 
 
 def _per_token(mixer: Mixer, kv_dtype: str, tp: int) -> float:
@@ -89,8 +108,8 @@ def _per_token(mixer: Mixer, kv_dtype: str, tp: int) -> float:
         latent = (mixer.kv_lora_rank or 0) + (mixer.rope_head_dim or 0)
         return latent * width + (_INDEXER_BYTES if mixer.index_head_dim else 0)
     if mixer.kind == "compressed":
-        return _V4_COMPRESSED_BYTES.get(mixer.compress_ratio or 0, 0)
-    if mixer.kind in ("full", "sliding", "chunked", "hybrid"):
+        return _V4_COMPRESSED_BYTES[mixer.compress_ratio] if mixer.compress_ratio else 0
+    if mixer.kind in _ATTENTION:
         heads = max(1, -(-(mixer.kv_heads or 0) // tp))
         return heads * ((mixer.head_dim or 0) + (mixer.v_head_dim or mixer.head_dim or 0)) * width
     return 0

@@ -34,6 +34,8 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
     The recommendation is the cheapest fitting plan at the asked precision; without prices, the one with the
     fewest cards and then the least memory.
     """
+    asked = workload.context
+    workload = _within_context(inspection, workload)
     shown = dict.fromkeys((*_SIDE_BY_SIDE, workload.precision))
     needs = tuple(need(inspection, workload, p) for p in shown)
     chosen = [
@@ -48,9 +50,21 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
         plans=ranked,
         recommended=fitting[0] if fitting else None,
         alternatives=_other_vendors(fitting),
-        notes=_notes(inspection, facts),
+        notes=(*_context_note(asked, workload), *_notes(inspection, facts)),
         facts_date=facts.date,
     )
+
+
+def _within_context(inspection: Inspection, workload: Workload) -> Workload:
+    """Cut the asked context to what the model allows; ``_context_note`` says so."""
+    limit = inspection.architecture.context if inspection.architecture else None
+    return workload.model_copy(update={"context": limit}) if limit and workload.context > limit else workload
+
+
+def _context_note(asked: int, workload: Workload) -> tuple[str, ...]:
+    if asked <= workload.context:
+        return ()
+    return (f"Asked for {asked:,} tokens; the model allows {workload.context:,}, and that is what is planned.",)
 
 
 def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
@@ -72,7 +86,7 @@ def need(inspection: Inspection, workload: Workload, precision: Precision) -> Ne
     dtype = kv_cache.kv_dtype_of(inspection, workload.kv_dtype)
     mixers = inspection.architecture.mixers if inspection.architecture else ()
     cache = kv_cache.cache_of(mixers, dtype)
-    known = bool(mixers) or _has_no_cache(inspection)
+    known = _cache_is_known(inspection)
     return Need(
         precision=precision,
         label=_label(inspection, precision),
@@ -107,16 +121,20 @@ def _need_notes(inspection: Inspection, precision: Precision) -> tuple[str, ...]
     return ()
 
 
-def _has_no_cache(inspection: Inspection) -> bool:
-    return bool({ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes))
+def _cache_is_known(inspection: Inspection) -> bool:
+    """True when every layer's cache can be counted, or there is none by nature."""
+    if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
+        return True
+    mixers = inspection.architecture.mixers if inspection.architecture else ()
+    return bool(mixers) and all(kv_cache.is_counted(m) for m in mixers)
 
 
 def plan(inspection: Inspection, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> Plan:
     """Return the smallest layout that fits on one kind of card, or the reasons why none does."""
     reasons: list[str] = []
-    impossible = layouts.precision_refusal(inspection, card, precision)
-    if impossible is not None or not inspection.tensors:
-        return _refused(card, precision, impossible or "the size of the weights is unknown")
+    impossible = _impossible(inspection, card, precision)
+    if impossible is not None:
+        return _refused(card, precision, impossible)
     last: tuple[Layout, Footprint] | None = None
     for layout, refusal in layouts.candidate_layouts(inspection, card):
         if refusal is not None:
@@ -131,10 +149,18 @@ def plan(inspection: Inspection, workload: Workload, precision: Precision, card:
     return _refused(card, precision, *reasons)
 
 
+def _impossible(inspection: Inspection, card: Accelerator, precision: Precision) -> str | None:
+    if inspection.adapter_of is not None:
+        return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
+    if weights.total_bytes(inspection, precision) is None:
+        return "the size of the weights at this precision is unknown"
+    return layouts.precision_refusal(inspection, card, precision)
+
+
 def _shortfall(layout: Layout, found: Footprint) -> str:
     if found.pool < 0:
         return f"even {layout.cards} cards are {-found.pool / _GIB:.1f} GiB short per card for the weights alone"
-    return f"even {layout.cards} cards hold {found.max_sequences} sequences at once"
+    return f"even {layout.cards} cards hold {found.max_sequences or 0} sequences at once"
 
 
 def _refused(card: Accelerator, precision: Precision, *reasons: str) -> Plan:
@@ -165,6 +191,8 @@ def _fitting(
 ) -> Plan:
     price = price_of(card, facts.offers)
     reasons = [r for r in (layouts.precision_note(card, precision),) if r is not None]
+    command = serve_command(inspection, workload, precision, layout, facts.architectures)
+    reasons += command.reasons
     if layout.pipeline_parallel > 1:
         reasons.append(f"needs {layout.pipeline_parallel} nodes")
     if found.headroom < 0.05 * found.budget:
@@ -180,7 +208,7 @@ def _fitting(
         fits=True,
         usd_per_hour=round(price.usd_per_hour * layout.cards, 4) if price is not None else None,
         price=price,
-        command=serve_command(inspection, workload, precision, layout, facts.architectures),
+        command=command.text,
         reasons=tuple(reasons),
     )
 
@@ -199,23 +227,21 @@ def footprint(
     usable = int(card.usable_gib * _GIB)
     budget = int(usable * workload.utilisation)
     pool = budget - loaded - activations - overhead
+    known = _cache_is_known(inspection)
     per_sequence = cache.sequence(workload.context)
-    sequences = max(0, pool // per_sequence) if per_sequence else workload.concurrency
     return Footprint(
         layout=layout,
         weights=loaded,
         kv_per_token=cache.growth,
         state_per_sequence=cache.state,
-        kv_needed=per_sequence * workload.concurrency,
+        kv_needed=per_sequence * workload.concurrency if known else None,
         activations=activations,
         runtime=overhead,
         usable=usable,
         budget=budget,
         pool=pool,
-        capacity_tokens=int(pool / per_sequence * workload.context)
-        if per_sequence and pool > 0 and cache.growth
-        else None,
-        max_sequences=sequences,
+        capacity_tokens=int(pool / per_sequence * workload.context) if known and pool > 0 and cache.growth else None,
+        max_sequences=max(0, pool // per_sequence) if known and per_sequence else None,
     )
 
 
@@ -223,7 +249,7 @@ def _notes(inspection: Inspection, facts: Facts) -> tuple[str, ...]:
     notes = list(support_notes(inspection, facts.architectures))
     if inspection.grade is not Grade.HEADERS:
         notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
-    if ModelClass.ENCODER_DECODER in inspection.classes:
-        notes.append("The decoder's cache of an encoder-decoder model is not estimated; leave room for it.")
+    if not _cache_is_known(inspection):
+        notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
     notes.append("Activations, CUDA graphs and NCCL are a first estimate (about ±1 GiB per card).")
     return tuple(notes)

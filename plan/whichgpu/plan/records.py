@@ -125,8 +125,8 @@ class Footprint(Record):
     weights: int
     kv_per_token: int
     state_per_sequence: int
-    kv_needed: int
-    """For the asked context × concurrency."""
+    kv_needed: int | None
+    """For the asked context × concurrency; ``None`` when the cache is not known."""
     activations: int
     runtime: int
     """CUDA graphs, buffers, NCCL and kernels' own memory."""
@@ -137,12 +137,13 @@ class Footprint(Record):
     """What is left for the KV cache; negative when the weights alone do not fit."""
     capacity_tokens: int | None
     """Tokens that fit into the pool at the asked context; ``None`` without a cache that grows with tokens."""
-    max_sequences: int
-    """Sequences of the asked context that fit at once."""
+    max_sequences: int | None
+    """Sequences of the asked context that fit at once; ``None`` without a cache, or with an unknown one."""
 
     @property
     def headroom(self) -> int:
-        return self.pool - self.kv_needed
+        """Bytes left on the card; an unknown cache still has to go there."""
+        return self.pool - (self.kv_needed or 0)
 
 
 class Plan(Record):

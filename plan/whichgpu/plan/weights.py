@@ -24,7 +24,7 @@ _SCHEMES: dict[Precision, Scheme] = {
 _KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.MTP, Part.OTHER, Part.AUTOENCODER})
 _REPLICATED_PARTS = frozenset({Part.NORM, Part.ROUTER})
 _REPLICATED_NAMES = re.compile(
-    r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)"
+    r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)|latent_(down|up)"
 )
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b")
 _NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
@@ -84,6 +84,8 @@ def bytes_at(group: TensorGroup, precision: Precision) -> int:
 def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
     """Bytes of everything vLLM loads at a precision; ``None`` when the tensors are unknown."""
     loaded = _loaded(inspection)
+    if precision is not Precision.PUBLISHED and any(g.dtype == "unknown" for g in loaded):
+        return None
     return sum(bytes_at(g, precision) for g in loaded) if loaded else None
 
 

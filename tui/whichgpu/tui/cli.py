@@ -13,18 +13,34 @@ def main() -> None:
     """Entry point of the ``whichgpu`` command."""
     # One short process: collecting cycles costs it a tenth of its time and frees nothing that it needs.
     gc.disable()
+    _replace_closed_streams()
     try:
         from whichgpu.tui.command import run
 
         code = run(sys.argv[1:])
-        sys.stdout.flush()
     except KeyboardInterrupt as interrupt:
         _leave("whichgpu: interrupted\n" if interrupt.args else "\nwhichgpu: interrupted\n")
     except BrokenPipeError:
         # The reader (head, less) went away: nothing to say, and nobody to say it to.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
-    sys.exit(code)
+    sys.exit(_flushed(code))
+
+
+def _replace_closed_streams() -> None:
+    """Give a closed stdout or stderr a place to go, before a catalog file takes its descriptor."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
+
+
+def _flushed(code: int) -> int:
+    """Flush stdout; where that fails, drop what is left, so that the interpreter does not try again at its end."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code if isinstance(error, BrokenPipeError) else ExitCode.SYSTEM
+    return code
 
 
 def _leave(message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -122,30 +123,40 @@ def run(arguments: Sequence[str]) -> int:
         return int(result) if result is not None else ExitCode.OK
     except click.exceptions.Abort:
         raise KeyboardInterrupt("click has ended the line") from None
+    except SystemExit:
+        # What click makes of a reader that went away, whatever standalone_mode says.
+        raise BrokenPipeError from None
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         hint = "Try whichgpu --help."
         return complain(error.format_message(), hint, ExitCode.USAGE)
-    except Exception as error:  # noqa: BLE001 - the outermost frame; what is not expected is raised again
-        return _expected_or_raise(error)
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        return _said(error)
 
 
-def _expected_or_raise(error: Exception) -> int:
-    """Say an expected failure; anything else is a bug, and keeps its traceback."""
+def _said(error: Exception) -> int:
+    """Say a failure in one sentence; ``WHICHGPU_DEBUG=1`` shows the traceback instead."""
     from whichgpu.inspect.errors import WhichgpuError
     from whichgpu.tui.exit_codes import code_of
 
-    if not isinstance(error, WhichgpuError) or os.environ.get("WHICHGPU_DEBUG") == "1":
+    if isinstance(error, BrokenPipeError) or os.environ.get("WHICHGPU_DEBUG") == "1":
         raise error
-    return complain(error.message, error.hint, code_of(error))
+    if isinstance(error, WhichgpuError):
+        return complain(error.message, error.hint, code_of(error))
+    if isinstance(error, OSError):
+        return complain(f"The system refused: {error.strerror or error}.", "", ExitCode.SYSTEM)
+    hint = "That is a defect: run it again with WHICHGPU_DEBUG=1, and report what it prints."
+    return complain(f"whichgpu did not expect this: {type(error).__name__}: {error}.", hint, ExitCode.BUG)
 
 
 def complain(message: str, hint: str, code: ExitCode) -> int:
     """Print one line on stderr, after whatever is still due on stdout."""
     from whichgpu.inspect.text import clean
+    from whichgpu.tui.terminal import Terminal
 
-    sys.stdout.flush()
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
     text = " ".join(part.strip() for part in (message, hint) if part)
-    click.echo(f"whichgpu: error: {clean(text, 1000)}", err=True)
+    click.echo(Terminal.detect().text(f"whichgpu: error: {clean(text, 1000)}"), err=True)
     return code

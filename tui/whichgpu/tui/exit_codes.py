@@ -15,6 +15,8 @@ class ExitCode(IntEnum):
     NOT_FOUND = 4
     NO_ACCESS = 5
     UNREADABLE = 6
+    SYSTEM = 7
+    BUG = 70
     INTERRUPTED = 130
 
 
@@ -26,6 +28,8 @@ MEANINGS = {
     ExitCode.NOT_FOUND: "no such model, revision or file",
     ExitCode.NO_ACCESS: "gated, private or unauthorised",
     ExitCode.UNREADABLE: "not a model, or unreadable",
+    ExitCode.SYSTEM: "the system refused: disk full, output closed",
+    ExitCode.BUG: "a defect in whichgpu",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

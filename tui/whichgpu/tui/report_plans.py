@@ -8,7 +8,6 @@ from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Pric
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, memory, wrapped
 
-_NAME_WIDTH = 18
 _REASONS_SHOWN = 8
 
 
@@ -53,12 +52,17 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
         chosen = plans[asked]
         left = memory(chosen.footprint.headroom) if chosen.footprint else NOTHING
         price = dollars(chosen.usd_per_hour)
-        rows.append((chosen.accelerator_name[:_NAME_WIDTH], *[_count(plans[p]) for p in shown], price, left))
+        rows.append((_short_name(chosen.accelerator), *[_count(plans[p]) for p in shown], price, left))
     if not rows:
         return ""
     names = [p.value if p is Precision.PUBLISHED else p.value.upper() for p in shown]
     title = f"Where it runs (price and free memory per card: {asked.value})"
     return terminal.bold(title) + "\n" + _table(("cards", *names, "$/hour", "free"), rows)
+
+
+def _short_name(key: str) -> str:
+    """``h100_sxm`` as ``H100 SXM``."""
+    return key.replace("_", " ").upper()
 
 
 def _count(plan: Plan) -> str:
@@ -100,17 +104,14 @@ def _price_lines(price: Price | None) -> list[str]:
 
 
 def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
-    parts = {
-        "weights": foot.weights,
-        "KV": foot.kv_needed,
-        "activations": foot.activations,
-        "runtime": foot.runtime,
-    }
-    terms = " + ".join(f"{size / GIB:.1f} {name}" for name, size in parts.items())
-    used, share = sum(parts.values()) / GIB, answer.workload.utilisation
+    parts = {"weights": foot.weights, "KV": foot.kv_needed, "activations": foot.activations, "runtime": foot.runtime}
+    terms = " + ".join(
+        f"{size / GIB:.1f} {name}" if size is not None else f"unknown {name}" for name, size in parts.items()
+    )
+    used, share = sum(size or 0 for size in parts.values()) / GIB, answer.workload.utilisation
     budget = f"{foot.budget / GIB:.1f} GiB ({share:.2f} × {foot.usable / GIB:.1f})"
     lines = wrapped(f"per card: {terms} = {used:.1f} of {budget}", 2)
-    if foot.capacity_tokens is not None:
+    if foot.capacity_tokens is not None and foot.max_sequences is not None:
         room = f"{foot.max_sequences:,} sequences of {answer.workload.context:,} tokens"
         lines += wrapped(f"room for {room}, {foot.capacity_tokens:,} tokens in all", 2)
     return lines

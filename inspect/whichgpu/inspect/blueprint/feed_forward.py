@@ -35,8 +35,8 @@ def mixture(design: Design, spec: FfnSpec) -> list[Row]:
         rows += vector("mlp.experts.*.gate_up_proj_bias", Part.ROUTED_EXPERTS, 2 * width, experts)
         rows += vector("mlp.experts.*.down_proj_bias", Part.ROUTED_EXPERTS, h, experts)
     if spec.latent:
-        rows += matrix("mlp.latent_down", Part.ROUTED_EXPERTS, spec.latent, h)
-        rows += matrix("mlp.latent_up", Part.ROUTED_EXPERTS, h, spec.latent)
+        rows += matrix("mlp.latent_down", Part.ROUTER, spec.latent, h)
+        rows += matrix("mlp.latent_up", Part.ROUTER, h, spec.latent)
     if spec.shared_intermediate:
         rows += dense(design, spec.shared_intermediate, spec.gated, Part.SHARED_EXPERTS, "mlp.shared_experts")
     if spec.shared_gate:

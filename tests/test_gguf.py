@@ -1,0 +1,188 @@
+"""GGUF metadata becomes the same architecture that the transformers config of the model gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from whichgpu.inspect.architecture import read_design
+from whichgpu.inspect.classify import classify
+from whichgpu.inspect.config_view import ConfigView
+from whichgpu.inspect.design import MixerSpec
+from whichgpu.inspect.encoder_kinds import encoder_kind
+from whichgpu.inspect.gguf_config import config_of
+from whichgpu.inspect.gguf_file import GgufHeader, file_type
+from whichgpu.inspect.headers import Tensor
+from whichgpu.inspect.records import ModelClass
+
+ATTENTION = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
+DENSE = ("ffn_up", "ffn_gate", "ffn_down")
+EXPERTS = ("ffn_gate_inp", "ffn_up_exps", "ffn_gate_exps", "ffn_down_exps")
+MAMBA = ("attn_norm", "ssm_in", "ssm_conv1d", "ssm_a", "ssm_d", "ssm_out")
+
+
+def tensors(layers: list[tuple[str, ...]]) -> list[Tensor]:
+    found = [Tensor("token_embd.weight", "Q4_K", (1000, 64), 36_000)]
+    return found + [Tensor(f"blk.{i}.{n}.weight", "F16", (8, 8), 128) for i, names in enumerate(layers) for n in names]
+
+
+def view_of(architecture: str, layers: list[tuple[str, ...]], **metadata: Any) -> ConfigView:
+    own = {f"{architecture}.{key.replace('__', '.')}": value for key, value in metadata.items()}
+    fields = {"general.architecture": architecture, f"{architecture}.block_count": len(layers), **own}
+    config = config_of(fields, tensors(layers))
+    assert config is not None
+    return ConfigView(config, "x.gguf")
+
+
+def mixers(view: ConfigView) -> list[MixerSpec]:
+    design = read_design(view)
+    assert design is not None
+    return design.mixers
+
+
+def test_qwen3_next_has_its_gated_delta_nets() -> None:
+    """Sizes: Qwen/Qwen3-Next-80B-A3B-Instruct config.json; keys: llama.cpp convert_hf_to_gguf, Qwen3NextModel."""
+    linear = ("attn_norm", "attn_qkv", "attn_gate", "ssm_ba", "ssm_conv1d", "ssm_a", "ssm_out", *EXPERTS)
+    view = view_of(
+        "qwen3next",
+        [linear, linear, linear, (*ATTENTION, *EXPERTS)] * 12,
+        embedding_length=2048,
+        attention__head_count=16,
+        attention__head_count_kv=2,
+        attention__key_length=256,
+        attention__value_length=256,
+        ssm__conv_kernel=4,
+        ssm__state_size=128,
+        ssm__group_count=16,
+        ssm__time_step_rank=32,
+        ssm__inner_size=4096,
+        expert_count=512,
+        expert_used_count=10,
+    )
+    found = mixers(view)
+    assert [m.kind for m in found[:4]] == ["gdn", "gdn", "gdn", "full"]
+    assert (found[0].heads, found[0].head_dim, found[0].key_heads, found[0].key_dim) == (32, 128, 16, 128)
+    assert (found[3].kv_heads, found[3].head_dim) == (2, 256)
+    assert classify(view, read_design(view), None, (), None, ()).classes == (ModelClass.HYBRID, ModelClass.MOE)
+
+
+def test_deepseek_keeps_its_latent_attention() -> None:
+    """Sizes: deepseek-ai/DeepSeek-V3 config.json; key_length is that of absorbed attention, 512 + 64."""
+    view = view_of(
+        "deepseek2",
+        [("attn_kv_a_mqa", "attn_q_a", *DENSE)] * 3,
+        embedding_length=7168,
+        attention__head_count=128,
+        attention__head_count_kv=1,
+        attention__key_length=576,
+        attention__value_length=512,
+        attention__key_length_mla=192,
+        attention__value_length_mla=128,
+        attention__kv_lora_rank=512,
+        attention__q_lora_rank=1536,
+        rope__dimension_count=64,
+    )
+    spec = mixers(view)[0]
+    assert (spec.kind, spec.kv_lora_rank, spec.rope_head_dim) == ("mla", 512, 64)
+    assert (spec.nope_head_dim, spec.v_head_dim) == (128, 128)
+
+
+def test_a_zero_in_a_list_of_heads_is_a_layer_without_attention() -> None:
+    """Jamba's attention.head_count_kv is a list with one entry per layer."""
+    view = view_of(
+        "jamba",
+        [(*MAMBA, *DENSE), (*ATTENTION, *DENSE), (*MAMBA, *EXPERTS), (*MAMBA, *DENSE)],
+        embedding_length=4096,
+        attention__head_count=32,
+        attention__head_count_kv=[0, 8, 0, 0],
+        ssm__inner_size=8192,
+        ssm__state_size=16,
+        ssm__conv_kernel=4,
+        ssm__time_step_rank=256,
+        ssm__group_count=0,
+    )
+    found = mixers(view)
+    assert [m.kind for m in found] == ["mamba1", "full", "mamba1", "mamba1"]
+    assert found[1].kv_heads == 8
+    assert (found[0].inner, found[0].state_dim) == (8192, 16)
+
+
+def test_nemotron_h_layers_are_one_block_each() -> None:
+    view = view_of(
+        "nemotron_h_moe",
+        [MAMBA, EXPERTS, MAMBA, ATTENTION, ("ffn_up", "ffn_down")],
+        embedding_length=2688,
+        attention__head_count=[0, 0, 0, 32, 0],
+        attention__head_count_kv=[0, 0, 0, 2, 0],
+        attention__key_length=128,
+        ssm__inner_size=4096,
+        ssm__state_size=128,
+        ssm__conv_kernel=4,
+        ssm__time_step_rank=64,
+        ssm__group_count=8,
+    )
+    found = mixers(view)
+    assert [m.kind for m in found] == ["mamba2", "none", "mamba2", "full", "none"]
+    assert (found[0].heads, found[0].head_dim, found[0].groups, found[0].state_dim) == (64, 64, 8, 128)
+
+
+def test_kimi_linear_and_short_convolutions() -> None:
+    delta = ("attn_q", "attn_k", "attn_v", "ssm_conv1d_q", "ssm_f_a", "ssm_f_b", "ssm_beta", *DENSE)
+    kimi = view_of(
+        "kimi-linear",
+        [delta, ("attn_kv_a_mqa", "attn_q", *DENSE)],
+        embedding_length=2304,
+        attention__head_count=32,
+        attention__head_count_kv=[0, 1],
+        attention__kv_lora_rank=512,
+        attention__key_length=192,
+        attention__value_length=128,
+        rope__dimension_count=64,
+        kda__head_dim=128,
+        ssm__conv_kernel=4,
+    )
+    found = mixers(kimi)
+    assert [m.kind for m in found] == ["kda", "mla"]
+    assert (found[0].heads, found[0].head_dim) == (32, 128)
+    lfm = view_of(
+        "lfm2",
+        [("shortconv", *DENSE), (*ATTENTION, *DENSE)],
+        embedding_length=1024,
+        attention__head_count=16,
+        attention__head_count_kv=[0, 8],
+        shortconv__l_cache=3,
+    )
+    assert [m.kind for m in mixers(lfm)] == ["conv", "full"]
+
+
+def test_windows_come_from_the_pattern() -> None:
+    view = view_of(
+        "gemma4",
+        [(*ATTENTION, *DENSE)] * 3,
+        embedding_length=256,
+        attention__head_count=4,
+        attention__head_count_kv=2,
+        attention__sliding_window=512,
+        attention__sliding_window_pattern=[True, True, False],
+    )
+    assert [(m.kind, m.window) for m in mixers(view)] == [("sliding", 512), ("sliding", 512), ("full", None)]
+
+
+@pytest.mark.parametrize("architecture", ["bert", "nomic-bert", "jina-bert-v2"])
+def test_encoders_have_no_cache(architecture: str) -> None:
+    view = view_of(architecture, [("attn_qkv", *DENSE)], embedding_length=384, attention__head_count=12)
+    assert encoder_kind(view) == "bert"
+    assert classify(view, read_design(view), "bert", (), None, ()).classes == (ModelClass.ENCODER,)
+
+
+def test_the_quantisation_is_what_the_file_declares() -> None:
+    """LlamaFileType 15 is MOSTLY_Q4_K_M; 1024 means that the writer guessed."""
+    assert file_type(GgufHeader({"general.file_type": 15}, tensors([]), {})) == "q4_k_m"
+    assert file_type(GgufHeader({"general.file_type": 1024}, tensors([]), {})) == "q4_k"
+    assert file_type(GgufHeader({"general.file_type": "15"}, tensors([]), {})) == "q4_k"
+    assert file_type(GgufHeader({}, [], {})) == "unknown"
+
+
+def test_a_file_without_an_architecture_is_no_model() -> None:
+    assert config_of({"general.name": "x"}, ()) is None
