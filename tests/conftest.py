@@ -10,8 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.hub import HubStandIn, Repo
+
+settings.register_profile("whichgpu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("whichgpu")  # a busy machine is no failure
 
 _SCRUBBED = (
     "HF_",

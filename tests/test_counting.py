@@ -17,6 +17,7 @@ from whichgpu.inspect.blueprint.decoder import language_model
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.names import is_buffer, is_scale, part_of, pattern_of
+from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.precisions import DTYPE_BITS, FP8_BLOCK, INT4_G128, MXFP4, NVFP4
 from whichgpu.inspect.quantisation import Published, read_quantisation
 from whichgpu.inspect.records import Part
@@ -131,6 +132,58 @@ def test_packed_formats_count_the_models_parameters(
     assert sum(g.parameters for g in groups) == logical
     assert sum(g.bytes or 0 for g in groups) == sum(t.bytes for t in tensors)
     assert all(g.quantised == (config is not None) for g in groups if g.parameters > 4 * 64)
+
+
+@pytest.mark.parametrize(
+    ("config", "tensors", "method"),
+    [
+        (
+            GPTQ | {"bits": 3},
+            [
+                tensor("m.q_proj.qweight", "I32", 1024 * 3 // 32, 64),
+                tensor("m.q_proj.qzeros", "I32", 8, 64 * 3 // 32),
+                tensor("m.q_proj.scales", "F16", 8, 64),
+            ],
+            None,
+        ),
+        (
+            None,
+            [
+                tensor("m.q_proj.qweight", "I32", 1024 // 8, 64),
+                tensor("m.q_proj.qzeros", "I32", 8, 64 // 8),
+                tensor("m.q_proj.scales", "F16", 8, 64),
+            ],
+            "gptq or awq",
+        ),
+        (
+            GPTQ,
+            [
+                tensor("m.q_proj.qweight", "I32", 1024, 64 // 8),
+                tensor("m.q_proj.qzeros", "I32", 8, 64 // 8),
+                tensor("m.q_proj.scales", "F16", 8, 64),
+            ],
+            "gptq or awq",
+        ),
+        (
+            None,
+            [
+                tensor("m.q_proj.weight", "U8", 1024 * 64 // 2, 1),
+                tensor("m.q_proj.weight.quant_state.bitsandbytes__nf4", "U8", 90),
+            ],
+            "bitsandbytes",
+        ),
+        (None, [tensor("m.q_proj.weight", "I8", 64, 1024), tensor("m.q_proj.SCB", "F32", 64)], "bitsandbytes"),
+        (None, [tensor("m.q_proj.weight", "I8", 64, 1024), tensor("m.q_proj.weight_scale", "F32", 64, 1)], None),
+    ],
+    ids=["gptq3", "gptq-no-config", "awq-called-gptq", "nf4-no-config", "int8-no-config", "int8-rows"],
+)
+def test_shapes_decide_before_the_config(
+    config: dict[str, Any] | None, tensors: list[Tensor], method: str | None
+) -> None:
+    weights = [g for g in group_tensors(tensors, None, published(config)) if g.name.endswith("weight")]
+    assert sum(g.parameters for g in weights) == 64 * 1024
+    if method is not None:
+        assert detected_method({t.name for t in tensors}) == method
 
 
 def test_mlx_packs_into_unsigned_words() -> None:

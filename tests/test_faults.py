@@ -114,6 +114,23 @@ class TestTransient:
         assert len(hub.seen) == 1
         assert time.monotonic() - begun < 300
 
+    def test_a_long_rate_limit_is_told_not_waited_for(self, start_hub: Start, ask: Ask) -> None:
+        """The Hub's own header: https://huggingface.co/docs/hub/rate-limits."""
+        hub = start_hub({"a/b": single()})
+        limit = {"ratelimit": '"api";r=0;t=189', "ratelimit-policy": '"fixed window";"api";q=500;w=300'}
+        hub.faults.append(Fault("status", status=429, headers=limit))
+        check(ask("--model", "a/b"), 3, "189 seconds", "HF_TOKEN")
+        assert len(hub.seen) == 1
+
+    @pytest.mark.parametrize("where", ["/api/", "config.json"])
+    def test_a_body_that_never_ends_is_given_up(
+        self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch, where: str
+    ) -> None:
+        monkeypatch.setattr(hub_http, "DEADLINE_SECONDS", 0.2)
+        hub = start_hub({"a/b": single()})
+        hub.faults.append(Fault("trickle", where=where, seconds=0.05))
+        check(ask("--model", "a/b"), 3, "too slowly")
+
     def test_an_unreachable_hub_is_not_retried(
         self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -148,6 +165,29 @@ class TestMirrors:
         result = ask("--model", "a/b")
         assert result.code in (3, 6)
         check(result, result.code)
+
+    @pytest.mark.parametrize("where", ["/api/", "config.json", "model.safetensors"])
+    def test_what_was_asked_for_plain_is_never_unpacked(self, start_hub: Start, ask: Ask, where: str) -> None:
+        hub = start_hub({"a/b": single()})
+        hub.faults.append(Fault("gzip", where=where))
+        check(ask("--model", "a/b"), 3, "compresses what was asked for plain")
+
+    def test_a_bomb_behind_the_one_request_endpoint_falls_back(
+        self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("whichgpu.inspect.sources.hub._ALL_HEADERS_LIMIT", 1 << 20)
+        hub = start_hub({"meta/L8": shapes.llama_8b()})
+        hub.faults.append(Fault("gzip", where="safetensors-metadata"))
+        result = ask("--model", "meta/L8", "--json")
+        assert json.loads(result.out)["inspection"]["grade"] == "tensor headers"
+
+    def test_an_id_that_climbs_is_not_taken_over(self, start_hub: Start, ask: Ask) -> None:
+        repo = single()
+        repo.extra_info = {"id": "../../evil\x1b[31m"}
+        start_hub({"a/b": repo})
+        result = ask("--model", "a/b", "--json")
+        assert json.loads(result.out)["inspection"]["source"]["name"] == "a/b"
+        assert "evil" not in result.out + result.err
 
     def test_a_sharded_model_behind_a_portal_on_the_endpoint_alone(self, start_hub: Start, ask: Ask) -> None:
         hub = start_hub({"meta/L8": shapes.llama_8b()})

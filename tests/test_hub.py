@@ -189,6 +189,42 @@ def test_an_index_that_climbs_out_is_not_followed(start_hub: Start, ask: Ask) ->
     assert not any("passwd" in s.path for s in hub.seen)
 
 
+@pytest.mark.parametrize("names", [("part-a.safetensors", "part-b.safetensors"), ("model-1-of-2.safetensors",) * 2])
+def test_the_index_says_which_files_are_the_model(start_hub: Start, ask: Ask, names: tuple[str, str]) -> None:
+    first, second = names[0], names[1].replace("-1-", "-2-")
+    half: dict[str, tuple[str, tuple[int, ...]]] = {"model.layers.0.mlp.up_proj.weight": ("BF16", (8, 8))}
+    other: dict[str, tuple[str, tuple[int, ...]]] = {"model.layers.1.mlp.up_proj.weight": ("BF16", (8, 8))}
+    where = dict.fromkeys(half, first) | dict.fromkeys(other, second)
+    files: dict[str, bytes | Sparse] = {
+        "config.json": json.dumps(shapes.LLAMA_8B).encode(),
+        "model.safetensors.index.json": json.dumps({"metadata": {"total_size": 256}, "weight_map": where}).encode(),
+        first: safetensors_file(half),
+        second: safetensors_file(other),
+        "old-weights.safetensors": safetensors_file({"x.weight": ("F32", (64, 64))}),
+    }
+    start_hub({"a/b": Repo(files)})
+    found = inspection(ask("--model", "a/b", "--json"))
+    assert found["parameters"]["total"]["value"] == 128
+    assert "old-weights.safetensors" in dict(found["selection"]["ignored"])
+
+
+def test_an_nf4_component_counts_what_is_packed(start_hub: Start, ask: Ask) -> None:
+    state = "proj.weight.quant_state.bitsandbytes__nf4"
+    packed: dict[str, tuple[str, tuple[int, ...]]] = {
+        "proj.weight": ("U8", (5000, 1)),
+        "proj.weight.absmax": ("U8", (157,)),
+        state: ("U8", (200,)),
+        "norm.weight": ("BF16", (100,)),
+    }
+    pipeline = {"_class_name": "FluxPipeline", "transformer": ["diffusers", "FluxTransformer2DModel"]}
+    files: dict[str, bytes | Sparse] = {
+        "model_index.json": json.dumps(pipeline).encode(),
+        "transformer/diffusion_pytorch_model.safetensors": safetensors_file(packed),
+    }
+    start_hub({"a/nf4": Repo(files)})
+    assert inspection(ask("--model", "a/nf4", "--json"))["parameters"]["total"]["value"] == 10_100
+
+
 def test_unknown_model_type_is_answered_with_a_warning(start_hub: Start, ask: Ask) -> None:
     config = shapes.LLAMA_8B | {"model_type": "brandnew\x1b[31m", "architectures": ["BrandNewForCausalLM"]}
     start_hub({"a/b": Repo({"config.json": json.dumps(config).encode()})})

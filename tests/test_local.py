@@ -193,5 +193,44 @@ def test_an_adapter_says_what_it_is(tmp_path: Path, ask: Ask) -> None:
     save_file({"base.lora_A.weight": np.zeros((8, 64), np.float16)}, tmp_path / "adapter_model.safetensors")
     (tmp_path / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "org/base"}')
     result = ask("--model", str(tmp_path), "--json")
+    assert result.code == 1, "an adapter alone runs nowhere"
     assert "adapter" in result.err
     assert inspection(result)["parameters"]["total"]["value"] == 512
+    assert inspection(result)["adapter_of"] == "org/base"
+    assert "ask for org/base" in ask("--model", str(tmp_path)).out
+
+
+def test_one_shard_stands_for_all_of_them(tmp_path: Path, ask: Ask) -> None:
+    for index in (1, 2):
+        name = f"model-0000{index}-of-00002.safetensors"
+        save_file({f"layer{index}.weight": np.zeros((4, 4), np.float16)}, tmp_path / name)
+    save_file({"other.weight": np.zeros((9, 9), np.float16)}, tmp_path / "other.safetensors")
+    found = inspection(ask("--model", str(tmp_path / "model-00001-of-00002.safetensors"), "--json"))
+    assert found["parameters"]["total"]["value"] == 32
+
+
+def test_a_subfolder_without_permission_is_left_out_and_said(
+    folder: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import os
+
+    (folder / "private").mkdir()
+    scandir = os.scandir
+
+    def refuse(path: Any) -> Any:
+        if Path(path).name == "private":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)  # the tests may run as root, whom no mode keeps out
+    result = ask("--model", str(folder), "--json")
+    assert inspection(result)["grade"] == "tensor headers"
+    assert "private is left out: no permission" in result.err
+
+
+def test_a_missing_variant_names_those_that_are_there(tmp_path: Path, ask: Ask) -> None:
+    write_gguf(tmp_path / "m-Q4_K_M.GGUF")
+    assert inspection(ask("--model", str(tmp_path), "--json"))["quantisation"]["method"] == "gguf"
+    result = ask("--model", str(tmp_path), "--variant", "nosuch")
+    assert result.code == 4
+    assert "There are: m-Q4_K_M." in result.err

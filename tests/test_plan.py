@@ -10,6 +10,7 @@ from whichgpu import assets
 from whichgpu.catalog.atlas import FILE_NAME, Atlas
 from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer
 from whichgpu.plan import kv_cache, layouts, runtime, weights
+from whichgpu.plan.commands import serve_command
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.hardware import find, parse_accelerators, parse_prices, price_of
 from whichgpu.plan.recommend import answer, footprint
@@ -66,6 +67,21 @@ LOADED = [
 def test_weights_per_card_as_vllm_loads_them(name: str, tp: int, gib: float) -> None:
     loaded = weights.bytes_per_card(model(name), Precision.PUBLISHED, tp, 1) / GIB
     assert loaded == pytest.approx(gib, rel=0.005)
+
+
+def test_pipeline_stages_as_vllm_cuts_them() -> None:
+    """Layer counts by vLLM 0.32's get_pp_indices; 65.74 GiB each is its own Llama 3.1 70B BF16 on two stages."""
+    assert layouts.stage_layers(61, 8) == [7, 7, 8, 8, 8, 8, 8, 7]
+    loaded = weights.bytes_per_card(model("meta-llama/Llama-3.1-70B-Instruct"), Precision.PUBLISHED, 1, 2) / GIB
+    assert loaded == pytest.approx(65.74, rel=0.001)
+
+
+@given(layers=st.integers(1, 200), stages=st.integers(1, 16))
+def test_stages_hold_every_layer_and_the_last_no_extra_one(layers: int, stages: int) -> None:
+    counts = layouts.stage_layers(layers, stages)
+    assert sum(counts) == layers
+    assert max(counts) - min(counts) <= 1
+    assert counts[-1] == layers // stages or stages == 1
 
 
 # Bytes per token and rank from vLLM 0.32's KV specs (bytes per block / block size).
@@ -270,6 +286,64 @@ class TestRecommendation:
         result = answer(unknown, Workload(context=8192, concurrency=1), FACTS)
         assert result.recommended is None
         assert {(n.weights_bytes, n.kv_bytes) for n in result.needs} == {(None, None)}
+
+    def test_more_context_than_the_model_has_is_cut_and_said(self) -> None:
+        result = ask("meta-llama/Llama-3.1-8B-Instruct", context=1_000_000)
+        assert result.workload.context == 131_072
+        assert result.notes[0].startswith("Asked for 1,000,000 tokens; the model allows 131,072")
+        assert "--max-model-len 131072" in (plan_for(result, "h200_sxm").command or "")
+
+    def test_an_unknown_cache_is_never_called_free(self) -> None:
+        base = model("Qwen/Qwen3-32B")
+        assert base.architecture is not None
+        odd = Mixer(kind="attention of tomorrow", layers=64)
+        changed = base.model_copy(update={"architecture": base.architecture.model_copy(update={"mixers": (odd,)})})
+        result = answer(changed, Workload(context=8192, concurrency=1), FACTS)
+        assert {n.kv_bytes for n in result.needs} == {None}
+        assert result.recommended is not None
+        found = result.recommended.footprint
+        assert found is not None
+        assert (found.kv_needed, found.capacity_tokens, found.max_sequences) == (None, None, None)
+        assert any("Not all of its cache is known" in n for n in result.notes)
+
+    def test_an_adapter_is_sent_to_its_base(self) -> None:
+        adapter = model("Qwen/Qwen3-32B").model_copy(update={"adapter_of": "org/base"})
+        result = answer(adapter, Workload(context=8192, concurrency=1), FACTS)
+        assert result.recommended is None
+        assert {p.reasons for p in result.plans} == {("an adapter runs on its base model; ask for org/base",)}
+
+    @pytest.mark.parametrize(
+        ("name", "changes", "precision", "word"),
+        [
+            ("black-forest-labs/FLUX.1-dev", {}, Precision.PUBLISHED, "diffusion"),
+            ("Qwen/Qwen3-32B", {"kind": "file", "path": "/m/x.safetensors"}, Precision.PUBLISHED, "lone file"),
+            ("Qwen/Qwen3-32B", {"kind": "folder", "path": "/m/x\n--trust"}, Precision.PUBLISHED, "control characters"),
+            ("Qwen/Qwen3-32B", {}, Precision.INT4, "INT4"),
+            ("deepseek-ai/DeepSeek-V3", {}, Precision.BF16, "BF16"),
+        ],
+    )
+    def test_no_command_comes_with_its_reason(
+        self, name: str, changes: dict[str, str], precision: Precision, word: str
+    ) -> None:
+        base = model(name)
+        changed = base.model_copy(update={"source": base.source.model_copy(update=changes)})
+        made = serve_command(
+            changed, Workload(context=8192, concurrency=1), precision, Layout(tensor_parallel=1), FACTS.architectures
+        )
+        assert made.text is None
+        assert word in made.reasons[0]
+
+    def test_a_folder_with_spaces_is_quoted(self) -> None:
+        base = model("Qwen/Qwen3-32B")
+        source = base.source.model_copy(update={"kind": "folder", "path": "/m/my model; rm"})
+        made = serve_command(
+            base.model_copy(update={"source": source}),
+            Workload(context=8192, concurrency=1),
+            Precision.PUBLISHED,
+            Layout(tensor_parallel=1),
+            FACTS.architectures,
+        )
+        assert made.text == "vllm serve '/m/my model; rm' --max-model-len 8192"
 
     def test_architectures_that_vllm_lacks_are_named(self) -> None:
         assert any("0.23.0" in n for n in ask("Qwen/Qwen-72B").notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import struct
@@ -23,7 +24,7 @@ class Fault:
     """Something that goes wrong for requests whose path contains ``where``, the next ``times`` times."""
 
     kind: str
-    """status, reset, stall, truncate, html, ignore_range, slow_body."""
+    """status, reset, stall, truncate, html, ignore_range, gzip, trickle."""
     where: str = ""
     times: int = 1_000_000
     status: int = 500
@@ -137,12 +138,28 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
             self.close_connection = True
+        elif fault.kind == "gzip":
+            body = gzip.compress(bytes(1 << 24))
+            self._send(200, body, headers={"Content-Encoding": "gzip", **fault.headers})
+        elif fault.kind == "trickle":
+            self._trickle(fault.seconds)
         elif fault.kind == "stall":
             time.sleep(fault.seconds)
             self.close_connection = True
         else:
             return False
         return True
+
+    def _trickle(self, pause: float) -> None:
+        """Send a body a byte at a time, for as long as the client listens (at most 200 bytes)."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        for _ in range(200):
+            self._write(b" ")
+            self.wfile.flush()
+            time.sleep(pause)
+        self.close_connection = True
 
     def _route(self, path: str, fault: Fault | None) -> None:
         pieces = path.strip("/").split("/")

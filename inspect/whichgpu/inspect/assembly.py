@@ -12,6 +12,7 @@ from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
 from whichgpu.inspect.precisions import safetensors_dtype
 from whichgpu.inspect.quantisation import Published, read_quantisation
+from whichgpu.inspect.reading import Reading
 from whichgpu.inspect.records import (
     Figure,
     Grade,
@@ -30,7 +31,6 @@ from whichgpu.inspect.text import clean
 
 if TYPE_CHECKING:
     from whichgpu.inspect.blueprint.table import Row
-    from whichgpu.inspect.inspector import Reading
 
 
 def assemble(reading: Reading) -> Inspection:

@@ -83,4 +83,3 @@ class Design:
     mixers: list[MixerSpec] = field(default_factory=list)
     ffns: list[FfnSpec] = field(default_factory=list)
     mtp_layers: int = 0
-    notes: list[str] = field(default_factory=list)

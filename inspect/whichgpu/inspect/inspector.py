@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from whichgpu.inspect.architecture import read_design
 from whichgpu.inspect.assembly import assemble
 from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, ConfigView, parse_json
-from whichgpu.inspect.design import Design
 from whichgpu.inspect.errors import NetworkError, UnreadableError
-from whichgpu.inspect.headers import Tensor
+from whichgpu.inspect.pipelines import component_folders, component_names
+from whichgpu.inspect.reading import Reading
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.reference import Reference, parse_reference
-from whichgpu.inspect.selection import Choice, FileSet, choose, model_components
+from whichgpu.inspect.selection import FileSet, choose
 from whichgpu.inspect.sources.base import Listing, Progress, Repository, silent
 from whichgpu.inspect.text import clean
 
@@ -28,34 +26,6 @@ _INDEXES = (
     "model.safetensors.index.fp16.json",
 )
 _MAX_INDEX_BYTES = 64 * 2**20
-
-
-@dataclass(slots=True)
-class Reading:
-    """Everything that was read of one model, before it is put together."""
-
-    repository: Repository
-    listing: Listing
-    choice: Choice
-    root: ConfigView | None = None
-    design: Design | None = None
-    pipeline: dict[str, Any] | None = None
-    component_configs: dict[str, ConfigView] = field(default_factory=dict)
-    extras: dict[str, dict[str, Any]] = field(default_factory=dict)
-    tensors: dict[str, list[Tensor]] = field(default_factory=dict)
-    """Per component, every tensor of its files."""
-    gguf_elements: dict[str, int] | None = None
-    gguf_type: str = ""
-    index_names: list[str] = field(default_factory=list)
-    index_files: list[str] = field(default_factory=list)
-    index_bytes: dict[str, int] = field(default_factory=dict)
-    """Per component, metadata.total_size of its index."""
-    adapter_of: str | None = None
-    warnings: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
-
-    def has(self, path: str) -> bool:
-        return any(f.path == path for f in self.listing.files)
 
 
 def inspect_model(
@@ -118,7 +88,7 @@ def _read_configs(repository: Repository, listing: Listing, variant: str | None)
     pipeline = None
     if "model_index.json" in paths:
         pipeline = parse_json(repository.read("model_index.json", MAX_CONFIG_BYTES), "model_index.json")
-    components = _component_names(pipeline) if pipeline is not None else None
+    components = component_names(pipeline) if pipeline is not None else None
     reading = Reading(repository, listing, choose(listing.files, components, variant), pipeline=pipeline)
     reading.warnings += listing.warnings
     config = next((name for name in _CONFIGS if name in paths), None)
@@ -159,16 +129,6 @@ def _settle_by_index(reading: Reading) -> None:
     if present:
         settled = FileSet("(index)", chosen.suffix, "", present, len(listed))
         reading.choice.settle(settled)
-
-
-def _component_names(pipeline: dict[str, Any]) -> list[str]:
-    """Components of model_index.json that are models: a pair of library and class, not null."""
-    names: list[str] = []
-    for name, value in pipeline.items():
-        plain = not name.startswith("_") and "/" not in name and name not in (".", "..")
-        if plain and isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str):
-            names.append(name)
-    return names
 
 
 def _read_weights(reading: Reading, quick: bool, progress: Progress) -> None:
@@ -226,15 +186,6 @@ def _read_indexes(reading: Reading) -> None:
         if folder and reading.has(config):
             data = reading.repository.read(config, MAX_CONFIG_BYTES)
             reading.component_configs[folder] = ConfigView(parse_json(data, config), config)
-
-
-def component_folders(reading: Reading) -> list[str]:
-    """Component folders of a pipeline that have a config."""
-    named = _component_names(reading.pipeline) if reading.pipeline is not None else []
-    present = {
-        f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")
-    }
-    return model_components([n for n in named if n in present] if named else sorted(present))
 
 
 def _read_index(reading: Reading, folder: str, path: str) -> None:

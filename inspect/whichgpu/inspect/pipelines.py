@@ -4,16 +4,34 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.precisions import DTYPE_BITS, safetensors_dtype
+from whichgpu.inspect.reading import Reading
 from whichgpu.inspect.records import Component, Figure, Origin, Part, TensorGroup
+from whichgpu.inspect.selection import model_components
 from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
 
-if TYPE_CHECKING:
-    from whichgpu.inspect.inspector import Reading
+
+def component_names(pipeline: dict[str, Any]) -> list[str]:
+    """Components of model_index.json that are models: a pair of library and class, not null."""
+    names: list[str] = []
+    for name, value in pipeline.items():
+        plain = not name.startswith("_") and "/" not in name and name not in (".", "..")
+        if plain and isinstance(value, list) and len(value) >= 2 and isinstance(value[1], str):
+            names.append(name)
+    return names
+
+
+def component_folders(reading: Reading) -> list[str]:
+    """Component folders of a pipeline that have a config."""
+    named = component_names(reading.pipeline) if reading.pipeline is not None else []
+    present = {
+        f.path.split("/")[0] for f in reading.listing.files if f.path.count("/") == 1 and f.path.endswith("config.json")
+    }
+    return model_components([n for n in named if n in present] if named else sorted(present))
 
 
 def part_of_component(name: str) -> Part:
@@ -45,8 +63,6 @@ def pipeline_groups(tensors: dict[str, list[Tensor]]) -> tuple[TensorGroup, ...]
 
 def pipeline_components(reading: Reading) -> tuple[tuple[TensorGroup, ...], bool]:
     """Return one group per component from file sizes, and whether every component's size is known."""
-    from whichgpu.inspect.inspector import component_folders
-
     groups: list[TensorGroup] = []
     complete = True
     for name in component_folders(reading):

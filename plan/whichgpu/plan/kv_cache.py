@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whichgpu.inspect.records import Inspection, Mixer
+from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import KvDtype
 
 _ENTRY = {"bf16": 2, "fp8": 1}
@@ -70,20 +71,22 @@ def cache_of(mixers: Sequence[Mixer], kv_dtype: str, tp: int = 1, pp: int = 1) -
     per_token = 0.0
     windowed: list[tuple[float, int]] = []
     state = 0.0
+    layers = sum(m.layers for m in mixers) or pp
+    share = max(stage_layers(layers, pp)) / layers
     unknown = dict.fromkeys(m.kind for m in mixers if not is_counted(m))
     for mixer in mixers:
         if mixer.kind in unknown:
             continue
         size = _per_token(mixer, kv_dtype, tp) * mixer.layers
         if mixer.kind == "compressed" and mixer.window:
-            windowed.append((_V4_WINDOW_BYTES * mixer.layers / pp, mixer.window))
+            windowed.append((_V4_WINDOW_BYTES * mixer.layers * share, mixer.window))
             per_token += size
         elif mixer.kind in ("sliding", "chunked") and mixer.window:
-            windowed.append((size / pp, mixer.window))
+            windowed.append((size * share, mixer.window))
         else:
             per_token += size
         state += _state(mixer, tp) * mixer.layers
-    return Cache(per_token / pp, tuple(windowed), int(state / pp), tuple(unknown))
+    return Cache(per_token * share, tuple(windowed), int(state * share), tuple(unknown))
 
 
 def is_counted(mixer: Mixer) -> bool:

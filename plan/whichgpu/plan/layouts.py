@@ -13,6 +13,9 @@ from whichgpu.plan.records import Accelerator, Layout, Precision
 _NODES = (1, 2, 4, 8)
 """Whole nodes tried beyond one, as pipeline stages."""
 
+_SPLIT_BY_HEADS = frozenset({"mamba2", "gdn", "kda"})
+"""Recurrent mixers that vLLM 0.32 mamba_mixer2 and mamba_utils split by heads."""
+
 _MIN_CAPABILITY = {
     Precision.BF16: 8.0,
     Precision.FP8: 7.5,
@@ -53,10 +56,25 @@ def refusal(architecture: Architecture | None, tp: int) -> str | None:
         return f"{kv} key/value heads and {tp} cards do not divide"
     if architecture.vocabulary and (-(-architecture.vocabulary // 64) * 64) % tp:
         return f"the padded vocabulary does not divide by {tp}"
+    for mixer in architecture.mixers:
+        if mixer.kind in _SPLIT_BY_HEADS and mixer.heads and mixer.heads % tp:
+            return f"{mixer.heads} heads of {mixer.kind} layers do not divide by {tp}"
     for block in architecture.feed_forwards:
         if block.intermediate and block.intermediate % tp:
             return f"feed-forward width {block.intermediate} does not divide by {tp}"
     return None
+
+
+def stage_layers(layers: int, stages: int) -> list[int]:
+    """Return the layers of each pipeline stage (vLLM 0.32 distributed/utils.py get_pp_indices).
+
+    What does not divide goes one each to the stages from the second-last backwards.
+    """
+    base, left = divmod(layers, stages)
+    counts = [base] * stages
+    for index in range(2, left + 2):
+        counts[-index] += 1
+    return counts
 
 
 def _stage_refusal(architecture: Architecture | None, stages: int) -> str | None:

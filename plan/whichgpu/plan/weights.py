@@ -13,6 +13,7 @@ from math import prod
 
 from whichgpu.inspect.precisions import FP8_TENSOR, INT4_G128, MXFP4, NVFP4, Scheme
 from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import Precision
 
 _SCHEMES: dict[Precision, Scheme] = {
@@ -26,6 +27,7 @@ _REPLICATED_PARTS = frozenset({Part.NORM, Part.ROUTER})
 _REPLICATED_NAMES = re.compile(
     r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)|latent_(down|up)"
 )
+_FIRST_STAGE = frozenset({Part.EMBEDDING, Part.VISION, Part.AUDIO, Part.PROJECTOR})
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b")
 _NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
 _BIG_ENOUGH = 32
@@ -37,6 +39,7 @@ class Placed:
     """Bytes of one tensor group and how they spread."""
 
     bytes: int
+    part: Part
     replicated: bool
     key_value: bool
 
@@ -90,15 +93,31 @@ def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
 
 
 def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: int) -> int:
-    """Bytes on the fullest card: sharded weights / tp, replicated ones whole, layers / pp."""
-    kv_heads = inspection.architecture.kv_heads if inspection.architecture else None
-    total = 0.0
+    """Bytes on the fullest card: sharded weights / tp, replicated ones whole, each pipeline stage with its layers.
+
+    The first stage has the embedding and the towers too, the last the head; a tied head is a second copy there.
+    """
+    architecture = inspection.architecture
+    kv_heads = architecture.kv_heads if architecture else None
+    body, first, last = 0.0, 0.0, 0.0
     for placed in _placed(_loaded(inspection), precision):
         ways = 1 if placed.replicated else tp
         if placed.key_value and kv_heads and kv_heads < tp:
             ways = kv_heads
-        total += placed.bytes / ways
-    return int(total / pp) + _rotary_bytes(inspection)
+        size = placed.bytes / ways
+        if placed.part in _FIRST_STAGE:
+            first += size
+        elif placed.part is Part.HEAD:
+            last += size
+        else:
+            body += size
+        if placed.part is Part.EMBEDDING and architecture is not None and architecture.tied_embeddings and pp > 1:
+            last += size
+    layers = (architecture.layers if architecture else None) or pp
+    stages = [body * count / layers for count in stage_layers(layers, pp)]
+    stages[0] += first
+    stages[-1] += last
+    return int(max(stages)) + _rotary_bytes(inspection)
 
 
 def _rotary_bytes(inspection: Inspection) -> int:
@@ -115,4 +134,4 @@ def _loaded(inspection: Inspection) -> list[TensorGroup]:
 def _placed(groups: Iterable[TensorGroup], precision: Precision) -> Iterable[Placed]:
     for group in groups:
         replicated = group.part in _REPLICATED_PARTS or _REPLICATED_NAMES.search(group.name) is not None
-        yield Placed(bytes_at(group, precision), replicated, _KEY_VALUE.search(group.name) is not None)
+        yield Placed(bytes_at(group, precision), group.part, replicated, _KEY_VALUE.search(group.name) is not None)

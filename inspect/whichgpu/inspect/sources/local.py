@@ -38,6 +38,7 @@ class FolderRepository:
     def __init__(self, root: Path, kind: str = "folder", name: str | None = None, commit: str | None = None) -> None:
         self._root = root
         self._seen = 0
+        self._closed: list[str] = []
         self._source = ModelSource(
             kind=kind,
             name=clean(name or root.resolve().name),
@@ -52,10 +53,18 @@ class FolderRepository:
     def listing(self) -> Listing:
         with translated(self._root):
             files = tuple(self._walk(self._root, 0))
-        return Listing(self._source, tuple(sorted(files, key=lambda f: f.path)))
+        warnings = tuple(f"{clean(name)} is left out: no permission to read it." for name in self._closed)
+        return Listing(self._source, tuple(sorted(files, key=lambda f: f.path)), warnings=warnings)
 
     def _walk(self, folder: Path, depth: int) -> Iterator[FileEntry]:
-        for entry in sorted(os.scandir(folder), key=lambda e: e.name):
+        try:
+            entries = sorted(os.scandir(folder), key=lambda e: e.name)
+        except PermissionError:
+            if depth == 0:
+                raise
+            self._closed.append(folder.relative_to(self._root).as_posix())
+            return
+        for entry in entries:
             self._seen += 1
             if self._seen > _MAX_FILES:
                 raise UnreadableError(f"{clean(folder)} holds more than {_MAX_FILES:,} files; that is no model.")
