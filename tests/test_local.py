@@ -200,6 +200,14 @@ def test_an_adapter_says_what_it_is(tmp_path: Path, ask: Ask) -> None:
     assert "ask for org/base" in ask("--model", str(tmp_path)).out
 
 
+def test_a_folder_that_looks_like_an_id_is_pointed_at(folder: Path, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder.parent / "org").mkdir()
+    folder.rename(folder.parent / "org" / "tiny")
+    monkeypatch.chdir(folder.parent)
+    assert "write ./org/tiny" in ask("--model", "org/tiny", "--offline").err
+    assert ask("--model", "./org/tiny", "--offline").code == 0
+
+
 def test_one_shard_stands_for_all_of_them(tmp_path: Path, ask: Ask) -> None:
     for index in (1, 2):
         name = f"model-0000{index}-of-00002.safetensors"

@@ -25,6 +25,9 @@ _MIN_CAPABILITY = {
 }
 """Least CUDA compute capability per precision (vLLM 0.32 get_min_capability); below 8.9 FP8 runs weight-only."""
 
+_OLDEST = 7.5
+"""vLLM 0.32's wheels are built for CUDA 13, which dropped Volta."""
+
 
 def candidate_layouts(inspection: Inspection, accelerator: Accelerator) -> Iterator[tuple[Layout, str | None]]:
     """Yield layouts, fewest cards first, each with the reason against it or ``None``."""
@@ -90,19 +93,21 @@ def precision_refusal(inspection: Inspection, accelerator: Accelerator, precisio
         capability = float(accelerator.capability)
     except ValueError:
         return "NVFP4 needs an NVIDIA card" if wanted is Precision.NVFP4 else None
-    least = _MIN_CAPABILITY.get(wanted, 7.5)
+    least = _MIN_CAPABILITY[wanted] if wanted is not None else _OLDEST
     if capability < least:
-        return f"{wanted.value} needs compute capability {least}, {accelerator.name} has {capability}"
+        name = wanted.value if wanted is not None else "vLLM"
+        return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
     return None
 
 
-def _published_precision(inspection: Inspection) -> Precision:
+def _published_precision(inspection: Inspection) -> Precision | None:
+    """The precision that a published checkpoint runs at; ``None`` for FP16, which every card computes."""
     label = inspection.quantisation.label if inspection.quantisation else ""
     for precision in (Precision.NVFP4, Precision.MXFP4, Precision.FP8, Precision.INT4):
         if precision.value in label:
             return precision
     dtype = inspection.architecture.dtype if inspection.architecture else None
-    return Precision.FP8 if dtype == "F16" else Precision.BF16
+    return None if dtype == "F16" else Precision.BF16
 
 
 def precision_note(accelerator: Accelerator, precision: Precision) -> str | None:

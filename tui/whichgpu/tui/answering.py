@@ -22,6 +22,7 @@ from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.sources.base import Progress, silent
+from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.recommend import Facts, answer
 from whichgpu.plan.records import Answer, Workload
@@ -87,7 +88,12 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     keys = tuple(hardware.find(name, facts.accelerators).key for name in question.accelerators)
     workload = question.workload.model_copy(update={"accelerators": keys})
     reference = parse_reference(question.model)
-    inspection, origin, note = _find(question, reference, progress)
+    try:
+        inspection, origin, note = _find(question, reference, progress)
+    except SourceError as error:
+        if reference.kind == "hub" and Path(reference.name).is_dir():
+            error.hint = f"A folder of that name is here; for it, write ./{clean(reference.name)}. {error.hint}"
+        raise
     result = answer(inspection, workload, facts)
     warnings = list(inspection.warnings)
     if question.catalog is not None:
