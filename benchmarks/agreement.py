@@ -52,6 +52,7 @@ class Row:
     parameters: int | None
     true_active: int | None
     active: int | None
+    embedding: int
     true_bytes: int | None
     bytes: int | None
     code: int
@@ -63,6 +64,17 @@ class Row:
         if not self.true_parameters or not self.parameters:
             return None
         return (self.parameters - self.true_parameters) / self.true_parameters
+
+    @property
+    def active_agrees(self) -> bool | None:
+        """Within one unit of the last published digit, with the embedding table or without it.
+
+        Published figures are rounded, up or down ("37B", "3.6B"), and some publishers leave the embedding out.
+        """
+        if not self.true_active or not self.active:
+            return None
+        unit = 1_000_000_000 if self.true_active % 1_000_000_000 == 0 else 100_000_000
+        return any(abs(self.active - left_out - self.true_active) < unit for left_out in (0, self.embedding))
 
 
 def repository_of(folder: Path) -> Repo:
@@ -122,6 +134,7 @@ def compare(entry: dict[str, Any], code: int, out: str, err: str) -> Row:
         parameters=inspection["parameters"]["total"]["value"] if inspection else None,
         true_active=entry["true_active_params"],
         active=inspection["parameters"]["active"]["value"] if inspection else None,
+        embedding=inspection["parameters"]["by_part"].get("embedding", 0) if inspection else 0,
         true_bytes=entry["true_bytes"],
         bytes=inspection["weights"]["total"]["value"] if inspection else None,
         code=code,

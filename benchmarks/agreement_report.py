@@ -40,22 +40,42 @@ EXPLAINED = {
 }
 """Why a model's class or parameters differ from what is published."""
 
+_TOTAL = "the published figure is the total; 6 of 64 experts and a vision encoder make 1.1 to 1.2 B"
+_NO_HEAD_EITHER = "without embedding and head it is 39.3 B"
+ACTIVE_EXPLAINED = {
+    "deepseek-ai/DeepSeek-OCR": _TOTAL,
+    "deepseek-ai/DeepSeek-OCR-2": _TOTAL,
+    "baidu/Unlimited-OCR": _TOTAL,
+    "zai-org/GLM-5.2": _NO_HEAD_EITHER,
+    "zai-org/GLM-5.2-FP8": _NO_HEAD_EITHER,
+    "nvidia/GLM-5.2-NVFP4": _NO_HEAD_EITHER,
+    "zai-org/GLM-4.5V": "the text model without its embedding is 12.8 B",
+    "mistralai/Mistral-Large-3-675B-Instruct-2512": "its publisher says 41 B, 39 B of them text, and the copy of the config lacks the vision encoder",
+}
+"""Why a model's active parameters differ from what is published."""
+
 
 def summary(rows: list[Row]) -> str:
     """Return the headline figures as text."""
     agree = sum(r.class_agrees for r in rows)
     scored, close = _scored(rows)
+    judged = [r for r in rows if r.active_agrees is not None]
     sized = [r for r in rows if r.true_bytes and r.bytes]
     same = sum(abs((r.bytes or 0) - (r.true_bytes or 1)) <= TOLERANCE * (r.true_bytes or 1) for r in sized)
     return "\n".join(
         [
             f"classes: {agree}/{len(rows)} ({agree / len(rows):.1%})",
             f"parameters within 0.5 %: {close}/{len(scored)} ({close / max(1, len(scored)):.1%})",
+            f"active parameters agree: {len(judged) - len(_active_off(rows))}/{len(judged)}",
             f"bytes within 0.5 %: {same}/{len(sized)} ({same / max(1, len(sized)):.1%})",
             f"answered: {sum(r.code in (0, 1) for r in rows)}/{len(rows)}",
             "grades: " + ", ".join(f"{k} {v}" for k, v in Counter(r.grade for r in rows).most_common()),
         ]
     )
+
+
+def _active_off(rows: list[Row]) -> list[Row]:
+    return [r for r in rows if r.active_agrees is False]
 
 
 def _scored(rows: list[Row]) -> tuple[list[Row], int]:
@@ -83,12 +103,19 @@ def markdown(rows: list[Row]) -> str:
             " (`safetensors.total`) or bytes divided by the width of the dtype."
         ),
         _disagreements(rows),
+        "## Active parameters",
+        (
+            "What one token passes through: everything but the experts that the router leaves out. Publishers round,"
+            " and some leave the embedding table out (gpt-oss: 3.6 B and 5.1 B); a figure agrees when it is within one"
+            " unit of the last published digit, with the embedding or without it. These do not:"
+        ),
+        _active_disagreements(rows),
         "## Against vLLM",
         (
             "`tests/test_plan.py` compares weights per card with those of vLLM 0.32's real model classes (21 layouts,"
             " within 0.5 %), cache bytes per token with vLLM's KV specs (13 layouts, exact), and the KV pool of four"
             " worked examples (within 2 GiB). Not yet modelled: page rounding between kinds of layers, MXFP4 padding by"
-            " card, rope tables, MLA copies. Activations, CUDA graphs and NCCL are a first allowance."
+            " card, MLA copies. Activations, CUDA graphs and NCCL are a first allowance."
         ),
     ]
     return "\n\n".join(blocks) + "\n"
@@ -104,6 +131,19 @@ def _by_class(rows: list[Row]) -> str:
         table.append((name, len(own), sum(r.class_agrees for r in own), len(scored), close))
     headers = ("published class", "models", "class agrees", "with a published count", "within 0.5 %")
     return str(tabulate(table, headers, tablefmt="github"))
+
+
+def _active_disagreements(rows: list[Row]) -> str:
+    table = [
+        (
+            r.name,
+            f"{(r.true_active or 0) / 1e9:g} B",
+            f"{(r.active or 0) / 1e9:.1f} B",
+            ACTIVE_EXPLAINED.get(r.name, "not explained yet"),
+        )
+        for r in _active_off(rows)
+    ]
+    return str(tabulate(table, ("model", "published", "ours", "why"), tablefmt="github"))
 
 
 def _disagreements(rows: list[Row]) -> str:
