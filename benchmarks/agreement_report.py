@@ -112,10 +112,10 @@ def markdown(rows: list[Row]) -> str:
         _active_disagreements(rows),
         "## Against vLLM",
         (
-            "`tests/test_plan.py` compares weights per card with those of vLLM 0.32's real model classes (21 layouts,"
+            "`tests/test_plan.py` compares weights per card with those of vLLM 0.32's real model classes (27 layouts,"
             " within 0.5 %), cache bytes per token with vLLM's KV specs (13 layouts, exact), and the KV pool of four"
-            " worked examples (within 2 GiB). Not yet modelled: page rounding between kinds of layers, MXFP4 padding by"
-            " card, MLA copies. Activations, CUDA graphs and NCCL are a first allowance."
+            " worked examples (within 2 GiB). Not yet modelled: page rounding between kinds of layers, MLA"
+            " copies. Activations, CUDA graphs and NCCL are a first allowance."
         ),
     ]
     return "\n\n".join(blocks) + "\n"

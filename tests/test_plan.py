@@ -12,6 +12,7 @@ from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixe
 from whichgpu.plan import kv_cache, layouts, runtime, weights
 from whichgpu.plan.commands import serve_command
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.expert_padding import padding
 from whichgpu.plan.hardware import find, parse_accelerators, parse_prices, price_of
 from whichgpu.plan.recommend import answer, footprint
 from whichgpu.plan.records import Answer, KvDtype, Layout, Plan, Precision, Workload
@@ -20,6 +21,7 @@ from whichgpu.tui.answering import load_facts
 ATLAS = Atlas(assets.read(FILE_NAME))
 FACTS = load_facts()
 GIB = 2**30
+ONE = Layout(tensor_parallel=1)
 
 
 def model(name: str) -> Inspection:
@@ -42,9 +44,15 @@ LOADED = [
     ("deepseek-ai/DeepSeek-V3", 8, 79.312),
     ("deepseek-ai/DeepSeek-V3", 16, 40.196),
     ("deepseek-ai/DeepSeek-V3.2", 8, 80.203),
+    ("deepseek-ai/DeepSeek-V4-Flash", 4, 37.736),
+    ("deepseek-ai/DeepSeek-V4-Pro", 8, 102.181),
+    ("google/gemma-3-27b-it", 1, 51.378),
+    ("google/gemma-3-27b-it", 4, 13.074),
+    ("google/gemma-4-26B-A4B", 1, 48.469),
     ("zai-org/GLM-5.2-FP8", 8, 88.321),
     ("moonshotai/Kimi-K2-Instruct", 8, 120.851),
     ("moonshotai/Kimi-K2.5", 8, 71.189),
+    ("moonshotai/Kimi-K3", 8, 191.815),
     ("moonshotai/Kimi-Linear-48B-A3B-Instruct", 4, 22.926),
     ("meta-llama/Llama-3.1-405B", 8, 94.533),
     ("meta-llama/Llama-3.1-70B-Instruct", 4, 32.887),
@@ -67,6 +75,30 @@ LOADED = [
 def test_weights_per_card_as_vllm_loads_them(name: str, tp: int, gib: float) -> None:
     loaded = weights.bytes_per_card(model(name), Precision.PUBLISHED, tp, 1) / GIB
     assert loaded == pytest.approx(gib, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("name", "card", "gib"),
+    [
+        ("openai/gpt-oss-20b", "a100_80_sxm", 13.72),
+        ("openai/gpt-oss-20b", "h100_sxm", 13.64),
+        ("openai/gpt-oss-120b", "h100_sxm", 65.93),
+        ("openai/gpt-oss-120b", "h100_sxm", 65.97),
+    ],
+)
+def test_mxfp4_experts_are_padded_as_the_kernels_do(name: str, card: str, gib: float) -> None:
+    """Model loading took: public logs of vLLM 0.19 (A100, H100), 0.10.1 (65.97), and 0.32's classes (65.93)."""
+    accelerator = find(card, FACTS.accelerators)
+    found = footprint(model(name), Workload(context=8192, concurrency=1), Precision.PUBLISHED, accelerator, ONE)
+    assert found.weights / GIB == pytest.approx(gib, rel=0.006)
+
+
+def test_padding_is_only_for_packed_experts_that_do_not_fit_the_kernel() -> None:
+    h100, mi300x = find("h100", FACTS.accelerators), find("mi300x", FACTS.accelerators)
+    assert padding(model("Qwen/Qwen3-30B-A3B"), Precision.PUBLISHED, h100, 1) == 1
+    assert padding(model("deepseek-ai/DeepSeek-V4-Flash"), Precision.PUBLISHED, h100, 4) == 1
+    assert padding(model("openai/gpt-oss-120b"), Precision.BF16, h100, 1) == 1
+    assert padding(model("openai/gpt-oss-120b"), Precision.PUBLISHED, mi300x, 1) == pytest.approx((3072 / 2880) ** 2)
 
 
 def test_pipeline_stages_as_vllm_cuts_them() -> None:
@@ -159,7 +191,7 @@ class TestTheArticle:
         assert plan_for(ask("openai/gpt-oss-20b", "rtx_4090", context=4096, concurrency=1), "rtx_4090").count == 1
 
     def test_gpt_oss_120b_fits_one_h100_not_four(self) -> None:
-        assert plan_for(ask("openai/gpt-oss-120b", "h100_sxm"), "h100_sxm").count == 1
+        assert plan_for(ask("openai/gpt-oss-120b", "h100_sxm", concurrency=8), "h100_sxm").count == 1
 
     def test_qwen3_32b_fits_one_h100_with_a_small_cache(self) -> None:
         found = plan_for(ask("Qwen/Qwen3-32B", "h100_sxm", concurrency=1), "h100_sxm")
@@ -327,9 +359,7 @@ class TestRecommendation:
     ) -> None:
         base = model(name)
         changed = base.model_copy(update={"source": base.source.model_copy(update=changes)})
-        made = serve_command(
-            changed, Workload(context=8192, concurrency=1), precision, Layout(tensor_parallel=1), FACTS.architectures
-        )
+        made = serve_command(changed, Workload(context=8192, concurrency=1), precision, ONE, FACTS.architectures)
         assert made.text is None
         assert word in made.reasons[0]
 
@@ -340,7 +370,7 @@ class TestRecommendation:
             base.model_copy(update={"source": source}),
             Workload(context=8192, concurrency=1),
             Precision.PUBLISHED,
-            Layout(tensor_parallel=1),
+            ONE,
             FACTS.architectures,
         )
         assert made.text == "vllm serve '/m/my model; rm' --max-model-len 8192"

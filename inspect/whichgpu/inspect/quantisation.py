@@ -16,6 +16,9 @@ from whichgpu.inspect.precisions import FP8_BLOCK, FP8_TENSOR, INT4_G128, INT8, 
 from whichgpu.inspect.records import Part, Quantisation
 from whichgpu.inspect.text import clean
 
+_V4_KEEP = ("compressor.wkv", "compressor.wgate", "indexer.weights_proj")
+"""Built without a quantisation in vLLM 0.32's DeepSeek-V4 classes."""
+
 _MAX_PATTERNS = 64
 """Unquantised module patterns kept in the record; real lists repeat per layer and shrink to a few."""
 
@@ -39,7 +42,8 @@ class Published:
             return self._named(_plain_module(name))
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
-        if part is Part.ROUTED_EXPERTS and self.experts is not None:
+        routed = part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
+        if routed and self.experts is not None:
             return self.experts
         if self.scheme is None or (self.scheme.experts_only and part is not Part.ROUTED_EXPERTS):
             return None
@@ -96,13 +100,14 @@ def read_quantisation(
 
 
 def _with_experts(published: Published | None, root: ConfigView, text: ConfigView | None) -> Published | None:
-    """DeepSeek-V4 publishes FP8 with FP4 experts (``expert_dtype``)."""
+    """DeepSeek-V4 publishes FP8 with FP4 experts (``expert_dtype``); its compressors and index weights stay BF16."""
     dtype = root.string("expert_dtype") or (text.string("expert_dtype") if text else None)
     fp4 = dtype == "fp4" or (dtype is None and (root.string("model_type") or "") == "deepseek_v4")
     if published is None or not fp4 or published.record.method != "fp8":
         return published
     label = f"{published.record.label} + mxfp4 experts"
-    return replace(published, experts=MXFP4, record=published.record.model_copy(update={"label": label}))
+    record = published.record.model_copy(update={"label": label})
+    return replace(published, experts=MXFP4, keep=(*published.keep, *_V4_KEEP), record=record)
 
 
 def _from_config(view: ConfigView, source: str, layers: int | None) -> Published | None:

@@ -33,6 +33,8 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     if not width:
         return ()
     first = RotaryTable(width=width, positions=_scaled(length, scaling), bytes_per_value=size)
+    if view.value("compress_rope_theta") is not None:
+        return (first, first)  # DeepSeek-V4 rotates compressed entries with a base of their own
     local = view.value("rope_local_base_freq") is not None or _per_layer_type(view) or design.family.window_every == 6
     two = local and any(m.kind == "sliding" for m in design.mixers)
     return (first, RotaryTable(width=width, positions=length, bytes_per_value=size)) if two else (first,)

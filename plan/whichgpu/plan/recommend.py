@@ -9,6 +9,7 @@ from typing import Any
 from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
 from whichgpu.plan import kv_cache, layouts, runtime, weights
 from whichgpu.plan.commands import serve_command
+from whichgpu.plan.expert_padding import padding
 from whichgpu.plan.hardware import price_of
 from whichgpu.plan.records import Accelerator, Answer, Footprint, Layout, Need, Plan, Precision, PriceOffer, Workload
 from whichgpu.plan.support import support_notes
@@ -221,7 +222,7 @@ def footprint(
     tp, pp = layout.tensor_parallel, layout.pipeline_parallel
     mixers = architecture.mixers if architecture else ()
     cache = kv_cache.cache_of(mixers, kv_cache.kv_dtype_of(inspection, workload.kv_dtype), tp, pp)
-    loaded = weights.bytes_per_card(inspection, precision, tp, pp)
+    loaded = weights.bytes_per_card(inspection, precision, tp, pp, padding(inspection, precision, card, tp))
     activations = runtime.activation_bytes(architecture, card, tp)
     overhead = runtime.runtime_bytes(architecture, card, tp, graphs=cache.anything)
     usable = int(card.usable_gib * _GIB)

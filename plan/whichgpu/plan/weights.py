@@ -42,6 +42,7 @@ class Placed:
     part: Part
     replicated: bool
     key_value: bool
+    packed_expert: bool
 
 
 def is_linear(group: TensorGroup) -> bool:
@@ -92,9 +93,10 @@ def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
     return sum(bytes_at(g, precision) for g in loaded) if loaded else None
 
 
-def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: int) -> int:
+def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: int, expert_padding: float = 1.0) -> int:
     """Bytes on the fullest card: sharded weights / tp, replicated ones whole, each pipeline stage with its layers.
 
+    ``expert_padding`` is what the card's kernels make of packed experts (``expert_padding.padding``).
     The first stage has the embedding and the towers too, the last the head; a tied head is a second copy there.
     """
     architecture = inspection.architecture
@@ -104,7 +106,7 @@ def bytes_per_card(inspection: Inspection, precision: Precision, tp: int, pp: in
         ways = 1 if placed.replicated else tp
         if placed.key_value and kv_heads and kv_heads < tp:
             ways = kv_heads
-        size = placed.bytes / ways
+        size = placed.bytes / ways * (expert_padding if placed.packed_expert else 1.0)
         if placed.part in _FIRST_STAGE:
             first += size
         elif placed.part is Part.HEAD:
@@ -134,4 +136,8 @@ def _loaded(inspection: Inspection) -> list[TensorGroup]:
 def _placed(groups: Iterable[TensorGroup], precision: Precision) -> Iterable[Placed]:
     for group in groups:
         replicated = group.part in _REPLICATED_PARTS or _REPLICATED_NAMES.search(group.name) is not None
-        yield Placed(bytes_at(group, precision), group.part, replicated, _KEY_VALUE.search(group.name) is not None)
+        packed = group.part is Part.ROUTED_EXPERTS and (
+            group.quantised if precision is Precision.PUBLISHED else is_linear(group)
+        )
+        key_value = _KEY_VALUE.search(group.name) is not None
+        yield Placed(bytes_at(group, precision), group.part, replicated, key_value, packed)
