@@ -194,6 +194,9 @@ def _fitting(
     reasons = [r for r in (layouts.precision_note(card, precision),) if r is not None]
     command = serve_command(inspection, workload, precision, layout, facts.architectures)
     reasons += command.reasons
+    padded = padding(inspection, precision, card, layout.tensor_parallel)
+    if padded > 1:
+        reasons.append(f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted")
     if layout.pipeline_parallel > 1:
         reasons.append(f"needs {layout.pipeline_parallel} nodes")
     if found.headroom < 0.05 * found.budget:
