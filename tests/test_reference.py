@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from whichgpu.inspect.errors import NotFoundError, UsageError, WhichgpuError
@@ -79,11 +79,13 @@ def test_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse_reference(str(tmp_path / "m")).kind == "folder"
     assert parse_reference("w.safetensors").kind == "file"
     assert parse_reference("m").kind == "hub", "an id wins over a folder unless it is written as a path"
-    for missing in ("./nowhere", "/nowhere/at/all", "x.gguf"):
+    for missing in ("./nowhere", "/nowhere/at/all", "x.gguf", "~no-such-user/x", f"./{'x' * 300}"):
         with pytest.raises(NotFoundError):
             parse_reference(missing)
 
 
+@example("~0")
+@example("é" * 300)
 @given(st.text(max_size=120))
 def test_never_anything_but_a_reference_or_our_error(text: str) -> None:
     try:

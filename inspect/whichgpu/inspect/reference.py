@@ -45,13 +45,12 @@ def parse_reference(text: str) -> Reference:
     if "://" in text or text.startswith(("huggingface.co/", "hf.co/")):
         return _from_url(text)
     if _written_as_path(text):
-        return _from_path(Path(text).expanduser())
+        return _from_path(Path(os.path.expanduser(text)))
     name, _, revision = text.partition("@")
     if is_repository_id(name):
         return _hub(name, revision if "@" in text else None)
-    path = Path(text).expanduser()
-    if path.exists():
-        return _from_path(path)
+    if os.path.exists(text):
+        return _from_path(Path(text))
     raise UsageError(
         f"{clean(text)} is not a Hub id, and no such file or folder exists.",
         "A Hub id looks like Qwen/Qwen3-8B or Qwen/Qwen3-8B@main.",

@@ -71,7 +71,7 @@ def catalog_path(given: str | None) -> Path:
     """Return the catalog's file: the option, ``WHICHGPU_CATALOG``, else the user's data folder."""
     stated = given or os.environ.get("WHICHGPU_CATALOG")
     if stated:
-        return Path(stated).expanduser()
+        return Path(os.path.expanduser(stated))
     from platformdirs import user_data_path
 
     return user_data_path("whichgpu", appauthor=False) / "catalog.db"
