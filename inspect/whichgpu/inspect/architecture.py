@@ -149,7 +149,8 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
         specs = [replace(s, shares_kv=True) if i >= len(specs) - shared else s for i, s in enumerate(specs)]
     indexers = view.words("indexer_types")
     if indexers is not None:
-        specs = [_without_indexer(s) if w == "shared" else s for s, w in zip(specs, indexers, strict=False)]
+        sharing = {i for i, word in enumerate(indexers) if word == "shared"}
+        specs = [_without_indexer(s) if i in sharing else s for i, s in enumerate(specs)]
     cross = set(view.numbers("cross_attention_layers") or [])
     specs = [replace(s, kind="cross") if i in cross else s for i, s in enumerate(specs)]
     blocks = view.value("block_configs")

@@ -55,7 +55,7 @@ def _bert(root: ConfigView) -> list[Row]:
 
 
 def _bert_head(root: ConfigView, h: int, small: int) -> list[Row]:
-    name = next((n for n in root.value("architectures") or [] if isinstance(n, str)), "")
+    name = next(iter(root.words("architectures") or []), "")
     labels = root.value("id2label")
     count = len(labels) if isinstance(labels, dict) else 2
     if name.endswith("ForMaskedLM"):
@@ -108,7 +108,7 @@ def _t5(root: ConfigView) -> list[Row]:
     block = _self_attention("attn", h, width, False) + norm("n1", h) + norm("n2", h) + _mlp(h, inner, False, gated)
     rows += _times(block, layers, "encoder.layers")
     buckets = _number(root, "relative_attention_num_buckets")
-    name = next((n for n in root.value("architectures") or [] if isinstance(n, str)), "")
+    name = next(iter(root.words("architectures") or []), "")
     if name.endswith("EncoderModel"):
         return [*rows, Row("relative_bias", _A, (buckets, heads))]
     rows += _times(block + _self_attention("cross", h, width, False) + norm("n3", h), decoders, "decoder.layers")

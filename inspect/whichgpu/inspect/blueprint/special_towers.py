@@ -23,7 +23,8 @@ def mllama(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
     patch, image = _number(view, "patch_size", default=14), _number(view, "image_size", default=560)
     tiles = _number(view, "max_num_tiles", default=4)
     patches = (image // patch) ** 2 + 1
-    ratios = len(view.value("supported_aspect_ratios") or []) + 1 if view.value("supported_aspect_ratios") else 9
+    listed = view.value("supported_aspect_ratios")
+    ratios = len(listed) + 1 if isinstance(listed, list) and listed else 9
     rows = [Row("patch_embedding.weight", _V, (width, 3, patch, patch)), Row("class_embedding", _V, (width,))]
     rows += [Row("position_embedding", _V, (patches, width))]
     rows += [Row("tile_embedding", _V, (ratios, tiles * patches * width))]
