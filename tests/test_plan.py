@@ -230,6 +230,32 @@ class TestWorkedExamples:
         assert found.budget == int(int(accelerator.usable_gib * GIB) * 0.92)
 
 
+# Available KV cache memory, GiB per card: vLLM 0.19 on H100 at 0.95 (llm-d-planner's accuracy campaign).
+MEASURED_POOLS = [
+    ("meta-llama/Llama-3.1-8B-Instruct", 1, 1, 58.11),
+    ("meta-llama/Llama-3.1-8B-Instruct", 2, 1, 63.76),
+    ("meta-llama/Llama-3.1-8B-Instruct", 4, 1, 67.44),
+    ("meta-llama/Llama-3.1-8B-Instruct", 1, 2, 66.54),
+    ("meta-llama/Llama-3.1-8B-Instruct", 1, 4, 69.80),
+    ("Qwen/Qwen2.5-7B-Instruct", 1, 1, 58.53),
+    ("Qwen/Qwen2.5-7B-Instruct", 2, 1, 63.84),
+    ("Qwen/Qwen2.5-7B-Instruct", 4, 1, 67.34),
+    ("google/gemma-3-4b-it", 1, 1, 62.51),
+    ("mistralai/Mixtral-8x7B-Instruct-v0.1", 2, 1, 28.44),
+    ("openai/gpt-oss-20b", 1, 1, 58.47),
+    ("openai/gpt-oss-20b", 2, 1, 63.28),
+    ("Qwen/Qwen3-30B-A3B", 1, 1, 15.41),
+]
+
+
+@pytest.mark.parametrize(("name", "tp", "pp", "gib"), MEASURED_POOLS)
+def test_the_pool_is_within_what_the_answer_promises(name: str, tp: int, pp: int, gib: float) -> None:
+    workload = Workload(context=8192, concurrency=1, utilisation=0.95)
+    layout = Layout(tensor_parallel=tp, pipeline_parallel=pp)
+    found = footprint(model(name), workload, Precision.PUBLISHED, find("h100", FACTS.accelerators), layout)
+    assert found.pool / GIB == pytest.approx(gib, abs=2)
+
+
 class TestLayouts:
     def architecture(self, **changes: object) -> Architecture:
         base = model("Qwen/Qwen3-32B").architecture

@@ -255,5 +255,5 @@ def _notes(inspection: Inspection, facts: Facts) -> tuple[str, ...]:
         notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
     if not _cache_is_known(inspection):
         notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
-    notes.append("Activations, CUDA graphs and NCCL are a first estimate (about ±1 GiB per card).")
+    notes.append("Activations, CUDA graphs and NCCL are a first estimate (±2 GiB per card).")
     return tuple(notes)

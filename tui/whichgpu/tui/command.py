@@ -158,5 +158,6 @@ def complain(message: str, hint: str, code: ExitCode) -> int:
     with contextlib.suppress(OSError):
         sys.stdout.flush()
     text = " ".join(part.strip() for part in (message, hint) if part)
-    click.echo(Terminal.detect().text(f"whichgpu: error: {clean(text, 1000)}"), err=True)
+    terminal = Terminal.detect()
+    click.echo(terminal.text(terminal.folded(f"whichgpu: error: {clean(text, 1000)}")), err=True)
     return code
