@@ -1,6 +1,6 @@
-"""Compare inspections of real models with what is known of them, and write the table of docs/accuracy.md.
+"""Compare inspections of real models with what is known of them, and write the table of docs/inspection.md.
 
-    python -m benchmarks.agreement MODELS_DIR [--write docs/accuracy.md]
+    python -m benchmarks.agreement MODELS_DIR [--write docs/inspection.md]
 
 ``MODELS_DIR`` holds one folder per model (``ORG__NAME``: config, indexes, ``lfs_sizes.json``) and an
 ``INDEX.jsonl`` with the published class, parameters and bytes. The models are served by the tests' Hub

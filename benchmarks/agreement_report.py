@@ -1,4 +1,4 @@
-"""The tables of docs/accuracy.md, with the reason for every disagreement."""
+"""The tables of docs/inspection.md, with the reason for every disagreement."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ def _scored(rows: list[Row]) -> tuple[list[Row], int]:
 def markdown(rows: list[Row]) -> str:
     """Return the whole document."""
     blocks = [
-        "# How right it is",
-        "<!-- Written by `python -m benchmarks.agreement MODELS_DIR --write docs/accuracy.md`. -->",
+        "# How right it is: what a model is",
+        "<!-- Written by `python -m benchmarks.agreement MODELS_DIR --write docs/inspection.md`. -->",
         (
             f"{len(rows)} real models went through the command line, each served by the tests' Hub stand-in from its"
             " published metadata. No weights and no tensor headers were available for them, so what is measured here is"

@@ -21,7 +21,7 @@ def architecture_record(
         return None
     names = root.value("architectures")
     listed = tuple(clean(n) for n in names if isinstance(n, str)) if isinstance(names, list) else ()
-    found = tuple(_tower(modality, view) for modality, view in towers(root))
+    found = tuple(_tower(modality, view, root) for modality, view in towers(root))
     if design is None:
         return Architecture(
             model_type=root.string("model_type"),
@@ -38,17 +38,26 @@ def architecture_record(
             tied_embeddings=None,
             towers=found,
         )
-    return _cacheless(_full(design, listed, found, dtype), classes)
+    return _cacheless(_full(design, listed, found, dtype), design, classes)
 
 
-def _cacheless(record: Architecture, classes: Sequence[ModelClass]) -> Architecture:
-    """Encoders keep no KV cache; that of an encoder-decoder is left unknown rather than invented."""
+def _cacheless(record: Architecture, design: Design, classes: Sequence[ModelClass]) -> Architecture:
+    """Encoders keep no KV cache; of an encoder-decoder the decoder alone does."""
     if ModelClass.ENCODER_DECODER in classes:
-        return record.model_copy(update={"mixers": (), "mixer_layout": ()})
+        return record.model_copy(update={"mixers": _decoder_mixers(design), "mixer_layout": ()})
     if ModelClass.ENCODER in classes:
         silent = tuple(m.model_copy(update={"kind": "encoder"}) for m in record.mixers)
         return record.model_copy(update={"mixers": silent})
     return record
+
+
+def _merge(view: ConfigView, root: ConfigView) -> int | None:
+    """Patches along one side that become one token: a merger's size, or the inverse of a pixel shuffle's ratio."""
+    stated = as_integer(view.value("spatial_merge_size", "merge_size")) or as_integer(root.value("spatial_merge_size"))
+    ratio = view.value("pixel_shuffle_ratio") or root.value("downsample_ratio")
+    if stated is None and isinstance(ratio, int | float) and 0.05 < ratio <= 1:
+        return round(1 / ratio)
+    return stated
 
 
 def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtype: str | None) -> Architecture:
@@ -78,6 +87,19 @@ def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtyp
     )
 
 
+def _decoder_mixers(design: Design) -> tuple[Mixer, ...]:
+    """Self-attention and cross-attention of every decoder layer; nothing where the config does not say their sizes."""
+    view = design.view
+    layers = as_integer(view.value("decoder_layers", "num_decoder_layers", "num_layers"))
+    heads = as_integer(view.value("decoder_attention_heads", "num_heads", "num_attention_heads"))
+    if not layers or not heads:
+        return ()
+    head_dim = as_integer(view.value("d_kv", "head_dim")) or design.hidden // heads
+    encoded = as_integer(view.value("max_source_positions")) or design.context
+    common = {"layers": layers, "heads": heads, "kv_heads": heads, "head_dim": head_dim, "v_head_dim": head_dim}
+    return (Mixer(kind="full", **common), Mixer(kind="cross", window=encoded, **common))
+
+
 def _mixer(spec: MixerSpec, layers: int) -> Mixer:
     state, conv = state_sizes(spec)
     return Mixer(
@@ -97,6 +119,10 @@ def _mixer(spec: MixerSpec, layers: int) -> Mixer:
         state_size=state,
         state_dtype=spec.state_dtype,
         conv_size=conv,
+        conv_kernel=spec.conv_kernel,
+        groups=spec.groups if spec.kind == "mamba2" else None,
+        group_conv_size=2 * (spec.state_dim or 0) * ((spec.conv_kernel or 1) - 1) if spec.kind == "mamba2" else None,
+        key_heads=spec.key_heads,
         shares_kv=spec.shares_kv,
     )
 
@@ -137,11 +163,13 @@ def _ffn(spec: FfnSpec, layers: int) -> FeedForward:
         shared_experts=spec.shared_experts,
         shared_intermediate=spec.shared_intermediate,
         gated=spec.gated,
+        latent=spec.latent,
     )
 
 
-def _tower(modality: str, view: ConfigView) -> Tower:
+def _tower(modality: str, view: ConfigView, root: ConfigView) -> Tower:
     layers, width, inner, heads = sizes(view)
+    text = root.sub("text_config") or root
     return Tower(
         modality=modality,
         layers=layers,
@@ -149,4 +177,10 @@ def _tower(modality: str, view: ConfigView) -> Tower:
         intermediate=inner,
         heads=heads,
         patch_size=as_integer(view.value("patch_size")),
+        image_size=as_integer(view.value("image_size")),
+        merge=_merge(view, root),
+        tokens_per_item=as_integer(
+            root.value("mm_tokens_per_image", "image_seq_length", "vision_soft_tokens_per_image")
+        )
+        or as_integer(text.value("mm_tokens_per_image")),
     )

@@ -156,8 +156,13 @@ def mamba(view: ConfigView, hidden: int) -> MixerSpec:
         state_dim=as_integer(ssm.value("ssm_state_size", "mamba_d_state", "state_size", "d_state")) or 128,
         groups=as_integer(ssm.value("n_groups", "mamba_n_groups", "mamba_ngroups", "ngroups")) or 1,
         conv_kernel=kernel,
-        state_dtype=view.string("mamba_ssm_cache_dtype", "mamba_ssm_dtype"),
+        state_dtype=view.string("mamba_ssm_cache_dtype", "mamba_ssm_dtype") or _default_state_dtype(view),
     )
+
+
+def _default_state_dtype(view: ConfigView) -> str | None:
+    """NemotronHConfig's own default of mamba_ssm_cache_dtype."""
+    return "float32" if (view.string("model_type") or "").startswith("nemotron_h") else None
 
 
 def linear(view: ConfigView, hidden: int) -> MixerSpec:

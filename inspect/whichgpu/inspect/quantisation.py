@@ -52,9 +52,10 @@ class Published:
         return self.scheme
 
     def _named(self, module: str) -> Scheme | None:
-        """The scheme of exactly this module, else of a sibling (projections are fused and split under other names)."""
-        exact = self.by_module.get(module)
+        """The scheme of exactly this module or of one that holds it, else of a sibling (projections are fused and split)."""
         parent = module.rpartition(".")[0]
+        holders = (module, parent, parent.rpartition(".")[0])
+        exact = next((s for h in holders if (s := self.by_module.get(h)) is not None), None)
         siblings = (s for p, s in self.by_module.items() if parent and p.rpartition(".")[0] == parent)
         return exact or next(siblings, None)
 
@@ -157,6 +158,8 @@ def _record(
 def _fp8(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
     block = view.numbers("weight_block_size")
     keep = _patterns(view.value("modules_to_not_convert", "ignored_layers"), layers)
+    if method == "fbgemm_fp8" and "self_attn" in str(view.value("modules_to_not_convert")):
+        keep = (*keep, "self_attn")  # Llama 3's recipe (paper, 6.2) leaves attention out everywhere
     if block and len(block) == 2 and all(block):
         shape = (block[0], block[1])
         record = _record(method, f"fp8 {shape[0]}x{shape[1]}", 8, source, keep, block=shape)

@@ -108,6 +108,7 @@ class Mixer(Record):
     head_dim: int | None = None
     v_head_dim: int | None = None
     window: int | None = None
+    """Tokens that a sliding or chunked layer sees; for cross attention the longest encoder output."""
     kv_lora_rank: int | None = None
     q_lora_rank: int | None = None
     rope_head_dim: int | None = None
@@ -121,6 +122,13 @@ class Mixer(Record):
     state_dtype: str | None = None
     conv_size: int | None = None
     """Elements of convolution state per sequence and layer."""
+    conv_kernel: int | None = None
+    groups: int | None = None
+    """Mamba 2: groups that share B and C; engines keep a single group whole on every card."""
+    group_conv_size: int | None = None
+    """Elements of convolution state that one group adds (already in ``conv_size``)."""
+    key_heads: int | None = None
+    """Gated delta net: key heads, beside the value heads in ``heads``."""
     shares_kv: bool = False
     """True where the layer reads another layer's KV cache and stores none."""
 
@@ -137,6 +145,8 @@ class FeedForward(Record):
     shared_experts: int | None = None
     shared_intermediate: int | None = None
     gated: bool = True
+    latent: int | None = None
+    """Width that the routed experts work in, where it is not the hidden size."""
 
 
 class Tower(Record):
@@ -148,6 +158,12 @@ class Tower(Record):
     intermediate: int | None
     heads: int | None
     patch_size: int | None = None
+    image_size: int | None = None
+    """Side of the square image that the encoder was made for, in pixels; ``None`` where any size is taken."""
+    merge: int | None = None
+    """Patches along one side that become one token of the language model."""
+    tokens_per_item: int | None = None
+    """Tokens that one image or clip becomes, where the config says it."""
 
 
 class RotaryTable(Record):

@@ -32,7 +32,9 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     scaling = view.sub("rope_scaling") or view.sub("rope_parameters")
     if not width:
         return ()
-    first = RotaryTable(width=width, positions=_scaled(length, scaling), bytes_per_value=size)
+    first = RotaryTable(
+        width=width, positions=_scaled(length, scaling, _is_multimodal(design, scaling)), bytes_per_value=size
+    )
     if view.value("compress_rope_theta") is not None:
         return (first, first)  # DeepSeek-V4 rotates compressed entries with a base of their own
     local = view.value("rope_local_base_freq") is not None or _per_layer_type(view) or design.family.window_every == 6
@@ -54,13 +56,22 @@ def _per_layer_type(view: ConfigView) -> bool:
     return isinstance(parameters, Mapping) and "sliding_attention" in parameters
 
 
-def _scaled(length: int, scaling: ConfigView | None) -> int:
+def _is_multimodal(design: Design, scaling: ConfigView | None) -> bool:
+    """Rotary positions in three directions: said by the config, or the rule of the Qwen-VL families."""
+    if scaling is not None:
+        kind = scaling.string("rope_type", "type") or ""
+        if "mrope" in kind or scaling.value("mrope_section") is not None:
+            return True
+    return (design.model_type or "").startswith(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"))
+
+
+def _scaled(length: int, scaling: ConfigView | None, multimodal: bool) -> int:
+    if multimodal:
+        return 4 * length
     if scaling is None:
         return length
     kind = scaling.string("rope_type", "type") or ""
     factor = scaling.value("factor")
-    if "mrope" in kind or scaling.value("mrope_section") is not None:
-        return 4 * length
     if not isinstance(factor, int | float) or isinstance(factor, bool) or not 0 < factor < 1e6:
         return length
     if "yarn" in kind:

@@ -14,9 +14,22 @@ class Precision(StrEnum):
     PUBLISHED = "published"
     BF16 = "bf16"
     FP8 = "fp8"
+    INT8 = "int8"
     INT4 = "int4"
     NVFP4 = "nvfp4"
     MXFP4 = "mxfp4"
+
+
+class Verdict(StrEnum):
+    """Whether a plan holds what was asked."""
+
+    FITS = "fits"
+    """Even at the unfavourable end of the prediction."""
+    TIGHT = "tight"
+    """Inside the error of the prediction."""
+    NO = "no"
+    UNKNOWN = "unknown"
+    """Not everything that has to fit is known."""
 
 
 class KvDtype(StrEnum):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from whichgpu.inspect.records import Inspection, ModelClass
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
+from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.support import is_pooling
 
 
@@ -34,17 +36,48 @@ def serve_command(
         words += ["--revision", source.revision]
     if is_pooling(inspection, registry):
         words += ["--runner", "pooling"]
-    if layout.tensor_parallel > 1:
-        words += ["--tensor-parallel-size", str(layout.tensor_parallel)]
-    if layout.pipeline_parallel > 1:
-        words += ["--pipeline-parallel-size", str(layout.pipeline_parallel)]
+    words += _layout_words(layout)
     if "pooling" not in words:
         words += ["--max-model-len", str(workload.context)]
     if precision is Precision.FP8 and inspection.quantisation is None:
         words += ["--quantization", "fp8"]
+    words += _setting_words(workload)
+    prefix = f"{GRAPHS_OFF} " if overestimates_graphs(layout) else ""
+    return Command(prefix + shlex.join(words))
+
+
+def _layout_words(layout: Layout) -> list[str]:
+    words: list[str] = []
+    for option, size in (
+        ("--tensor-parallel-size", layout.tensor_parallel),
+        ("--pipeline-parallel-size", layout.pipeline_parallel),
+        ("--data-parallel-size", layout.data_parallel),
+        ("--decode-context-parallel-size", layout.context_parallel),
+    ):
+        words += [option, str(size)] if size > 1 else []
+    return [*words, "--enable-expert-parallel"] if layout.expert_parallel else words
+
+
+def _setting_words(workload: Workload) -> list[str]:
+    """Options that the user asked for; what is left out is vLLM's default, as planned."""
+    words: list[str] = []
     if workload.kv_dtype is KvDtype.FP8:
         words += ["--kv-cache-dtype", "fp8"]
-    return Command(shlex.join(words))
+    for option, value in (
+        ("--max-num-seqs", workload.max_sequences),
+        ("--max-num-batched-tokens", workload.batched_tokens),
+    ):
+        words += [option, str(value)] if value is not None else []
+    if workload.utilisation_asked:
+        words += ["--gpu-memory-utilization", f"{workload.utilisation:g}"]
+    if workload.eager:
+        words.append("--enforce-eager")
+    if workload.text_only:
+        words.append("--language-model-only")
+    if workload.speculative_tokens:
+        drafts = {"method": "mtp", "num_speculative_tokens": workload.speculative_tokens}
+        words += ["--speculative-config", json.dumps(drafts)]
+    return words
 
 
 def _against(inspection: Inspection, precision: Precision) -> str | None:

@@ -3,6 +3,7 @@
 WhichgpuError
   PlanError
     UnknownAcceleratorError   no accelerator of that name (exit 2)
+    UnknownVersionError       no vLLM version of that name (exit 2)
     FactsError                the hardware facts cannot be read (exit 6)
 """
 
@@ -17,6 +18,10 @@ class PlanError(WhichgpuError):
 
 class UnknownAcceleratorError(PlanError):
     """No accelerator of that name is known."""
+
+
+class UnknownVersionError(PlanError):
+    """No such version of vLLM is known."""
 
 
 class FactsError(PlanError):

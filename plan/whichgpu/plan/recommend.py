@@ -6,66 +6,85 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
-from whichgpu.plan import kv_cache, layouts, runtime, weights
+from whichgpu.inspect.records import Grade, Inspection, Origin
+from whichgpu.plan import kv_layers, weights
 from whichgpu.plan.commands import serve_command
-from whichgpu.plan.expert_padding import padding
+from whichgpu.plan.engine import Engine, Engines
+from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import price_of
-from whichgpu.plan.records import Accelerator, Answer, Footprint, Layout, Need, Plan, Precision, PriceOffer, Workload
-from whichgpu.plan.support import support_notes
+from whichgpu.plan.layouts import candidate_layouts
+from whichgpu.plan.notes import answer_notes, plan_reasons, shortfall
+from whichgpu.plan.records import (
+    Accelerator,
+    Answer,
+    Footprint,
+    Layout,
+    Need,
+    Plan,
+    Precision,
+    PriceOffer,
+    Remedy,
+    Verdict,
+    Workload,
+)
+from whichgpu.plan.refusals import layout_refusal, precision_refusal
+from whichgpu.plan.remedies import remedies
+from whichgpu.plan.sizing import Sizer, Sizes
 
-_GIB = 2**30
 _SIDE_BY_SIDE = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
+_ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 1, Verdict.TIGHT: 2, Verdict.NO: 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """The hardware facts that a plan rests on."""
+    """What a plan rests on beside the model."""
 
     accelerators: Sequence[Accelerator]
     offers: Sequence[PriceOffer]
     architectures: Mapping[str, Any]
-    """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``."""
+    """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``without_pipeline_parallel``."""
+    engines: Engines
     date: str
 
 
 def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
     """Work out what the model needs and where it runs.
 
-    The recommendation is the cheapest fitting plan at the asked precision; without prices, the one with the
-    fewest cards and then the least memory.
+    The recommendation is the cheapest plan that fits at the asked precision; without prices, the one with the
+    fewest cards and then the least memory. Where nothing fits safely, the cheapest that is tight or unknown.
+
+    Raises:
+        UnknownVersionError: no such version of vLLM is known.
     """
+    engine = facts.engines.of(workload.vllm)
     asked = workload.context
-    workload = _within_context(inspection, workload)
+    workload = _resolved(inspection, workload, engine)
+    sizer = Sizer(inspection, engine)
     shown = dict.fromkeys((*_SIDE_BY_SIDE, workload.precision))
-    needs = tuple(need(inspection, workload, p) for p in shown)
     chosen = [
         a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
     ]
-    plans = [plan(inspection, workload, p, a, facts) for a in chosen for p in shown]
+    plans = [plan(sizer, workload, p, a, facts) for a in chosen for p in shown]
     ranked = tuple(sorted(plans, key=_rank))
-    fitting = [p for p in ranked if p.fits and p.precision is workload.precision]
+    possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision]
     return Answer(
         workload=workload,
-        needs=needs,
+        needs=tuple(need(sizer, workload, p) for p in shown),
         plans=ranked,
-        recommended=fitting[0] if fitting else None,
-        alternatives=_other_vendors(fitting),
-        notes=(*_context_note(asked, workload), *_notes(inspection, facts)),
+        recommended=possible[0] if possible else None,
+        alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
+        notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.cache_is_known),
+        vllm=engine.version,
         facts_date=facts.date,
     )
 
 
-def _within_context(inspection: Inspection, workload: Workload) -> Workload:
-    """Cut the asked context to what the model allows; ``_context_note`` says so."""
+def _resolved(inspection: Inspection, workload: Workload, engine: Engine) -> Workload:
+    """Fill in the version's share of the card, and cut the context to what the model allows."""
     limit = inspection.architecture.context if inspection.architecture else None
-    return workload.model_copy(update={"context": limit}) if limit and workload.context > limit else workload
-
-
-def _context_note(asked: int, workload: Workload) -> tuple[str, ...]:
-    if asked <= workload.context:
-        return ()
-    return (f"Asked for {asked:,} tokens; the model allows {workload.context:,}, and that is what is planned.",)
+    share = workload.utilisation if workload.utilisation is not None else engine.utilisation
+    context = min(workload.context, limit) if limit else workload.context
+    return workload.model_copy(update={"context": context, "utilisation": share})
 
 
 def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
@@ -79,23 +98,22 @@ def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
 def _rank(candidate: Plan) -> tuple[int, float, int, float]:
     price = candidate.usd_per_hour if candidate.usd_per_hour is not None else 1e9
     memory = candidate.footprint.usable if candidate.footprint else 0
-    return int(not candidate.fits), price, candidate.count, memory
+    return _ORDER[candidate.verdict], price, candidate.count, memory
 
 
-def need(inspection: Inspection, workload: Workload, precision: Precision) -> Need:
+def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:
     """What the model needs at one precision on any card."""
-    dtype = kv_cache.kv_dtype_of(inspection, workload.kv_dtype)
-    mixers = inspection.architecture.mixers if inspection.architecture else ()
-    cache = kv_cache.cache_of(mixers, dtype)
-    known = _cache_is_known(inspection)
+    inspection, known = sizer.inspection, sizer.cache_is_known
+    cache = sizer.cache(workload, Layout(tensor_parallel=1))
+    blocks = cache.together(workload.concurrency, workload.context)
     return Need(
         precision=precision,
         label=_label(inspection, precision),
         weights_bytes=weights.total_bytes(inspection, precision),
-        kv_dtype=dtype,
-        kv_bytes_per_token=cache.growth if known else None,
+        kv_dtype=kv_layers.kv_dtype_of(inspection, workload.kv_dtype),
+        kv_bytes_per_token=round(cache.growth) if known else None,
         state_bytes_per_sequence=cache.state,
-        kv_bytes=cache.sequence(workload.context) * workload.concurrency if known else None,
+        kv_bytes=blocks * cache.bytes_per_block[0] if known else None,
         origin=Origin.READ
         if inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
         else Origin.COMPUTED,
@@ -122,32 +140,75 @@ def _need_notes(inspection: Inspection, precision: Precision) -> tuple[str, ...]
     return ()
 
 
-def _cache_is_known(inspection: Inspection) -> bool:
-    """True when every layer's cache can be counted, or there is none by nature."""
-    if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
-        return True
-    mixers = inspection.architecture.mixers if inspection.architecture else ()
-    return bool(mixers) and all(kv_cache.is_counted(m) for m in mixers)
+@dataclass(slots=True)
+class _Search:
+    """What came of the layouts of one card."""
+
+    fitting: tuple[Layout, Sizes] | None = None
+    second: tuple[Layout, Sizes] | None = None
+    """The first that is tight or unknown."""
+    last: tuple[Layout, Sizes] | None = None
+    reasons: tuple[str, ...] = ()
 
 
-def plan(inspection: Inspection, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> Plan:
+def plan(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> Plan:
     """Return the smallest layout that fits on one kind of card, or the reasons why none does."""
-    reasons: list[str] = []
-    impossible = _impossible(inspection, card, precision)
+    impossible = _impossible(sizer.inspection, card, precision)
     if impossible is not None:
-        return _refused(card, precision, impossible)
-    last: tuple[Layout, Footprint] | None = None
-    for layout, refusal in layouts.candidate_layouts(inspection, card):
+        return _made(card, precision, Verdict.NO, None, None, None, facts, (impossible,))
+    search = _searched(sizer, workload, precision, card, facts)
+    found = search.fitting or search.second or search.last
+    if found is None:
+        return _made(card, precision, Verdict.NO, None, None, None, facts, search.reasons)
+    layout, sizes = found
+    footprint = footprint_of(sizer, sizes, workload, layout)
+    cures: tuple[Remedy, ...] = ()
+    if sizes.verdict in (Verdict.TIGHT, Verdict.NO) and precision is workload.precision:
+        cures = remedies(sizer, workload, precision, card, layout, sizes, facts.architectures)
+    if sizes.verdict is Verdict.NO:
+        reasons = (shortfall(layout, footprint), *search.reasons)
+        return _made(card, precision, Verdict.NO, None, footprint, None, facts, reasons, cures)
+    command = serve_command(sizer.inspection, workload, precision, layout, facts.architectures)
+    reasons = (
+        *plan_reasons(sizer, workload, precision, card, layout, sizes),
+        *command.reasons,
+        *_smaller(search),
+    )
+    return _made(card, precision, sizes.verdict, layout, footprint, command.text, facts, reasons, cures)
+
+
+def _smaller(search: _Search) -> tuple[str, ...]:
+    """Say which smaller layout was passed over because it is too close."""
+    if search.fitting is None or search.second is None:
+        return ()
+    layout, sizes = search.second
+    if sizes.verdict is not Verdict.TIGHT or layout.cards >= search.fitting[0].cards:
+        return ()
+    cards = "1 card is" if layout.cards == 1 else f"{layout.cards} cards are"
+    return (f"{cards} tight: inside the error of the prediction",)
+
+
+def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> _Search:
+    search, reasons, refused = _Search(), list[str](), set[int]()
+    for layout in candidate_layouts(sizer.inspection, card):
+        if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
+            continue  # inside a node a pipeline is for what tensor parallelism can't split
+        refusal = layout_refusal(sizer.inspection, layout, precision, sizer.engine, facts.architectures)
         if refusal is not None:
-            reasons.append(f"{layout.cards} cards: {refusal}")
+            reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
+            refused.add(layout.cards)
             continue
-        found = footprint(inspection, workload, precision, card, layout)
-        last = (layout, found)
-        if found.headroom >= 0 and found.pool >= 0:
-            return _fitting(inspection, workload, precision, card, layout, found, facts)
-    if last is not None:
-        reasons.insert(0, _shortfall(*last))
-    return _refused(card, precision, *reasons)
+        sizes = sizer.size(workload, precision, card, layout)
+        search.last = layout, sizes
+        if sizes.verdict is Verdict.FITS:
+            search.fitting = layout, sizes
+            break
+        if sizes.verdict is not Verdict.NO and search.second is None:
+            search.second = layout, sizes
+            if sizes.verdict is Verdict.UNKNOWN:
+                break
+    search.reasons = tuple(dict.fromkeys(reasons))
+    return search
 
 
 def _impossible(inspection: Inspection, card: Accelerator, precision: Precision) -> str | None:
@@ -155,105 +216,34 @@ def _impossible(inspection: Inspection, card: Accelerator, precision: Precision)
         return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
     if weights.total_bytes(inspection, precision) is None:
         return "the size of the weights at this precision is unknown"
-    return layouts.precision_refusal(inspection, card, precision)
+    return precision_refusal(inspection, card, precision)
 
 
-def _shortfall(layout: Layout, found: Footprint) -> str:
-    if found.pool < 0:
-        return f"even {layout.cards} cards are {-found.pool / _GIB:.1f} GiB short per card for the weights alone"
-    return f"even {layout.cards} cards hold {found.max_sequences or 0} sequences at once"
-
-
-def _refused(card: Accelerator, precision: Precision, *reasons: str) -> Plan:
-    return Plan(
-        accelerator=card.key,
-        accelerator_name=card.name,
-        vendor=card.vendor,
-        precision=precision,
-        count=0,
-        layout=None,
-        footprint=None,
-        fits=False,
-        usd_per_hour=None,
-        price=None,
-        command=None,
-        reasons=reasons,
-    )
-
-
-def _fitting(
-    inspection: Inspection,
-    workload: Workload,
-    precision: Precision,
+def _made(
     card: Accelerator,
-    layout: Layout,
-    found: Footprint,
+    precision: Precision,
+    verdict: Verdict,
+    layout: Layout | None,
+    footprint: Footprint | None,
+    command: str | None,
     facts: Facts,
+    reasons: Sequence[str],
+    cures: Sequence[Remedy] = (),
 ) -> Plan:
-    price = price_of(card, facts.offers)
-    reasons = [r for r in (layouts.precision_note(card, precision),) if r is not None]
-    command = serve_command(inspection, workload, precision, layout, facts.architectures)
-    reasons += command.reasons
-    padded = padding(inspection, precision, card, layout.tensor_parallel)
-    if padded > 1:
-        reasons.append(f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted")
-    if layout.pipeline_parallel > 1:
-        reasons.append(f"needs {layout.pipeline_parallel} nodes")
-    if found.headroom < 0.05 * found.budget:
-        reasons.append("tight: less than 5 % of the card is left")
+    price = price_of(card, facts.offers) if layout is not None else None
+    count = layout.cards if layout is not None else 0
     return Plan(
         accelerator=card.key,
         accelerator_name=card.name,
         vendor=card.vendor,
         precision=precision,
-        count=layout.cards,
+        count=count,
         layout=layout,
-        footprint=found,
-        fits=True,
-        usd_per_hour=round(price.usd_per_hour * layout.cards, 4) if price is not None else None,
+        footprint=footprint,
+        verdict=verdict,
+        usd_per_hour=round(price.usd_per_hour * count, 4) if price is not None else None,
         price=price,
-        command=command.text,
+        command=command,
         reasons=tuple(reasons),
+        remedies=tuple(cures),
     )
-
-
-def footprint(
-    inspection: Inspection, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
-) -> Footprint:
-    """Bytes on the fullest card of a layout."""
-    architecture = inspection.architecture
-    tp, pp = layout.tensor_parallel, layout.pipeline_parallel
-    mixers = architecture.mixers if architecture else ()
-    cache = kv_cache.cache_of(mixers, kv_cache.kv_dtype_of(inspection, workload.kv_dtype), tp, pp)
-    loaded = weights.bytes_per_card(inspection, precision, tp, pp, padding(inspection, precision, card, tp))
-    activations = runtime.activation_bytes(architecture, card, tp)
-    overhead = runtime.runtime_bytes(architecture, card, tp, graphs=cache.anything)
-    usable = int(card.usable_gib * _GIB)
-    budget = int(usable * workload.utilisation)
-    pool = budget - loaded - activations - overhead
-    known = _cache_is_known(inspection)
-    per_sequence = cache.sequence(workload.context)
-    return Footprint(
-        layout=layout,
-        weights=loaded,
-        kv_per_token=cache.growth,
-        state_per_sequence=cache.state,
-        kv_needed=per_sequence * workload.concurrency if known else None,
-        activations=activations,
-        runtime=overhead,
-        usable=usable,
-        budget=budget,
-        pool=pool,
-        capacity_tokens=int(pool / per_sequence * workload.context) if known and pool > 0 and cache.growth else None,
-        max_sequences=max(0, pool // per_sequence) if known and per_sequence else None,
-    )
-
-
-def _notes(inspection: Inspection, facts: Facts) -> tuple[str, ...]:
-    notes = list(support_notes(inspection, facts.architectures))
-    if inspection.grade is not Grade.HEADERS:
-        notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
-    if not _cache_is_known(inspection):
-        notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
-    notes.append("Activations, CUDA graphs and NCCL are a first estimate (±2 GiB per card).")
-    return tuple(notes)

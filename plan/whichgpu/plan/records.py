@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from whichgpu.inspect.records import Origin, Record
-from whichgpu.plan.choices import KvDtype, Precision
+from whichgpu.plan.choices import KvDtype, Precision, Verdict
 
 __all__ = [
     "Accelerator",
@@ -21,6 +21,9 @@ __all__ = [
     "Precision",
     "Price",
     "PriceOffer",
+    "Remedy",
+    "Term",
+    "Verdict",
     "Workload",
 ]
 
@@ -36,8 +39,22 @@ class Workload(Record):
     kv_dtype: KvDtype = KvDtype.AUTO
     accelerators: tuple[str, ...] = ()
     """Keys to consider; empty for the default list."""
-    utilisation: float = 0.92
-    """Share of the card that vLLM may use (vLLM 0.32 config/cache.py gpu_memory_utilization)."""
+    utilisation: float | None = None
+    """Share of the card that vLLM may use; ``None`` is the version's default (gpu_memory_utilization)."""
+    utilisation_asked: bool = False
+    """True where the user named the share, so that the command has to."""
+    vllm: str | None = None
+    """vLLM's version; ``None`` is the newest whose rules are known."""
+    max_sequences: int | None = None
+    """``--max-num-seqs``; ``None`` is the default of card and version."""
+    batched_tokens: int | None = None
+    """``--max-num-batched-tokens``; ``None`` is the default of card and version."""
+    eager: bool = False
+    """``--enforce-eager``: no CUDA graphs."""
+    speculative_tokens: int = 0
+    """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
+    text_only: bool = False
+    """``--language-model-only``: encoders are neither loaded nor profiled."""
 
 
 class Accelerator(Record):
@@ -55,6 +72,12 @@ class Accelerator(Record):
     """Dense."""
     fp8_tflops: float | None
     board_watts: int | None
+    link_gbs: float = 0
+    """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
+    linked_cards: int = 1
+    """Cards that such links join."""
+    unified: bool = False
+    """True where the host uses the same memory."""
     capability: str
     """CUDA compute capability, or the gfx name of an AMD part."""
     node_counts: tuple[int, ...]
@@ -94,10 +117,25 @@ class Layout(Record):
 
     tensor_parallel: int
     pipeline_parallel: int = 1
+    data_parallel: int = 1
+    """Copies of everything but the routed experts, each with a cache of its own."""
+    expert_parallel: bool = False
+    """Whole experts are dealt over all cards of a stage."""
+    context_parallel: int = 1
+    """Cards of a tensor-parallel group that share one sequence's cache (decode context parallel)."""
 
     @property
     def cards(self) -> int:
-        return self.tensor_parallel * self.pipeline_parallel
+        return self.tensor_parallel * self.pipeline_parallel * self.data_parallel
+
+    @property
+    def label(self) -> str:
+        """``TP4``, ``TP8 PP2``, ``DP8 EP``."""
+        words = [f"TP{self.tensor_parallel}"] if self.tensor_parallel > 1 or self.data_parallel == 1 else []
+        words += [f"{n}{v}" for n, v in (("PP", self.pipeline_parallel), ("DP", self.data_parallel)) if v > 1]
+        words += ["EP"] if self.expert_parallel else []
+        words += [f"DCP{self.context_parallel}"] if self.context_parallel > 1 else []
+        return " ".join(words)
 
 
 class Need(Record):
@@ -118,32 +156,83 @@ class Need(Record):
     notes: tuple[str, ...] = ()
 
 
+class Term(Record):
+    """One part of what a card holds, with its bounds and what changes it."""
+
+    name: str
+    bytes: int
+    low: int
+    high: int
+    origin: Origin
+    because: str
+    """The rule and its source."""
+    flag: str | None = None
+    """The vLLM option that changes it."""
+
+
 class Footprint(Record):
-    """Bytes on each card under one layout; the fullest card where they differ."""
+    """Bytes on the fullest card under one layout, and what its pool holds."""
 
     layout: Layout
     weights: int
-    kv_per_token: int
-    state_per_sequence: int
-    kv_needed: int | None
-    """For the asked context × concurrency; ``None`` when the cache is not known."""
+    """What vLLM prints as "Model loading took", in bytes."""
     activations: int
+    """Peak beside what stays: the larger of forward pass, sampler and encoder."""
     runtime: int
-    """CUDA graphs, buffers, NCCL and kernels' own memory."""
+    """Kernels, NCCL, resident buffers, expert workspaces and CUDA graphs."""
+    terms: tuple[Term, ...]
+    """Everything in ``weights``, ``activations`` and ``runtime``, broken down."""
     usable: int
     budget: int
     """usable × utilisation."""
     pool: int
-    """What is left for the KV cache; negative when the weights alone do not fit."""
+    """"Available KV cache memory"; negative when the weights alone do not fit."""
+    pool_low: int
+    """Unfavourable end of the prediction."""
+    pool_high: int
+    kv_per_token: int
+    """Growth of one sequence per token, all layers on this card, once sliding windows are full."""
+    state_per_sequence: int
+    kv_needed: int | None
+    """For the asked context × concurrency, in whole blocks; ``None`` when the cache is not known."""
+    block_size: int | None
+    """Tokens per block of the layers that see everything."""
+    bytes_per_block: int | None
+    """Of the pool that all layers share, page rounding and padding included."""
+    blocks: int | None
+    blocks_per_sequence: int | None
+    """At the asked context, all groups of layers together."""
     capacity_tokens: int | None
-    """Tokens that fit into the pool at the asked context; ``None`` without a cache that grows with tokens."""
+    """Tokens that really fit at the asked context; more than vLLM prints where layers have windows, whose line counts
+    the tokens in flight for every sequence anew."""
+    printed_tokens: int | None
+    """"GPU KV cache size" as this version of vLLM prints it."""
     max_sequences: int | None
-    """Sequences of the asked context that fit at once; ``None`` without a cache, or with an unknown one."""
+    """Whole sequences of the asked context that fit at once; ``None`` without a cache, or with an unknown one."""
+    concurrency: float | None
+    """"Maximum concurrency" at the asked context, as vLLM prints it."""
+    longest_context: int | None
+    """Longest single sequence that fits, up to what the model allows."""
+    verdict: Verdict
 
     @property
     def headroom(self) -> int:
         """Bytes left on the card; an unknown cache still has to go there."""
         return self.pool - (self.kv_needed or 0)
+
+
+class Remedy(Record):
+    """One change, and what it was recomputed to do."""
+
+    flag: str
+    """What to write: a vLLM option, or another checkpoint or card count."""
+    effect: str
+    """In words: ``2.0 × tokens``, ``frees 1.4 GiB``."""
+    verdict: Verdict
+    """With this change alone."""
+    pool: int
+    capacity_tokens: int | None
+    max_sequences: int | None
 
 
 class Plan(Record):
@@ -156,12 +245,20 @@ class Plan(Record):
     count: int
     layout: Layout | None
     footprint: Footprint | None
-    fits: bool
+    """Of the layout that is planned; of the largest one tried where nothing fits."""
+    verdict: Verdict
     usd_per_hour: float | None
     price: Price | None
     command: str | None
     reasons: tuple[str, ...] = ()
     """Everything against it, most important first."""
+    remedies: tuple[Remedy, ...] = ()
+    """Where it does not fit safely: what would make it fit, best first."""
+
+    @property
+    def fits(self) -> bool:
+        """True for a plan that holds what was asked even if the prediction errs."""
+        return self.verdict is Verdict.FITS
 
 
 class Answer(Record):
@@ -174,4 +271,6 @@ class Answer(Record):
     alternatives: tuple[Plan, ...] = ()
     """The cheapest fitting plan of each other vendor, at the asked precision."""
     notes: tuple[str, ...] = ()
+    vllm: str
+    """Version of vLLM that the plans are for."""
     facts_date: str

@@ -1,31 +1,38 @@
-"""What vLLM needs beside weights and cache: activations, sampler, CUDA graphs, NCCL. A first allowance.
+"""What stays on a card beside weights and cache: kernels, links, sampler buffers, expert workspaces, CUDA graphs.
 
 Sources: vLLM 0.32 engine/arg_utils.get_batch_defaults (batch sizes by card), v1/worker/gpu_worker (what is
-charged), and public start-up logs; every term is an estimate.
+charged), v1/worker/workspace and layers/fused_moe (workspaces), config/compilation (capture sizes); start-up logs.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from whichgpu.inspect.records import Architecture
-from whichgpu.plan.records import Accelerator
+from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.plan.engine import Engine, Spread
+from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
+from whichgpu.plan.terms import GIB, Size, assumed, computed
 
-GIB = 2**30
-_GRAPH_BYTES = 0.05 * GIB + 90 * 6.5 * 2**20
-"""A small base and about 90 graphs of 5 to 8 MiB for attention models."""
+_GRAPH_BASE = 0.1 * GIB
+_GRAPH_PER_LAYER = 0.225 * 2**20
+"""Bytes of one captured graph per layer: 18 starts of 0.19 on H100 (0.5 to 1.9 GiB for 102 graphs of 26 to 80 layers)."""
 
-_KERNELS_ALONE = 0.16 * GIB
-_KERNELS_TOGETHER = 0.6 * GIB
-"""cuBLAS, Triton and, with several cards, NCCL's channels."""
+_HOST_SHARE = Spread(low=0.0, expected=1.5, high=4.5)
+"""GiB that the host takes of a memory it shares: seven starts on GB10 differ by as much."""
 
-_VISION_PROFILE = 1.9 * GIB
-"""vLLM profiles the largest image it may get; about this much for towers of 27 layers."""
+_EXPERT_GRAPHS = 4 * GIB
+"""What vLLM's estimate may add under expert parallelism (GLM-5.2 on four GB200: 4.99 GiB estimated, 4.13 used)."""
+
+GRAPHS_OFF = "VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS=0"
+
+_LINKED = 300
+"""GB/s from which cards are joined by NVLink or Infinity Fabric rather than a bridge."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Default batch limits of ``vllm serve`` on a card."""
+    """Batch limits of ``vllm serve`` on a card."""
 
     tokens: int
     """max_num_batched_tokens."""
@@ -33,44 +40,121 @@ class Batch:
     """max_num_seqs."""
 
 
-def batch_defaults(accelerator: Accelerator) -> Batch:
-    """Return the defaults by memory, as vLLM 0.32 chooses them for the server."""
-    if accelerator.usable_gib >= 160:
-        return Batch(16_384, 1024)
-    if accelerator.usable_gib >= 70 and "A100" not in accelerator.name:
-        return Batch(8_192, 1024)
-    return Batch(2_048, 256)
+def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
+    """Return the limits in force: what the user asks for, else the defaults by memory and version."""
+    large = card.usable_gib >= 70 and "A100" not in card.name
+    tokens, sequences = (8_192, 1024) if large else (2_048, 256)
+    if engine.large_cards and card.usable_gib >= 160:
+        tokens = 16_384
+    if engine.whole_prompts:
+        tokens, sequences = max(2_048, workload.context), 256
+    tokens = workload.batched_tokens or tokens
+    return Batch(tokens, min(workload.max_sequences or sequences, tokens))
 
 
-def activation_bytes(architecture: Architecture | None, accelerator: Accelerator, tp: int) -> int:
-    """Peak of one profiled step: the larger of the forward pass and the logits, and an image if there is a tower."""
-    if architecture is None or not architecture.hidden:
-        return GIB
-    batch = batch_defaults(accelerator)
-    dense = [f.intermediate if f.kind == "dense" else f.shared_intermediate for f in architecture.feed_forwards]
-    width = max((w or 0 for w in dense), default=0)
-    forward = batch.tokens * 2 * (2 * architecture.hidden + 3 * width / tp)
-    logits = batch.sequences * (architecture.vocabulary or 0) * 4
-    vision = _VISION_PROFILE if any(t.modality == "vision" for t in architecture.towers) else 0
-    return int(max(forward, logits, vision))
+def runtime_sizes(
+    inspection: Inspection,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    engine: Engine,
+    workload: Workload,
+    last: bool,
+) -> Iterator[Size]:
+    """Yield what stays resident on one card; ``last`` is the pipeline stage that samples."""
+    architecture = inspection.architecture
+    batch = batch_of(card, engine, workload)
+    yield assumed("kernels", engine.kernels_gib, "cuBLAS, Triton and others beside torch, as measured for this version")
+    if layout.cards > 1:
+        yield _peers(card, layout, engine)
+    if card.unified:
+        yield assumed("the host's share", _HOST_SHARE, "the operating system uses the same memory")
+    if architecture is None:
+        return
+    if last and engine.buffer_bytes and architecture.vocabulary:
+        size = batch.sequences * architecture.vocabulary * engine.buffer_bytes
+        why = "max_num_seqs × vocabulary × 4.1 bytes (V2 model runner)"
+        yield computed("sampler buffers", size, (0.9, 1.1), why, "--max-num-seqs")
+    workspace = expert_workspace(inspection, precision, card, layout, batch)
+    if workspace:
+        why = "routed tokens × both expert widths, kept by the fused expert kernel"
+        yield computed("expert workspace", workspace, (0.5, 1.3), why, "--max-num-batched-tokens")
+    if engine.graphs_charged and not workload.eager and architecture.mixers and not overestimates_graphs(layout):
+        yield graphs(architecture, card, layout, batch, workload)
 
 
-def runtime_bytes(architecture: Architecture | None, accelerator: Accelerator, tp: int, graphs: bool = True) -> int:
-    """Persistent buffers, CUDA graphs, kernels and, for experts, their workspace, in bytes per card."""
-    batch = batch_defaults(accelerator)
-    vocabulary = (architecture.vocabulary or 0) if architecture else 0
-    buffers = batch.sequences * vocabulary * 4.125
-    total = buffers + (_KERNELS_ALONE if tp == 1 else _KERNELS_TOGETHER) + expert_workspace(architecture, batch, tp)
-    return int(total + (_GRAPH_BYTES if graphs else 0))
+def overestimates_graphs(layout: Layout) -> bool:
+    """True where vLLM's estimate of CUDA graphs is known to be useless: data and expert parallel together.
+
+    Issues 57936 and 53013: 57 to 124 GiB. Plans for such layouts switch it off (``GRAPHS_OFF``).
+    """
+    return layout.expert_parallel and layout.data_parallel > 1
 
 
-def expert_workspace(architecture: Architecture | None, batch: Batch, tp: int) -> int:
-    """Two buffers that the fused expert kernel keeps: every routed token at both widths (layers/fused_moe, Triton)."""
-    if architecture is None or not architecture.hidden:
-        return 0
-    sizes = [
-        batch.tokens * (f.top_k or 1) * 2 * (max(width, architecture.hidden) + max(2 * width, architecture.hidden))
-        for f in architecture.feed_forwards
-        if f.kind == "moe" and (width := (f.intermediate or 0) // tp)
-    ]
-    return max(sizes, default=0)
+def _peers(card: Accelerator, layout: Layout, engine: Engine) -> Size:
+    linked = card.link_gbs >= _LINKED and card.linked_cards >= 4 and layout.tensor_parallel > 1
+    if linked:
+        return assumed("links between cards", engine.peers_gib, "NCCL and all-reduce workspaces over NVLink, measured")
+    expected = engine.peers_gib.low if layout.tensor_parallel > 1 else 0.0
+    spread = Spread(low=0.0, expected=expected, high=min(engine.peers_gib.high, 1.0))
+    return assumed("links between cards", spread, "NCCL channels without all-reduce workspaces")
+
+
+def expert_workspace(
+    inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout, batch: Batch
+) -> float:
+    """Bytes of the two buffers that the fused expert kernel keeps (layers/fused_moe), by kernel.
+
+    Triton: rows × (max(I, H) + max(2I, H)) × 2. Marlin (packed 4 bit): twice as wide. DeepGEMM (FP8 blocks on
+    Hopper and Blackwell): rows aligned per expert, one byte for the quantised input. rows = tokens × top-k.
+    """
+    architecture = inspection.architecture
+    block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
+    if architecture is None or block is None or not architecture.hidden or not block.intermediate:
+        return 0.0
+    kernel = expert_kernel(inspection, precision, card)
+    if kernel == "triton-mxfp4":
+        return 0.0  # matmul_ogs allocates for the moment: nothing of gpt-oss stays (2.87 GiB, 0.19 on H100)
+    ranks = layout.tensor_parallel * layout.data_parallel
+    width = block.intermediate if layout.expert_parallel else block.intermediate // ranks
+    hidden = block.latent or architecture.hidden
+    rows = batch.tokens * (layout.data_parallel if layout.expert_parallel else 1) * (block.top_k or 1)
+    if kernel == "deepgemm":
+        experts = (block.experts or 1) // (ranks if layout.expert_parallel else 1)
+        rows = -(-(rows + 127 * experts) // 128) * 128
+        return rows * (max(width, hidden) + max(2 * width, hidden) * 2.0)
+    factor = 2 if kernel == "marlin" else 1
+    return rows * 2.0 * (max(factor * width, hidden) + max(2 * factor * width, hidden))
+
+
+def expert_kernel(inspection: Inspection, precision: Precision, card: Accelerator) -> str:
+    """Return the kernel that runs the routed experts: triton, triton-mxfp4, marlin or deepgemm."""
+    label = inspection.quantisation.label if inspection.quantisation and precision is Precision.PUBLISHED else ""
+    label = label or precision.value
+    try:
+        capability = float(card.capability)
+    except ValueError:
+        return "triton"
+    if "mxfp4" in label:
+        return "triton-mxfp4" if capability == 9.0 else "marlin"
+    if any(word in label for word in ("int4", "nvfp4", "awq", "gptq")):
+        return "marlin" if capability < 10 else "triton"
+    blocked = inspection.quantisation is not None and inspection.quantisation.block is not None
+    return "deepgemm" if "fp8" in label and blocked and capability >= 9.0 else "triton"
+
+
+def graphs(architecture: Architecture, card: Accelerator, layout: Layout, batch: Batch, workload: Workload) -> Size:
+    """CUDA graphs: one of each capture size piecewise, and one more whole up to max_num_seqs."""
+    wide = card.capability.startswith("10.") or architecture.model_type == "gpt_oss"
+    largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), 1024 if wide else 512, batch.tokens)
+    sizes = capture_sizes(largest)
+    count = len(sizes) + sum(s <= batch.sequences for s in sizes)
+    size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
+    why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
+    found = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")
+    return found._replace(high=found.high + _EXPERT_GRAPHS) if layout.expert_parallel else found
+
+
+def capture_sizes(largest: int) -> list[int]:
+    """Batch sizes that are captured (vLLM 0.32 config/vllm.py _set_cudagraph_sizes)."""
+    return [s for s in (1, 2, 4, *range(8, 256, 8), *range(256, largest + 1, 16)) if s <= largest]

@@ -24,6 +24,7 @@ from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.sources.base import Progress, silent
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
+from whichgpu.plan.engine import Engines
 from whichgpu.plan.recommend import Facts, answer
 from whichgpu.plan.records import Answer, Workload
 
@@ -63,6 +64,7 @@ def load_facts() -> Facts:
         accelerators=hardware.parse_accelerators(accelerators),
         offers=hardware.parse_prices(assets.read("prices.json")),
         architectures=json.loads(assets.read("vllm_architectures.json")),
+        engines=Engines(assets.read("vllm_versions.json")),
         date=str(json.loads(accelerators)["date"]),
     )
 

@@ -37,11 +37,12 @@ MEANINGS = {
 def code_of(error: Exception) -> ExitCode:
     """Map a failure to its exit code, most specific class first."""
     from whichgpu.inspect import errors
-    from whichgpu.plan.errors import UnknownAcceleratorError
+    from whichgpu.plan.errors import UnknownAcceleratorError, UnknownVersionError
 
     mapping: tuple[tuple[type[Exception], ExitCode], ...] = (
         (errors.UsageError, ExitCode.USAGE),
         (UnknownAcceleratorError, ExitCode.USAGE),
+        (UnknownVersionError, ExitCode.USAGE),
         (errors.NetworkError, ExitCode.NETWORK),
         (errors.NotFoundError, ExitCode.NOT_FOUND),
         (errors.AccessError, ExitCode.NO_ACCESS),

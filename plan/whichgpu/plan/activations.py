@@ -1,0 +1,148 @@
+"""The peak beside what stays on a card: one profiled step's forward pass, sampler or encoder, whichever is largest.
+
+Sources: vLLM 0.32 v1/worker/gpu_model_runner.profile_run and v1/worker/gpu/model_runner (V2), v1/sample; the
+factors from 36 controlled starts of 0.19.0 on H100 and 0.11 logs, each with its cause:
+
+- forward: tokens × dtype × (4.25 hidden + 3 widths): residual, norm and attention output, and the gate, up and
+  product of one feed-forward (CodeLlama-7B 0.77 GiB, Granite-3.3-8B 0.85).
+- sampler: sequences × vocabulary × (logits + FP32 copy, probabilities and noise), 14.5 bytes from 0.18 on, 38 before
+  (sorted copies), beside the step's hidden states (Llama-3.1-8B 1.89 GiB with 0.19, 4.76 with 0.11).
+- encoder: patches × dtype × (6 hidden + 2 widths) for the largest batch of images that a step may take.
+"""
+
+from __future__ import annotations
+
+from whichgpu.inspect.records import Architecture, Inspection, Tower
+from whichgpu.plan.engine import Engine
+from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
+from whichgpu.plan.runtime import Batch, batch_of, expert_kernel
+from whichgpu.plan.terms import GIB, Size, computed
+
+_DTYPE = 2
+_HIDDEN_COPIES = 4.25
+_STAGE_COPIES = 2.5
+"""Hidden states and residual that a stage sends on, received and sent."""
+
+_ROCM_LEAST = 0.15
+"""No controlled start on ROCm is known; one log shows a fifth of what CUDA takes."""
+
+_TILES = 4
+"""Tiles of one image under cross attention (Mllama), of which V0 profiles one image per sequence."""
+
+_SAMPLER_BASE = 0.06 * GIB
+_ANY_SIZE_TOKENS = 16_384
+"""Largest image of processors that take any size (Qwen-VL and its kin: max_pixels), in tokens."""
+
+
+def activation_size(
+    inspection: Inspection,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    engine: Engine,
+    workload: Workload,
+    first: bool,
+    last: bool,
+) -> Size:
+    """Return the peak on one card of a pipeline stage; ``first`` holds the encoders, ``last`` samples."""
+    architecture = inspection.architecture
+    if architecture is None or not architecture.hidden:
+        return computed("activations", GIB, (0.3, 2.0), "an allowance: the hidden size is unknown")
+    batch = batch_of(card, engine, workload)
+    embeds = _embeds(architecture, batch, workload)
+    passing = embeds + _passing_experts(inspection, precision, card, layout, batch)
+    candidates = [_forward(inspection, layout, batch, passing, single=first and last)]
+    if last:
+        candidates.append(_sampler(architecture, engine, batch, embeds))
+    if first and not workload.text_only:
+        candidates += [_encoder(t, architecture, layout, engine, batch) for t in architecture.towers]
+    largest = max(candidates, key=lambda s: s.bytes)
+    low = max(s.low for s in candidates) * (_ROCM_LEAST if card.vendor == "amd" else 1)
+    return largest._replace(low=low, high=max(s.high for s in candidates))
+
+
+def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> float:
+    """Input embeddings that a multimodal model keeps beside its tokens."""
+    if not architecture.towers or workload.text_only:
+        return 0.0
+    return batch.tokens * (architecture.hidden or 0) * _DTYPE
+
+
+def _forward(inspection: Inspection, layout: Layout, batch: Batch, embeds: float, single: bool) -> Size:
+    architecture = inspection.architecture
+    assert architecture is not None
+    tp, hidden = layout.tensor_parallel, architecture.hidden or 0
+    width = 3 * _dense_width(architecture) + _quantised_input(inspection)
+    attention = max(
+        (((m.heads or 0) * 2 + (m.kv_heads or 0)) * (m.head_dim or 0) for m in architecture.mixers if m.kind != "mla"),
+        default=0,
+    )
+    copies = _HIDDEN_COPIES + 3 * (_residual_streams(inspection) - 1) + (0 if single else _STAGE_COPIES)
+    size = batch.tokens * _DTYPE * (copies * hidden + max(width, attention) / tp) + embeds
+    why = "one step of max_num_batched_tokens through the widest layer"
+    return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens")
+
+
+def _passing_experts(
+    inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout, batch: Batch
+) -> float:
+    """What Triton's MXFP4 kernels allocate for one layer and give back: rows × (3 widths + hidden) × 2."""
+    architecture = inspection.architecture
+    block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
+    if architecture is None or block is None or expert_kernel(inspection, precision, card) != "triton-mxfp4":
+        return 0.0
+    ranks = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
+    rows = batch.tokens * (block.top_k or 1)
+    return rows * 2.0 * (3 * (block.intermediate or 0) // ranks + (architecture.hidden or 0))
+
+
+def _residual_streams(inspection: Inspection) -> int:
+    """Residual streams of hyper-connections (DeepSeek-V4: hc_mult), each in BF16 and once more in FP32."""
+    hidden = inspection.architecture.hidden if inspection.architecture else None
+    widths = [g.shape[-1] for g in inspection.tensors if "hc_" in g.name and g.name.endswith("_fn") and g.shape]
+    return max((w // hidden for w in widths), default=1) if hidden else 1
+
+
+def _dense_width(architecture: Architecture) -> int:
+    """Widest block that every token passes; the routed experts' share lies in their workspace."""
+    widths = [f.intermediate if f.kind == "dense" else f.shared_intermediate for f in architecture.feed_forwards]
+    return max((w or 0 for w in widths), default=0)
+
+
+def _quantised_input(inspection: Inspection) -> float:
+    """Eight-bit activations beside the others, in widths of two bytes."""
+    quantisation, architecture = inspection.quantisation, inspection.architecture
+    eight = quantisation is not None and quantisation.bits == 8 and quantisation.method != "gguf"
+    return _dense_width(architecture) / 2 if eight and architecture is not None else 0.0
+
+
+def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: float) -> Size:
+    logits = batch.sequences * (architecture.vocabulary or 0)
+    hidden = batch.tokens * (architecture.hidden or 0) * _DTYPE
+    size = logits * (engine.sampler_bytes + _DTYPE) + _SAMPLER_BASE + hidden + embeds
+    why = f"max_num_seqs × vocabulary × {engine.sampler_bytes + _DTYPE:.1f} bytes, beside the hidden states"
+    return computed("sampler", size, (0.93, 1.06), why, "--max-num-seqs")
+
+
+def _encoder(tower: Tower, architecture: Architecture, layout: Layout, engine: Engine, batch: Batch) -> Size:
+    patches = encoded_patches(tower, batch)
+    if engine.whole_prompts and any(m.kind == "cross" for m in architecture.mixers):
+        per_image = ((tower.image_size or 0) // (tower.patch_size or 1)) ** 2
+        patches = max(patches, batch.sequences * _TILES * per_image)
+    hidden, width = tower.hidden or 1152, tower.intermediate or 4304
+    outputs = batch.tokens * (architecture.hidden or 0) * _DTYPE
+    size = patches * _DTYPE * (6 * hidden + 2 * width / layout.tensor_parallel) + outputs
+    why = f"{patches:,} patches through the {tower.modality} encoder at once"
+    return computed(f"{tower.modality} encoder", size, (0.4, 1.9), why, "--limit-mm-per-prompt")
+
+
+def encoded_patches(tower: Tower, batch: Batch) -> int:
+    """Patches of the images or clips that one step may encode (v1/core/encoder_cache_manager)."""
+    if tower.modality != "vision":
+        return 2 * batch.tokens
+    merge = tower.merge or 1
+    if not tower.image_size or not tower.patch_size:
+        return max(batch.tokens, _ANY_SIZE_TOKENS) * merge**2
+    per_image = (tower.image_size // tower.patch_size) ** 2
+    tokens = tower.tokens_per_item or max(1, per_image // merge**2)
+    return max(1, batch.tokens // tokens) * per_image

@@ -1,0 +1,113 @@
+"""What a version of vLLM does with a card's memory: dated changes, folded up to the version that is asked for."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from whichgpu.inspect.records import Record
+from whichgpu.plan.errors import FactsError, UnknownVersionError
+
+_NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+
+
+class Spread(Record):
+    """An estimate in GiB with its bounds."""
+
+    low: float
+    expected: float
+    high: float
+
+
+class Engine(Record):
+    """One version's rules."""
+
+    version: str
+    """As asked for, for example ``0.19.0``."""
+    newer_than_known: bool = False
+    """True when the version is younger than the newest one whose rules are known."""
+    utilisation: float
+    """Default share of the card (config/cache.py gpu_memory_utilization)."""
+    graphs_charged: bool
+    """CUDA graphs are estimated and taken from the pool; before, they came on top of the share."""
+    whole_prompts: bool
+    """Prompts are profiled whole (V0), not in chunks of max_num_batched_tokens."""
+    large_cards: bool
+    """Cards of 160 GiB and more have larger default batches."""
+    sampler_bytes: float
+    """Bytes per sequence and vocabulary entry of the sampler's dummy run, beside the logits themselves."""
+    buffer_bytes: float
+    """Bytes per sequence and vocabulary entry that stay resident."""
+    kernels_gib: Spread
+    """Memory beside torch on one card: cuBLAS, Triton and other kernels."""
+    peers_gib: Spread
+    """What linked cards of one layout add: NCCL channels and all-reduce workspaces."""
+    in_flight_steps: int
+    """Batches whose tokens a window must keep."""
+    state_blocks: int
+    """Blocks of recurrent state that a sequence holds."""
+    hybrid_groups: bool
+    """Layers with windows or states have block tables of their own; before, windows were sized as full attention."""
+    unified_count: bool
+    """The line "GPU KV cache size" is concurrency × length; before, it was blocks / groups × block size."""
+    block_fp8_refined: bool
+    """Expert widths that are no multiple of 128 are taken by refining the FP8 scale blocks."""
+    sources: tuple[str, ...] = ()
+
+
+class Engines:
+    """All known versions.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        try:
+            facts = json.loads(data)
+            self.newest = str(facts["newest"])
+            self._changes: Sequence[tuple[tuple[int, int, int], dict[str, Any], str]] = [
+                (_numbers(c["since"]), c["set"], f"{c['since']}: {c['source']}") for c in facts["changes"]
+            ]
+            self.of(None)
+        except (ValueError, KeyError, TypeError, ValidationError) as error:
+            raise FactsError("The facts about vLLM's versions are damaged.", "Reinstall whichgpu.") from error
+
+    def of(self, version: str | None) -> Engine:
+        """Return a version's rules; the newest known ones when none is named.
+
+        Raises:
+            UnknownVersionError: no number in it, or older than everything known.
+        """
+        asked = _numbers(version or self.newest)
+        fields: dict[str, Any] = {}
+        sources: list[str] = []
+        for since, change, source in self._changes:
+            if since <= asked:
+                fields |= change
+                sources.append(source)
+        if not fields:
+            raise UnknownVersionError(f"vLLM {version} is older than what is known.", "Name 0.5 or newer.")
+        spreads = {
+            k: dict(zip(("low", "expected", "high"), fields[k], strict=True)) for k in ("kernels_gib", "peers_gib")
+        }
+        return Engine.model_validate(
+            fields
+            | spreads
+            | {
+                "version": version or self.newest,
+                "newer_than_known": asked[:2] > _numbers(self.newest)[:2],
+                "sources": tuple(sources),
+            }
+        )
+
+
+def _numbers(version: str) -> tuple[int, int, int]:
+    found = _NUMBERS.search(version)
+    if found is None:
+        raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
+    return int(found[1]), int(found[2]), int(found[3] or 0)

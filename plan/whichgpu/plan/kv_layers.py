@@ -1,0 +1,217 @@
+"""What each kind of layer caches: pages, and how many of them a sequence holds.
+
+Source: vLLM 0.32 v1/kv_cache_interface.py (page sizes, blocks per request), layers/mamba/mamba_utils.py (states),
+models/deepseek_v4 and the indexer caches (fp8_ds_mla, rounded to 576 bytes).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from whichgpu.inspect.records import Architecture, Inspection, Mixer
+from whichgpu.plan.records import KvDtype
+
+_WIDTH = {"bf16": 2, "fp8": 1}
+_INDEXER_BYTES = 132
+"""Sparse indexer: 128 FP8 values and one FP32 scale per token (vLLM 0.32, DeepSeek-V3.2)."""
+
+_SPARSE_FP8_BYTES = 656
+"""fp8_ds_mla: 512 FP8 values, 16 bytes of scales, 64 BF16 rotary values per token (Hopper's sparse kernels)."""
+
+_V4_PAGE, _V4_INDEX, _V4_FAR, _V4_STATE, _V4_INDEX_STATE = 37_440, 8_640, 1_728, 32_832, 8_640
+"""DeepSeek-V4's pages, all rounded up to 576 bytes: window or ratio 4, its indexer, ratio 128, compressor states."""
+
+_STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
+_ATTENTION = frozenset({"full", "sliding", "chunked", "hybrid"})
+_RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "conv", "lightning"})
+_SILENT = frozenset({"none", "projection", "encoder"})
+_CHECKPOINTED_DELTA = ("KimiK3", "Glm5Next")
+"""Classes whose delta attention keeps one more block as a prefill checkpoint, as every Mamba 2 mixer does."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheLayer:
+    """One layer's cache on one card."""
+
+    kind: str
+    """full, window, chunk, state or fixed."""
+    page: int
+    """Bytes of one block."""
+    block: int
+    """Tokens per block; 0 for states, whose pages do not depend on tokens."""
+    span: int = 0
+    """Tokens that a window, a chunk or a fixed cache holds."""
+    held: int = 0
+    """Blocks of state that a sequence holds."""
+    mla: bool = False
+    padded: bool = False
+    """True once the page was padded to that of other layers."""
+
+    @property
+    def token_bytes(self) -> float:
+        """Bytes per token."""
+        return self.page / self.block if self.block else 0.0
+
+    def blocks(self, tokens: int, in_flight: int, shared: int) -> int:
+        """Blocks that a sequence of ``tokens`` holds.
+
+        ``in_flight``: tokens scheduled but not settled; ``shared``: cards that share one sequence's cache.
+        """
+        if self.kind == "full":
+            local = -(-tokens // shared)
+            return -(-local // self.block)
+        if self.kind == "window":
+            return -(-min(self.span - 1 + in_flight, tokens) // self.block) + 1
+        if self.kind == "chunk":
+            return -(-min(self.span + in_flight, tokens) // self.block)
+        return -(-self.span // self.block) if self.kind == "fixed" else self.held
+
+
+@dataclass(frozen=True, slots=True)
+class CacheSetting:
+    """What the pages depend on beside the model."""
+
+    kv_dtype: str
+    tp: int = 1
+    block: int = 16
+    """Tokens per block that the attention backend takes."""
+    state_blocks: int = 2
+    speculative: int = 0
+    scaled_latent: bool = True
+    """An FP8 cache of sparse latent attention carries its scales (fp8_ds_mla); Blackwell's and ROCm's do not."""
+    windows: bool = True
+    """False sizes windows and chunks as full attention (no hybrid cache manager)."""
+
+
+def kv_dtype_of(inspection: Inspection, asked: KvDtype) -> str:
+    """Resolve ``auto``: what the checkpoint asks for, else BF16; DeepSeek-V4 always keeps its own FP8 layout."""
+    mixers = inspection.architecture.mixers if inspection.architecture else ()
+    if any(m.kind == "compressed" for m in mixers):
+        return "fp8"
+    if asked is not KvDtype.AUTO:
+        return asked.value
+    declared = inspection.quantisation.kv_cache if inspection.quantisation else None
+    return "fp8" if declared and "fp8" in declared else "bf16"
+
+
+def is_counted(mixer: Mixer) -> bool:
+    """True when the record holds every size that this kind of layer's cache depends on."""
+    if mixer.shares_kv or mixer.kind in _SILENT:
+        return True
+    if mixer.kind == "mla":
+        return bool(mixer.kv_lora_rank)
+    if mixer.kind == "compressed":
+        return mixer.compress_ratio in (0, 4, 128)
+    if mixer.kind in _ATTENTION or mixer.kind == "cross":
+        return bool(mixer.kv_heads and mixer.head_dim)
+    return mixer.kind in _RECURRENT and bool(mixer.state_size or mixer.conv_size)
+
+
+def block_size(architecture: Architecture | None, capability: str) -> int:
+    """Tokens per block of the attention backend that vLLM 0.32 chooses (platforms/cuda.py)."""
+    mixers = architecture.mixers if architecture else ()
+    if any(m.index_head_dim for m in mixers):
+        return 64
+    if any(m.kind == "mla" for m in mixers) and capability.startswith("10."):
+        return 32
+    return 16
+
+
+def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> list[tuple[int, CacheLayer]]:
+    """Return (index of the model's layer, cache) pairs; a layer can have several caches.
+
+    With speculative decoding the next-token layers come last, each with one more attention cache.
+    """
+    if architecture is None or not architecture.mixers:
+        return []
+    layout = architecture.mixer_layout or _laid_out(architecture.mixers)
+    setting = _enlarged(architecture.mixers, setting)
+    delta = any(name.startswith(_CHECKPOINTED_DELTA) for name in architecture.names)
+    per_mixer = [tuple(_layers(m, setting, delta)) for m in architecture.mixers]
+    found = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
+    if setting.speculative and architecture.mtp_layers:
+        last = next((m for m in reversed(layout) if architecture.mixers[m].kind in (*_ATTENTION, "mla")), None)
+        if last is not None:
+            found += [(len(layout) - 1, cache) for cache in per_mixer[last]]
+    return found
+
+
+def _laid_out(mixers: Sequence[Mixer]) -> list[int]:
+    """Encoder-decoders have several caches per layer: take them one after the other."""
+    return [index for index, mixer in enumerate(mixers) for _ in range(mixer.layers)]
+
+
+def _enlarged(mixers: Sequence[Mixer], setting: CacheSetting) -> CacheSetting:
+    """Raise the block until an attention page holds a state (vLLM 0.32 platforms/interface.py)."""
+    state = max((_state_page(m, setting) for m in mixers if m.kind in _RECURRENT), default=0)
+    attention = [_token_bytes(m, setting) for m in mixers if m.kind in (*_ATTENTION, "mla") and not m.shares_kv]
+    hybrid = any(m.kind == "hybrid" for m in mixers)
+    if hybrid:
+        state = max(state, *(_state_page(m, setting) for m in mixers if m.kind == "hybrid"))
+    if not state or not attention or not max(attention):
+        return setting
+    align = max(128 if any(m.kind == "mla" for m in mixers) else 16, setting.block)
+    return replace(setting, block=align * -(-state // (align * max(attention))))
+
+
+def _layers(mixer: Mixer, setting: CacheSetting, delta: bool) -> Iterator[CacheLayer]:
+    if mixer.shares_kv or mixer.kind in _SILENT or not is_counted(mixer):
+        return
+    if mixer.kind == "compressed":
+        yield from _compressed(mixer)
+        return
+    if mixer.kind in _ATTENTION or mixer.kind in ("mla", "cross"):
+        yield _attention(mixer, setting)
+    if mixer.index_head_dim and mixer.kind == "mla":
+        yield CacheLayer("full", _INDEXER_BYTES * setting.block, setting.block, mla=True)
+    if mixer.kind in _RECURRENT or mixer.kind == "hybrid":
+        page = _state_page(mixer, setting)
+        checkpoint = setting.state_blocks > 1 and (mixer.kind in ("mamba2", "hybrid") or delta)
+        if page:
+            yield CacheLayer("state", page, 0, held=setting.state_blocks + setting.speculative + checkpoint)
+
+
+def _attention(mixer: Mixer, setting: CacheSetting) -> CacheLayer:
+    page = _token_bytes(mixer, setting) * setting.block
+    kind = {"sliding": "window", "chunked": "chunk", "cross": "fixed"}.get(mixer.kind, "full")
+    if kind in ("window", "chunk") and (not setting.windows or not mixer.window):
+        kind = "full"
+    span = mixer.window or 0 if kind != "full" else 0
+    return CacheLayer(kind, page, setting.block, span=span, mla=mixer.kind == "mla")
+
+
+def _token_bytes(mixer: Mixer, setting: CacheSetting) -> int:
+    """Bytes per token of one layer's keys and values on one card."""
+    width = _WIDTH[setting.kv_dtype]
+    if mixer.kind == "mla":
+        if mixer.index_head_dim and setting.kv_dtype == "fp8" and setting.scaled_latent:
+            return _SPARSE_FP8_BYTES
+        return ((mixer.kv_lora_rank or 0) + (mixer.rope_head_dim or 0)) * width
+    heads = max(1, -(-(mixer.kv_heads or 0) // setting.tp))
+    return heads * ((mixer.head_dim or 0) + (mixer.v_head_dim or mixer.head_dim or 0)) * width
+
+
+def _state_page(mixer: Mixer, setting: CacheSetting) -> int:
+    """Bytes of one layer's convolution and recurrent state on one card."""
+    tp = setting.tp
+    recurrent = (mixer.state_size or 0) * _STATE_BYTES.get(mixer.state_dtype or "bfloat16", 2)
+    conv = mixer.conv_size or 0
+    if mixer.groups == 1 and tp > 1:
+        conv += (tp - 1) * (mixer.group_conv_size or 0)  # the single group is kept on every card
+    if setting.speculative and mixer.conv_kernel and mixer.conv_kernel > 1:
+        conv = conv // (mixer.conv_kernel - 1) * (mixer.conv_kernel - 1 + setting.speculative)
+    return (recurrent + conv * 2) // tp
+
+
+def _compressed(mixer: Mixer) -> Iterator[CacheLayer]:
+    """DeepSeek-V4: a window everywhere; beyond it compressed entries, with states of the compressors."""
+    yield CacheLayer("window", _V4_PAGE, 64, span=mixer.window or 128, mla=True)
+    if mixer.compress_ratio == 4:
+        yield CacheLayer("full", _V4_PAGE, 256, mla=True)
+        yield CacheLayer("full", _V4_INDEX, 256, mla=True)
+        yield CacheLayer("window", _V4_STATE, 4, span=8, mla=True)
+        yield CacheLayer("window", _V4_INDEX_STATE, 4, span=8, mla=True)
+    elif mixer.compress_ratio == 128:
+        yield CacheLayer("full", _V4_FAR, 256, mla=True)
+        yield CacheLayer("window", _V4_STATE, 8, span=128, mla=True)

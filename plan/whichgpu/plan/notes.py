@@ -1,0 +1,74 @@
+"""What is said beside the numbers: reasons against a plan, and notes to an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from whichgpu.inspect.records import Grade, Inspection
+from whichgpu.plan import padding
+from whichgpu.plan.engine import Engine
+from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Verdict, Workload
+from whichgpu.plan.refusals import precision_note
+from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
+from whichgpu.plan.sizing import Sizer, Sizes
+from whichgpu.plan.support import support_notes
+from whichgpu.plan.terms import GIB
+
+
+def plan_reasons(
+    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes
+) -> Iterator[str]:
+    """Yield what speaks against a plan that is made all the same, most important first."""
+    if sizes.verdict is Verdict.TIGHT:
+        low, high = (sizes.pool - sizes.error_down) / GIB, (sizes.pool + sizes.error_up) / GIB
+        yield f"tight: the pool is {low:.1f} to {high:.1f} GiB, and what is asked lies between"
+    if sizes.verdict is Verdict.UNKNOWN:
+        yield "not all of its cache is known; only what is shown was found to fit"
+    note = precision_note(card, precision)
+    if note is not None:
+        yield note
+    padded = _padded(sizer.inspection, precision, card, layout)
+    if padded > 1:
+        yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
+    nodes = -(-layout.cards // max(card.node_counts))
+    if nodes > 1:
+        yield f"needs {nodes} nodes"
+    if overestimates_graphs(layout) and sizer.engine.graphs_charged:
+        yield f"vLLM's own estimate of CUDA graphs is far too high here; the command has {GRAPHS_OFF}"
+
+
+def _padded(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:
+    label = inspection.quantisation.label if inspection.quantisation else ""
+    if precision is not Precision.MXFP4 and not (precision is Precision.PUBLISHED and "mxfp4" in label):
+        return 1.0
+    ways = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
+    return padding.packed_experts(inspection.architecture, padding.kernels_of(card), ways)
+
+
+def shortfall(layout: Layout, found: Footprint) -> str:
+    """Return why even the largest layout tried is too small."""
+    cards = "one card" if layout.cards == 1 else f"even {layout.cards} cards"
+    if found.pool <= 0:
+        verb = "is" if layout.cards == 1 else "are"
+        return f"{cards} {verb} {-found.pool / GIB:.1f} GiB short per card for the weights alone"
+    return f"{cards} hold{'s' if layout.cards == 1 else ''} {found.max_sequences or 0} sequences at once"
+
+
+def answer_notes(
+    inspection: Inspection, workload: Workload, asked: int, engine: Engine, registry: Mapping[str, Any], known: bool
+) -> tuple[str, ...]:
+    """Return what a reader must know of the whole answer."""
+    notes: list[str] = []
+    if asked > workload.context:
+        notes.append(f"Asked for {asked:,} tokens; the model allows {workload.context:,}, and that is what is planned.")
+    notes += support_notes(inspection, registry)
+    if engine.newer_than_known:
+        notes.append(f"vLLM {engine.version} is newer than the newest whose rules are known; those are used.")
+    if inspection.grade is not Grade.HEADERS:
+        notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
+    if not known:
+        notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
+    if workload.speculative_tokens and not (inspection.architecture and inspection.architecture.mtp_layers):
+        notes.append("The model has no next-token layers of its own; --speculative changes nothing.")
+    return tuple(notes)

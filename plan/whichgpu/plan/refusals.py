@@ -1,0 +1,179 @@
+"""Why vLLM would refuse a layout or a precision, each with the rule that says so.
+
+Sources: vLLM 0.32 config/model.py verify_with_parallel_config, layers/linear.py, vocab_parallel_embedding.py,
+quantization/{fp8,utils/marlin_utils}.py, mamba_mixer2, config/parallel.py, platforms/*, get_min_capability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.plan.engine import Engine
+from whichgpu.plan.records import Accelerator, Layout, Precision
+
+_SPLIT_BY_HEADS = frozenset({"mamba2", "gdn", "kda", "lightning"})
+"""Recurrent mixers that vLLM 0.32 mamba_mixer2 and mamba_utils split by heads."""
+
+_MIN_CAPABILITY = {
+    Precision.BF16: 8.0,
+    Precision.FP8: 7.5,
+    Precision.INT8: 7.5,
+    Precision.INT4: 7.5,
+    Precision.NVFP4: 7.5,
+    Precision.MXFP4: 8.0,
+}
+"""Least CUDA compute capability per precision (vLLM 0.32 get_min_capability); below 8.9 FP8 runs weight-only."""
+
+_OLDEST = 7.5
+"""vLLM 0.32's wheels are built for CUDA 13, which dropped Volta."""
+
+_ROCM_CANNOT = {Precision.NVFP4: "NVFP4 needs an NVIDIA card"}
+
+
+def layout_refusal(
+    inspection: Inspection, layout: Layout, precision: Precision, engine: Engine, registry: Mapping[str, Any]
+) -> str | None:
+    """Return why vLLM would refuse a layout, or ``None``."""
+    architecture = inspection.architecture
+    if architecture is None:
+        return None
+    checks = (
+        _heads(architecture, layout.tensor_parallel),
+        _recurrent(architecture, layout.tensor_parallel),
+        _widths(architecture, layout),
+        _blocks(inspection, layout, precision, engine),
+        _stages(architecture, layout, registry),
+        _experts(architecture, layout),
+        _shared_context(architecture, layout),
+    )
+    return next((reason for check in checks for reason in check), None)
+
+
+def _heads(architecture: Architecture, tp: int) -> Iterator[str]:
+    if tp == 1:
+        return
+    if architecture.heads and architecture.heads % tp:
+        yield f"{architecture.heads} attention heads do not divide by {tp}"
+    latent = any(m.kind in ("mla", "compressed") for m in architecture.mixers)
+    for kv in dict.fromkeys([architecture.kv_heads, *(m.kv_heads for m in architecture.mixers)]):
+        if kv and not latent and kv % tp and tp % kv:
+            yield f"{kv} key/value heads and {tp} cards do not divide"
+    if architecture.vocabulary and (-(-architecture.vocabulary // 64) * 64) % tp:
+        yield f"the padded vocabulary does not divide by {tp}"
+
+
+def _recurrent(architecture: Architecture, tp: int) -> Iterator[str]:
+    for mixer in architecture.mixers:
+        if mixer.kind not in _SPLIT_BY_HEADS:
+            continue
+        if mixer.heads and mixer.heads % tp:
+            yield f"{mixer.heads} heads of {mixer.kind} layers do not divide by {tp}"
+        if mixer.key_heads and mixer.key_heads % tp:
+            yield f"{mixer.key_heads} key heads of {mixer.kind} layers do not divide by {tp}"
+        if mixer.groups and mixer.groups > 1 and mixer.groups % tp:
+            yield f"{mixer.groups} groups of Mamba 2 layers do not divide by {tp}"
+
+
+def _widths(architecture: Architecture, layout: Layout) -> Iterator[str]:
+    tp = layout.tensor_parallel
+    for block in architecture.feed_forwards:
+        ways = tp if block.kind == "dense" else 1 if layout.expert_parallel else tp * layout.data_parallel
+        if block.intermediate and block.intermediate % ways:
+            yield f"feed-forward width {block.intermediate} does not divide by {ways}"
+        if block.shared_intermediate and block.shared_intermediate % tp:
+            yield f"shared expert width {block.shared_intermediate} does not divide by {tp}"
+
+
+def _blocks(inspection: Inspection, layout: Layout, precision: Precision, engine: Engine) -> Iterator[str]:
+    """What a published quantisation allows: scales come in blocks or groups that no card may cut."""
+    quantisation = inspection.quantisation
+    if quantisation is None or precision is not Precision.PUBLISHED or inspection.architecture is None:
+        return
+    tp = layout.tensor_parallel
+    for block in inspection.architecture.feed_forwards:
+        expert = block.kind == "moe"
+        ways = (1 if layout.expert_parallel else tp * layout.data_parallel) if expert else tp
+        if not block.intermediate or ways == 1:
+            continue
+        local = block.intermediate // ways
+        if quantisation.block and quantisation.method == "fp8" and local % quantisation.block[0]:
+            if not expert or not engine.block_fp8_refined or local % 32:
+                kind = "experts'" if expert else "feed-forward"
+                cure = "; --enable-expert-parallel keeps experts whole" if expert else ""
+                yield f"{kind} width {local} per card is no multiple of the FP8 block {quantisation.block[0]}{cure}"
+        elif quantisation.method in ("gptq", "awq", "compressed-tensors", "auto-round") and quantisation.bits == 4:
+            group = quantisation.group
+            if group and local % group:
+                yield f"width {local} per card is no multiple of the quantisation group {group}"
+            elif not expert and local % 64:
+                yield f"width {local} per card is no multiple of Marlin's 64"
+
+
+def _stages(architecture: Architecture, layout: Layout, registry: Mapping[str, Any]) -> Iterator[str]:
+    stages = layout.pipeline_parallel
+    if stages == 1:
+        return
+    if architecture.layers and architecture.layers < stages:
+        yield f"{architecture.layers} layers cannot make {stages} stages"
+    for name in architecture.names:
+        if name in registry.get("without_pipeline_parallel", ()):
+            yield f"{name} has no pipeline parallelism in vLLM"
+
+
+def _experts(architecture: Architecture, layout: Layout) -> Iterator[str]:
+    experts = max((f.experts or 0 for f in architecture.feed_forwards), default=0)
+    if layout.expert_parallel and experts < layout.tensor_parallel * layout.data_parallel:
+        yield f"{experts} experts are fewer than {layout.tensor_parallel * layout.data_parallel} cards"
+
+
+def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]:
+    """Decode context parallel: MLA by any divisor, grouped heads only beyond one card per head, no windows."""
+    shared, tp = layout.context_parallel, layout.tensor_parallel
+    if shared == 1:
+        return
+    kinds = {m.kind for m in architecture.mixers}
+    if kinds & {"sliding", "chunked", "compressed"}:
+        yield "decode context parallel does not take sliding windows"
+    elif tp % shared:
+        yield f"decode context parallel {shared} does not divide {tp} cards"
+    elif "mla" not in kinds and (architecture.kv_heads or tp) * shared > tp:
+        yield f"{architecture.kv_heads} key/value heads on {tp} cards leave none to share a context"
+
+
+def precision_refusal(inspection: Inspection, accelerator: Accelerator, precision: Precision) -> str | None:
+    """Return why a card cannot run a precision, or ``None``."""
+    wanted = _published_precision(inspection) if precision is Precision.PUBLISHED else precision
+    try:
+        capability = float(accelerator.capability)
+    except ValueError:
+        return _ROCM_CANNOT.get(wanted) if wanted is not None else None
+    least = _MIN_CAPABILITY[wanted] if wanted is not None else _OLDEST
+    if capability < least:
+        name = wanted.value if wanted is not None else "vLLM"
+        return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
+    return None
+
+
+def _published_precision(inspection: Inspection) -> Precision | None:
+    """The precision that a published checkpoint runs at; ``None`` for FP16, which every card computes."""
+    label = inspection.quantisation.label if inspection.quantisation else ""
+    for precision in (Precision.NVFP4, Precision.MXFP4, Precision.FP8, Precision.INT8, Precision.INT4):
+        if precision.value in label:
+            return precision
+    dtype = inspection.architecture.dtype if inspection.architecture else None
+    return None if dtype == "F16" else Precision.BF16
+
+
+def precision_note(accelerator: Accelerator, precision: Precision) -> str | None:
+    """Say when a precision runs, but not natively."""
+    try:
+        native = float(accelerator.capability)
+    except ValueError:
+        return None
+    if precision is Precision.FP8 and native < 8.9:
+        return "FP8 runs weight-only here (no FP8 tensor cores)"
+    if precision is Precision.NVFP4 and native < 10:
+        return "NVFP4 runs weight-only here (no FP4 tensor cores)"
+    return None

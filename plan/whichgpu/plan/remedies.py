@@ -1,0 +1,157 @@
+"""What would make a plan fit: one change at a time, each recomputed, best first."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from whichgpu.plan import kv_layers
+from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.layouts import candidate_layouts
+from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, Remedy, Verdict, Workload
+from whichgpu.plan.refusals import layout_refusal, precision_refusal
+from whichgpu.plan.runtime import batch_of
+from whichgpu.plan.sizing import Sizer, Sizes
+from whichgpu.plan.terms import GIB
+
+_ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.UNKNOWN: 2, Verdict.NO: 3}
+_WORTH_SAYING = 1.01
+"""Changes that win less than one part in a hundred are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """One thing to do differently."""
+
+    flag: str
+    workload: Workload
+    precision: Precision
+    layout: Layout
+    asks_less: bool = False
+    """True where the question shrinks rather than the need."""
+
+
+def remedies(
+    sizer: Sizer,
+    workload: Workload,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    sizes: Sizes,
+    registry: Mapping[str, Any],
+) -> tuple[Remedy, ...]:
+    """Return the changes that help, those that make it fit first, and of these the ones that ask for less last."""
+    found: list[tuple[tuple[int, bool, float], Remedy]] = []
+    before = footprint_of(sizer, sizes, workload, layout)
+    for change in _changes(sizer, workload, precision, card, layout, sizes, registry):
+        after = sizer.size(change.workload, change.precision, card, change.layout)
+        footprint = footprint_of(sizer, after, change.workload, change.layout)
+        tokens = (footprint.capacity_tokens or 0) / max(1, before.capacity_tokens or 1)
+        freed = footprint.pool - before.pool
+        helps = tokens > _WORTH_SAYING or freed > 0.01 * GIB or _ORDER[after.verdict] < _ORDER[sizes.verdict]
+        if not helps or (after.verdict is Verdict.NO and freed < 0.1 * GIB and tokens <= _WORTH_SAYING):
+            continue
+        remedy = Remedy(
+            flag=change.flag,
+            effect=_effect(change, freed, tokens if before.capacity_tokens else 0.0),
+            verdict=after.verdict,
+            pool=footprint.pool,
+            capacity_tokens=footprint.capacity_tokens,
+            max_sequences=footprint.max_sequences,
+        )
+        found.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
+    return tuple(remedy for _, remedy in sorted(found, key=lambda item: item[0]))
+
+
+def _effect(change: _Change, freed: int, tokens: float) -> str:
+    if change.asks_less:
+        return "asks for less"
+    words = [f"frees {freed / GIB:.1f} GiB per card"] if freed > 0.05 * GIB else []
+    words += [f"{tokens:.1f} × the tokens"] if tokens > 1.05 else []
+    return ", ".join(words) or "a little more room"
+
+
+def _changes(
+    sizer: Sizer,
+    workload: Workload,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    sizes: Sizes,
+    registry: Mapping[str, Any],
+) -> Iterator[_Change]:
+    for flag, changed in _settings(sizer, workload, card):
+        yield _Change(flag, workload.model_copy(update=changed), precision, layout)
+    unquantised = precision in (Precision.PUBLISHED, Precision.BF16) and sizer.inspection.quantisation is None
+    if unquantised and precision_refusal(sizer.inspection, card, Precision.FP8) is None:
+        yield _Change("--quantization fp8", workload, Precision.FP8, layout)
+    for other in _layouts(sizer, precision, card, layout, registry):
+        yield _Change(_layout_flags(other), workload, precision, other)
+    yield from _smaller_questions(workload, precision, layout, sizes)
+
+
+def _settings(sizer: Sizer, workload: Workload, card: Accelerator) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield vLLM options that leave model and cards as they are."""
+    batch, architecture = batch_of(card, sizer.engine, workload), sizer.inspection.architecture
+    if kv_layers.kv_dtype_of(sizer.inspection, workload.kv_dtype) == "bf16":
+        yield "--kv-cache-dtype fp8", {"kv_dtype": KvDtype.FP8}
+    for sequences in (256, 64):
+        if batch.sequences > sequences >= workload.concurrency:
+            yield f"--max-num-seqs {sequences}", {"max_sequences": sequences}
+            break
+    if batch.tokens > 2048:
+        yield "--max-num-batched-tokens 2048", {"batched_tokens": 2048}
+    if not workload.eager and sizer.engine.graphs_charged:
+        yield "--enforce-eager", {"eager": True}
+    if (workload.utilisation or sizer.engine.utilisation) < 0.95:
+        yield "--gpu-memory-utilization 0.95", {"utilisation": 0.95}
+    if architecture is not None and architecture.towers and not workload.text_only:
+        yield "--language-model-only", {"text_only": True}
+
+
+def _layouts(
+    sizer: Sizer, precision: Precision, card: Accelerator, layout: Layout, registry: Mapping[str, Any]
+) -> Iterator[Layout]:
+    """Yield the next larger layout, the same cards with their cache shared, and the same cards with whole experts."""
+    tried = [layout.model_copy(update={"context_parallel": layout.tensor_parallel})]
+    larger = [o for o in candidate_layouts(sizer.inspection, card) if o.cards > layout.cards]
+    tried += [o for o in candidate_layouts(sizer.inspection, card) if o.cards == layout.cards and o.data_parallel > 1]
+    accepted = [
+        o for o in (*tried, *larger) if layout_refusal(sizer.inspection, o, precision, sizer.engine, registry) is None
+    ]
+    if layout.tensor_parallel > 1:
+        yield from (o for o in accepted if o in tried and o != layout)
+    yield from (o for o in accepted if o in larger and o.pipeline_parallel == layout.pipeline_parallel)
+
+
+def _layout_flags(layout: Layout) -> str:
+    sizes = (
+        ("--tensor-parallel-size", layout.tensor_parallel),
+        ("--pipeline-parallel-size", layout.pipeline_parallel),
+        ("--data-parallel-size", layout.data_parallel),
+        ("--decode-context-parallel-size", layout.context_parallel),
+    )
+    words = [f"{flag} {size}" for flag, size in sizes if size > 1]
+    return " ".join([*words, "--enable-expert-parallel"] if layout.expert_parallel else words)
+
+
+def _smaller_questions(workload: Workload, precision: Precision, layout: Layout, sizes: Sizes) -> Iterator[_Change]:
+    """Yield the longest context and the most sequences that fit safely."""
+    pools = [stage.pool - sizes.error_down for stage in sizes.stages]
+    blocks = (sizes.cache.blocks(pools) or 0) - 1
+    if blocks < 1 or not sizes.cache.anything:
+        return
+    copies = -(-workload.concurrency // layout.data_parallel)
+    context = bisect_right(
+        range(1, workload.context + 1), blocks, key=lambda tokens: sizes.cache.together(copies, tokens)
+    )
+    context -= context % 256
+    if 256 <= context < workload.context:
+        changed = workload.model_copy(update={"context": context})
+        yield _Change(f"--max-model-len {context}", changed, precision, layout, asks_less=True)
+    sequences = int(sizes.cache.sequences(blocks + 1, workload.context)) * layout.data_parallel
+    if 1 <= sequences < workload.concurrency:
+        changed = workload.model_copy(update={"concurrency": sequences})
+        yield _Change(f"{sequences} sequences at once", changed, precision, layout, asks_less=True)

@@ -1,0 +1,215 @@
+"""One model over many layouts: what each card holds, what its pool is, and whether it is enough."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
+from whichgpu.plan import kv_layers
+from whichgpu.plan.activations import activation_size
+from whichgpu.plan.engine import Engine
+from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.layouts import stage_layers
+from whichgpu.plan.padding import kernels_of
+from whichgpu.plan.records import Accelerator, Layout, Precision, Verdict, Workload
+from whichgpu.plan.runtime import batch_of, runtime_sizes
+from whichgpu.plan.terms import GIB, Size
+from whichgpu.plan.weight_table import WeightTable
+
+_WEIGHT_ERROR = {Grade.HEADERS: 0.003, Grade.SIZES: 0.006, Grade.CONFIG: 0.006, Grade.NOTHING: 0.1}
+"""Share by which loaded weights may differ (27 layouts of vLLM 0.32's own classes, 60 start-up logs)."""
+
+_DRIFT = 0.12 * GIB
+"""What identical starts differ by: the allocator's segments and the card's own use."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageSizes:
+    """One card of one pipeline stage."""
+
+    weights: int
+    parts: tuple[Size, ...]
+    """Weights by component, then activations, then what stays resident."""
+    pool: int
+
+    def named(self, *names: str) -> int:
+        return round(sum(p.bytes for p in self.parts if p.name in names))
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """One layout on one card, worked out."""
+
+    stages: tuple[StageSizes, ...]
+    poorest: int
+    """Index of the stage whose pool holds least."""
+    budget: int
+    usable: int
+    error_down: int
+    """Bytes by which the pool may be smaller than predicted."""
+    error_up: int
+    cache: Pool
+    blocks: int | None
+    verdict: Verdict
+
+    @property
+    def stage(self) -> StageSizes:
+        return self.stages[self.poorest]
+
+    @property
+    def pool(self) -> int:
+        return self.stage.pool
+
+
+class Sizer:
+    """Sizes of one model under one version of vLLM; what layouts have in common is worked out once."""
+
+    def __init__(self, inspection: Inspection, engine: Engine) -> None:
+        self.inspection, self.engine = inspection, engine
+        self._tables: dict[tuple[Precision, bool, bool], WeightTable] = {}
+        self._caches: dict[tuple[object, ...], Pool] = {}
+        self.cache_is_known = _cache_is_known(inspection)
+
+    def table(self, precision: Precision, workload: Workload) -> WeightTable:
+        """Return the weights at a precision."""
+        key = (precision, workload.speculative_tokens > 0, workload.text_only)
+        if key not in self._tables:
+            self._tables[key] = WeightTable(self.inspection, *key)
+        return self._tables[key]
+
+    def cache(self, workload: Workload, layout: Layout, card: Accelerator | None = None) -> Pool:
+        """Return the shared pool's geometry."""
+        architecture = self.inspection.architecture
+        capability = card.capability if card is not None else "9.0"
+        tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
+        steps = self.engine.in_flight_steps + (layout.pipeline_parallel - 1)
+        setting = kv_layers.CacheSetting(
+            kv_dtype=kv_layers.kv_dtype_of(self.inspection, workload.kv_dtype),
+            tp=layout.tensor_parallel,
+            block=kv_layers.block_size(architecture, capability),
+            state_blocks=1 if self._attention_free() else self.engine.state_blocks,
+            speculative=workload.speculative_tokens,
+            scaled_latent=not capability.startswith(("10.", "gfx")),
+            windows=self.engine.hybrid_groups,
+        )
+        key = (setting, layout.pipeline_parallel, layout.context_parallel, tokens * steps)
+        if key not in self._caches:
+            members = kv_layers.cache_layers(architecture, setting)
+            ranges = self._ranges(layout.pipeline_parallel)
+            drafted = steps * (1 + workload.speculative_tokens)
+            self._caches[key] = Pool(members, ranges, tokens * steps, drafted, layout.context_parallel)
+        return self._caches[key]
+
+    def _attention_free(self) -> bool:
+        mixers = self.inspection.architecture.mixers if self.inspection.architecture else ()
+        return all(m.kind in ("mamba1", "mamba2", "none") for m in mixers)
+
+    def _ranges(self, stages: int) -> list[range]:
+        architecture = self.inspection.architecture
+        layers = (architecture.layers if architecture else None) or stages
+        layers = max(layers, len(architecture.mixer_layout) if architecture else 0)
+        if stages == 1:
+            return [range(10**6)]
+        bounds = [0]
+        for count in stage_layers(layers, stages):
+            bounds.append(bounds[-1] + count)
+        return [range(low, high) for low, high in itertools.pairwise(bounds)]
+
+    def size(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> Sizes:
+        """Work out one layout on one card."""
+        usable = int(card.usable_gib * GIB)
+        share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
+        budget = int(usable * share)
+        stages = tuple(
+            self._stage(workload, precision, card, layout, index, budget) for index in range(layout.pipeline_parallel)
+        )
+        cache = self.cache(workload, layout, card)
+        poorest = _poorest(stages, cache)
+        down, up = _errors(stages[poorest].parts)
+        pools = [s.pool for s in stages]
+        return Sizes(
+            stages=stages,
+            poorest=poorest,
+            budget=budget,
+            usable=usable,
+            error_down=down,
+            error_up=up,
+            cache=cache,
+            blocks=cache.blocks(pools),
+            verdict=self._verdict(cache, pools, down, up, workload, layout),
+        )
+
+    def _stage(
+        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, index: int, budget: int
+    ) -> StageSizes:
+        first, last = index == 0, index == layout.pipeline_parallel - 1
+        error = _WEIGHT_ERROR[self.inspection.grade]
+        origin = (
+            Origin.READ
+            if self.inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
+            else Origin.COMPUTED
+        )
+        parts = [
+            Size(name, sizes[index], sizes[index] * (1 - error), sizes[index] * (1 + error), origin, _WHY_WEIGHTS)
+            for name, sizes in self.table(precision, workload).stages(layout, kernels_of(card)).items()
+            if sizes[index]
+        ]
+        weights = round(sum(p.bytes for p in parts))
+        parts.append(activation_size(self.inspection, precision, card, layout, self.engine, workload, first, last))
+        parts += runtime_sizes(self.inspection, precision, card, layout, self.engine, workload, last)
+        return StageSizes(weights, tuple(parts), budget - round(sum(p.bytes for p in parts)))
+
+    def _verdict(
+        self, cache: Pool, pools: Sequence[int], down: int, up: int, workload: Workload, layout: Layout
+    ) -> Verdict:
+        """Compare what is asked with the pool at both ends of its error."""
+        if min(pools) + up <= 0:
+            return Verdict.NO
+        if not self.cache_is_known:
+            return Verdict.UNKNOWN
+        if not cache.anything:
+            return Verdict.FITS if min(pools) - down >= 0 else Verdict.TIGHT
+        copies = -(-workload.concurrency // layout.data_parallel)
+        wanted = cache.together(copies, workload.context) + 1  # one block always stays empty
+        if (cache.blocks([p - down for p in pools]) or 0) >= wanted:
+            return Verdict.FITS
+        return Verdict.TIGHT if (cache.blocks([p + up for p in pools]) or 0) >= wanted else Verdict.NO
+
+
+_WHY_WEIGHTS = "tensors of this component on one card"
+
+
+def _poorest(stages: Sequence[StageSizes], cache: Pool) -> int:
+    """The stage that runs out first: fewest blocks, or without a cache the least memory."""
+
+    def room(index: int) -> float:
+        size = cache.bytes_per_block[index]
+        return stages[index].pool / size if size else stages[index].pool
+
+    return min(range(len(stages)), key=room)
+
+
+def _errors(parts: Iterable[Size]) -> tuple[int, int]:
+    """Return (how much smaller, how much larger) the pool may be: weights err together, the rest independently."""
+    down = up = 0.0
+    down_weights = up_weights = 0.0
+    for part in parts:
+        if part.because is _WHY_WEIGHTS:
+            down_weights += part.high - part.bytes
+            up_weights += part.bytes - part.low
+        else:
+            down += (part.high - part.bytes) ** 2
+            up += (part.bytes - part.low) ** 2
+    down, up = down + down_weights**2 + _DRIFT**2, up + up_weights**2 + _DRIFT**2
+    return round(math.sqrt(down)), round(math.sqrt(up))
+
+
+def _cache_is_known(inspection: Inspection) -> bool:
+    """True when every layer's cache can be counted, or there is none by nature."""
+    if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
+        return True
+    mixers = inspection.architecture.mixers if inspection.architecture else ()
+    return bool(mixers) and all(kv_layers.is_counted(m) for m in mixers)

@@ -1,0 +1,218 @@
+"""The weights of one model at one precision, laid out over the cards of a layout.
+
+Sources: vLLM 0.32 layers/linear.py, vocab_parallel_embedding.py, fused_moe, rotary_embedding,
+attention/mla_attention.py (absorbed copies), distributed/utils.py (pipeline stages).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.plan import allocator, padding
+from whichgpu.plan.layouts import stage_layers
+from whichgpu.plan.records import Layout, Precision
+from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
+from whichgpu.plan.weights import SCHEMES, bytes_at, is_converted, is_linear, is_loaded
+
+ROUNDING = "allocator rounding"
+"""Component that is no tensor; the rest of ``WeightTable.stages`` sums to parameters and buffers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Bytes that go the same way."""
+
+    part: Part
+    role: Role
+    stage: Stage
+    packed: bool
+    """MXFP4 experts, which kernels pad."""
+    row: int
+    """Bytes of one row, where ROCm pads rows; else 0."""
+    row_sharded: bool
+    name: str
+    """As vLLM keeps it: merged with its neighbours, or its own."""
+    layers: int
+    share: float
+    """Part of its bytes that is one tensor; scales are tensors of their own."""
+
+
+class WeightTable:
+    """The weights of one model at one precision, ready to be laid out over cards."""
+
+    def __init__(
+        self, inspection: Inspection, precision: Precision, speculative: bool = False, text_only: bool = False
+    ) -> None:
+        self._inspection = inspection
+        self._architecture = inspection.architecture
+        tied = self._architecture.tied_embeddings if self._architecture else None
+        groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
+        self._pieces = _pieces(groups, inspection, precision)
+        self._copies = any(
+            "kv_b_proj" in g.name and (g.quantised if precision is Precision.PUBLISHED else precision in SCHEMES)
+            for g in groups
+        )
+        self._memo: dict[tuple[Layout, padding.Kernels], Mapping[str, tuple[int, ...]]] = {}
+
+    def stages(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
+        """Return, per component, the bytes on one card of each pipeline stage."""
+        key = (layout, kernels)
+        if key not in self._memo:
+            self._memo[key] = self._laid_out(layout, kernels)
+        return self._memo[key]
+
+    def per_stage(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> tuple[int, ...]:
+        """Return the bytes of everything on one card of each pipeline stage."""
+        return tuple(map(sum, zip(*self.stages(layout, kernels).values(), strict=True)))
+
+    def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
+        shares = self._shares(layout.pipeline_parallel)
+        sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * layout.pipeline_parallel)
+        kept: dict[tuple[str, Stage, int], float] = defaultdict(float)
+
+        def add(name: str, stage: Stage, size: float) -> None:
+            for index, share in enumerate(shares[stage]):
+                sums[name][index] += size * share
+
+        for piece, size in self._pieces.items():
+            local = size / self._ways(piece.role, layout) * self._padding(piece, layout, kernels)
+            add(piece.part.value, piece.stage, local)
+            kept[piece.name, piece.stage, piece.layers] += local * piece.share / piece.layers
+            if piece.part is Part.EMBEDDING and self._repeats_head(layout):
+                add(Part.HEAD.value, Stage.LAST, local)
+        add("MLA copies", Stage.ATTENTION, self._absorbed(layout.tensor_parallel))
+        for (_, stage, layers), one in kept.items():
+            add(ROUNDING, stage, allocator.unused(one) * layers)
+        sums["rotary tables"] = [float(self._rotary())] * layout.pipeline_parallel
+        return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
+
+    def _repeats_head(self, layout: Layout) -> bool:
+        """A tied head is a second copy on the last stage of a pipeline."""
+        tied = self._architecture is not None and self._architecture.tied_embeddings
+        return bool(tied) and layout.pipeline_parallel > 1
+
+    def _shares(self, stages: int) -> dict[Stage, list[float]]:
+        """Per kind of stage, the share of its bytes that each pipeline stage holds."""
+        if stages == 1 or self._architecture is None:
+            return {kind: [1.0 / stages] * stages for kind in Stage}
+        bounds = [0]
+        for count in stage_layers(self._architecture.layers or stages, stages):
+            bounds.append(bounds[-1] + count)
+        shares: dict[Stage, list[float]] = {}
+        for kind in Stage:
+            indices = layers_of(kind, self._architecture)
+            held = [sum(low <= i < high for i in indices) for low, high in pairwise(bounds)]
+            shares[kind] = [n / len(indices) for n in held]
+        shares[Stage.FIRST] = [1.0] + [0.0] * (stages - 1)
+        shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
+        return shares
+
+    def _ways(self, role: Role, layout: Layout) -> float:
+        """Cards that one copy is spread over."""
+        tp, architecture = layout.tensor_parallel, self._architecture
+        if role is Role.REPLICATED:
+            return 1
+        if role is Role.KEY_VALUE and architecture is not None and architecture.kv_heads:
+            return min(tp, architecture.kv_heads)
+        if role is Role.EXPERT:
+            ranks = tp * layout.data_parallel
+            experts = max((f.experts or 0 for f in architecture.feed_forwards), default=0) if architecture else 0
+            if layout.expert_parallel and experts and ranks > 1:
+                return experts / -(-experts // ranks)
+            return ranks
+        return tp
+
+    def _padding(self, piece: _Piece, layout: Layout, kernels: padding.Kernels) -> float:
+        ranks = layout.tensor_parallel * layout.data_parallel
+        if piece.packed:
+            return padding.packed_experts(self._architecture, kernels, 1 if layout.expert_parallel else ranks)
+        if piece.row and kernels is padding.Kernels.ROCM:
+            ways = layout.tensor_parallel if piece.role is not Role.EXPERT else ranks
+            whole = not piece.row_sharded or (piece.role is Role.EXPERT and layout.expert_parallel)
+            return padding.rows(piece.row if whole else piece.row // ways)
+        return 1.0
+
+    def _absorbed(self, tp: int) -> int:
+        """MLA keeps kv_b_proj once more in BF16, per head, where the checkpoint has it quantised."""
+        if not self._copies or self._architecture is None:
+            return 0
+        return sum(
+            m.layers
+            * (m.kv_lora_rank or 0)
+            * ((m.heads or 0) // tp)
+            * ((m.nope_head_dim or 0) + (m.v_head_dim or 0))
+            * 2
+            for m in self._architecture.mixers
+            if m.kind == "mla"
+        )
+
+    def _rotary(self) -> int:
+        """Rotary tables, whole on every card."""
+        tables = self._architecture.rotary_tables if self._architecture else ()
+        return sum(t.width * t.positions * t.bytes_per_value for t in tables)
+
+
+def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Precision) -> dict[_Piece, int]:
+    label = inspection.quantisation.label if inspection.quantisation else ""
+    mxfp4 = precision is Precision.MXFP4 or (precision is Precision.PUBLISHED and "mxfp4" in label)
+    sums: dict[_Piece, int] = defaultdict(int)
+    for group in groups:
+        converted = (
+            group.quantised
+            if precision is Precision.PUBLISHED
+            else precision in SCHEMES and is_converted(group, precision)
+        )
+        expert = group.part is Part.ROUTED_EXPERTS
+        piece = _Piece(
+            part=group.part,
+            role=role_of(group, inspection.architecture),
+            stage=stage_of(group, inspection.architecture),
+            packed=expert and converted and mxfp4,
+            row=_padded_row(group, precision, converted),
+            name=allocator.merged_name(group.name, group.part),
+            layers=_layers_of(group, inspection),
+            share=_main_share(group, bytes_at(group, precision)),
+            row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
+        )
+        sums[piece] += _vocabulary_padded(group, bytes_at(group, precision))
+    return sums
+
+
+def _main_share(group: TensorGroup, size: int) -> float:
+    """Share of a group's bytes that the packed weight itself takes: whole half-bytes per parameter."""
+    if not group.parameters or not size:
+        return 1.0
+    packed = int(size / group.parameters * 2 + 1e-9) / 2 * group.parameters
+    return packed / size if packed else 1.0
+
+
+def _layers_of(group: TensorGroup, inspection: Inspection) -> int:
+    """Tensors that a group becomes on a card: the experts of one layer are one."""
+    blocks = inspection.architecture.feed_forwards if inspection.architecture else ()
+    experts = max((f.experts or 1 for f in blocks), default=1)
+    single = group.part is not Part.ROUTED_EXPERTS or group.count % experts or len(group.shape) > 2
+    return max(1, group.count if single else group.count // experts)
+
+
+def _padded_row(group: TensorGroup, precision: Precision, converted: bool) -> int:
+    """Bytes of one row of what ROCm pads: experts in high precision and FP8 linear layers; 0 for all else."""
+    if not is_linear(group):
+        return 0
+    if group.part is Part.ROUTED_EXPERTS and not converted:
+        return group.shape[-1] * 2
+    fp8 = precision is Precision.FP8 or (
+        precision is Precision.PUBLISHED and group.dtype.lower().startswith(("fp8", "f8"))
+    )
+    return group.shape[-1] if fp8 and converted and group.part is not Part.ROUTED_EXPERTS else 0
+
+
+def _vocabulary_padded(group: TensorGroup, size: int) -> int:
+    """Embedding and head have their rows rounded up to 64 (DEFAULT_VOCAB_PADDING_SIZE)."""
+    if group.part not in (Part.EMBEDDING, Part.HEAD) or len(group.shape) != 2 or "position" in group.name:
+        return size
+    return size // group.shape[0] * (-(-group.shape[0] // 64) * 64) if group.shape[0] else size
