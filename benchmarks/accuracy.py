@@ -90,13 +90,14 @@ class Judge:
 
     def compare(self, row: TruthRow) -> Compared:
         """Put one row beside its prediction."""
+        reason = _beyond(row) or _unreadable(row)
         result = Compared(
             file=row.file,
             line=row.number,
             model=str(row.model),
             gpu=str(row.gpu),
             version=str(row.vllm),
-            layout=_layout(row).label,
+            layout=_layout(row).label if reason is None else "–",
             doubt=row.doubt,
             hybrid=bool(row.hybrid),
             outcome=str(row.outcome),
@@ -104,7 +105,6 @@ class Judge:
             kv=row.kv_gib,
             tokens=row.kv_tokens,
         )
-        reason = _beyond(row)
         matched = self._names.match(row)
         if matched is None:
             reason = reason or "no metadata of this model"
@@ -161,6 +161,18 @@ def _beyond(row: TruthRow) -> str | None:
     if "float32" in str(row.dtype):
         return "FP32 computation (--dtype float32)"
     return None
+
+
+def _unreadable(row: TruthRow) -> str | None:
+    """Settings of a kind that no vLLM takes."""
+    sizes = (row.tp, row.pp, row.dp, row.dcp, row.max_model_len, row.max_num_seqs, row.max_num_batched_tokens)
+    whole = all(s is None or (isinstance(s, int) and s > 0) for s in sizes)
+    figures = (row.weights_gib, row.kv_gib, row.kv_tokens, row.gpu_mem_util)
+    return (
+        None
+        if whole and all(f is None or isinstance(f, int | float) for f in figures)
+        else "settings that can't be read"
+    )
 
 
 def _layout(row: TruthRow) -> Layout:

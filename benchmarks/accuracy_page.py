@@ -107,7 +107,35 @@ def page(compared: Mapping[str, Sequence[Compared]], summaries: Mapping[str, Map
     blocks = [_INTRO, _grid(rows, ("figure", "aim", *names))]
     for name in names:
         blocks.append(_section(name, compared[name]))
-    return "\n\n".join(block.strip("\n") for block in (*blocks, _NOTES)) + "\n"
+    return "\n\n".join(block.strip("\n") for block in (*blocks, _judged(), _NOTES)) + "\n"
+
+
+def _judged() -> str:
+    """What vLLM's own classes hold, beside ours."""
+    from benchmarks.judge import CLOSE, EXPLAINED, compare, rows
+    from whichgpu import assets
+    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+
+    kept = rows()
+    verdicts = list(compare(kept, Atlas(assets.read(FILE_NAME))))
+    equal = sum(v.weights == v.our_weights and v.cache_agrees for v in verdicts)
+    close = sum(abs(v.weights_off) <= CLOSE and v.cache_agrees for v in verdicts)
+    cache = sum(v.cache_agrees for v in verdicts)
+    differing = [v for v in verdicts if abs(v.weights_off) > CLOSE or not v.cache_agrees]
+    table = [
+        (v.model, v.tp, f"{v.weights_off:+.3%}", "same" if v.cache_agrees else "differs", EXPLAINED.get(v.model, "?"))
+        for v in sorted(differing, key=lambda v: -abs(v.weights_off))
+    ]
+    text = (
+        "## vLLM itself as the judge\n\n"
+        "`python -m benchmarks.judge record` builds vLLM 0.32's real classes on the meta device, as one rank of a pretended"
+        " group on a pretended H100, and keeps parameters, buffers and KV cache groups in `benchmarks/judged.jsonl`; the"
+        " tests compare them on every run. Of "
+        f"{len(kept)} models × layouts asked, {len(verdicts)} could be built and are in the atlas (the others need remote"
+        f" code, a newer Transformers, or are not known to vLLM 0.32). Equal to the byte: {equal}. Within {CLOSE:.2%} of"
+        f" the weights with the same cache: {close}. Same cache groups, blocks and bytes per block: {cache}. The rest:"
+    )
+    return text + "\n\n" + _grid(table, ("model", "TP", "weights", "cache", "why"))
 
 
 def _section(name: str, rows: Sequence[Compared]) -> str:

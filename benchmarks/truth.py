@@ -71,12 +71,13 @@ def _contradiction(raw: dict[str, Any]) -> str | None:
 
 
 def read_truth(path: Path) -> list[TruthRow]:
-    """Read one file of rows; a line that is no row is an error of the data and says so."""
+    """Read the rows of one file that are about memory; lines of other kinds are passed over."""
     rows: list[TruthRow] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        if not line.strip():
+        try:
+            raw = json.loads(line)
+        except ValueError:
             continue
-        raw = json.loads(line)
         if isinstance(raw, dict) and "model" in raw and ("weights_gib" in raw or "kv_gib" in raw):
             rows.append(TruthRow(path.name, number, raw))
     return rows

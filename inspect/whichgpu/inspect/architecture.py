@@ -151,6 +151,10 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
     if indexers is not None:
         sharing = {i for i, word in enumerate(indexers) if word == "shared"}
         specs = [_without_indexer(s) if i in sharing else s for i, s in enumerate(specs)]
+    sparse = view.sub("sparse_attention_config")
+    chosen = sparse.numbers("sparse_attention_freq") if sparse is not None else None
+    if chosen:
+        specs = [s if i < len(chosen) and chosen[i] else _without_indexer(s) for i, s in enumerate(specs)]
     cross = set(view.numbers("cross_attention_layers") or [])
     specs = [replace(s, kind="cross") if i in cross else s for i, s in enumerate(specs)]
     blocks = view.value("block_configs")

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
-from whichgpu.inspect.rope import rotary_tables
+from whichgpu.inspect.rope import rotary_tables, tower_table
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.tower_views import sizes, towers
 
@@ -38,14 +38,18 @@ def architecture_record(
             tied_embeddings=None,
             towers=found,
         )
-    return _cacheless(_full(design, listed, found, dtype), design, classes)
+    record = _full(design, listed, found, dtype)
+    kind = root.string("model_type")
+    tables = [t for tower in found if tower.modality == "vision" for t in tower_table(kind, tower.hidden, tower.heads)]
+    record = record.model_copy(update={"rotary_tables": (*record.rotary_tables, *tables)})
+    return _cacheless(record, design, classes)
 
 
 def _cacheless(record: Architecture, design: Design, classes: Sequence[ModelClass]) -> Architecture:
     """Encoders keep no KV cache; of an encoder-decoder the decoder alone does."""
     if ModelClass.ENCODER_DECODER in classes:
         return record.model_copy(update={"mixers": _decoder_mixers(design), "mixer_layout": ()})
-    if ModelClass.ENCODER in classes:
+    if ModelClass.ENCODER in classes or design.view.flag("is_causal") is False:
         silent = tuple(m.model_copy(update={"kind": "encoder"}) for m in record.mixers)
         return record.model_copy(update={"mixers": silent})
     return record

@@ -32,6 +32,8 @@ class Family:
     """Norms per layer."""
     tied: bool = False
     """Whether the head shares the embedding when the config is silent."""
+    stores_tied_head: bool = False
+    """True where published checkpoints hold the head although it is the embedding once more."""
     positions: int | None = None
     """Learned position embeddings: rows beyond the context, or ``None`` for rotary and ALiBi."""
     embedding_norm: bool = False
@@ -90,7 +92,7 @@ FAMILIES: dict[str, Family] = {
     "qwen3_vl_moe_text": Family(qk_norm="head", mixture=True),
     "qwen3_omni_moe_text": Family(qk_norm="head", mixture=True),
     "qwen3_asr": Family(qk_norm="head"),
-    "qwen3_next": Family(qk_norm="head", mixture=True, defaults={"mtp_num_hidden_layers": 1}),
+    "qwen3_next": Family(qk_norm="head", mixture=True, defaults={"mtp_num_hidden_layers": 1, "attn_output_gate": True}),
     "qwen3_5": Family(qk_norm="head"),
     "qwen3_5_text": Family(qk_norm="head"),
     "qwen3_5_moe": Family(qk_norm="head", mixture=True),
@@ -109,7 +111,7 @@ FAMILIES: dict[str, Family] = {
     "cohere": Family(tied=True, norm="rms", norms=1),
     "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),
     "olmo2": Family(qk_norm="full"),
-    "olmo3": Family(qk_norm="full"),
+    "olmo3": Family(qk_norm="full", window_every=4),
     "olmoe": Family(qk_norm="full", mixture=True),
     "granite": Family(),
     "granitemoe": Family(mixture=True),
@@ -147,9 +149,9 @@ FAMILIES: dict[str, Family] = {
     "gptj": Family(ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "opt": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=2),
     "bloom": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, embedding_norm=True),
-    "falcon": Family(gated=False, norm="layer"),
-    "RefinedWeb": Family(gated=False, norm="layer"),
-    "RefinedWebModel": Family(gated=False, norm="layer"),
+    "falcon": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
+    "RefinedWeb": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
+    "RefinedWebModel": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
     "mpt": Family(gated=False, norm="rms", tied=True),
     "persimmon": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
     "fuyu": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
@@ -190,7 +192,7 @@ FAMILIES: dict[str, Family] = {
     "lfm2": Family(qk_norm="head", tied=True),
     "falcon_h1": Family(),
     "jamba": Family(mixture=True),
-    "zamba2": Family(),
+    "zamba2": Family(tied=True),
     "mamba": Family(tied=True, norms=1),
     "mamba2": Family(norms=1),
     "falcon_mamba": Family(tied=True, norms=1),

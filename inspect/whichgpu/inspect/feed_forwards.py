@@ -69,6 +69,8 @@ def feed_forwards(design: Design) -> list[FfnSpec]:
 
 def _per_layer(design: Design, index: int, ffn: FfnSpec) -> FfnSpec:
     mixer = design.mixers[index]
+    if design.model_type == "zamba2":
+        return FfnSpec(kind="none")  # its feed-forwards lie in the shared blocks
     if mixer.shares_kv and design.view.flag("use_double_wide_mlp") and ffn.intermediate:
         return replace(ffn, intermediate=2 * ffn.intermediate)
     pattern = design.view.string("hybrid_override_pattern")

@@ -21,6 +21,8 @@ def attention(view: ConfigView, hidden: int, kind: str) -> MixerSpec:
     window = view.integer("window", "sliding_window", "sliding_window_size", "attention_window_size")
     if kind == "chunked":
         window = view.integer("chunk", "attention_chunk_size")
+    sparse = view.sub("sparse_attention_config")
+    indexed = sparse is not None and bool(sparse.flag("use_sparse_attention"))
     sinks = bool(view.flag("add_full_attention_sink_bias")) or view.string("model_type") == "gpt_oss"
     spec = MixerSpec(
         kind=kind,
@@ -31,6 +33,8 @@ def attention(view: ConfigView, hidden: int, kind: str) -> MixerSpec:
         window=window if kind in ("sliding", "chunked") else None,
         output_gate=bool(view.flag("attn_output_gate", "attention_output_gate")),
         sinks=sinks,
+        index_heads=as_integer(sparse.value("sparse_num_index_heads")) if sparse is not None and indexed else None,
+        index_head_dim=as_integer(sparse.value("sparse_index_dim")) if sparse is not None and indexed else None,
     )
     return _sliding_overrides(view, spec) if kind == "sliding" else _global_overrides(view, spec)
 

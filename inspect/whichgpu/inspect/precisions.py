@@ -79,6 +79,9 @@ class Scheme:
 
 
 FP8_TENSOR = Scheme("fp8", 8, scale_bits=0)
+FP8_CHANNEL = Scheme("fp8", 8, scale_bits=32)
+"""A scale per output row (compressed-tensors, strategy ``channel``)."""
+
 FP8_BLOCK = Scheme("fp8 block", 8, scale_bits=32, block=(128, 128))
 INT8 = Scheme("int8", 8, scale_bits=32)
 INT4_G128 = Scheme("int4", 4, scale_bits=16, group=128)

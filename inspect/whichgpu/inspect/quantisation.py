@@ -12,7 +12,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
-from whichgpu.inspect.precisions import FP8_BLOCK, FP8_TENSOR, INT4_G128, INT8, MXFP4, MXFP8, NF4, NVFP4, Scheme
+from whichgpu.inspect.precisions import (
+    FP8_BLOCK,
+    FP8_CHANNEL,
+    FP8_TENSOR,
+    INT4_G128,
+    INT8,
+    MXFP4,
+    MXFP8,
+    NF4,
+    NVFP4,
+    Scheme,
+)
 from whichgpu.inspect.records import Part, Quantisation
 from whichgpu.inspect.text import clean
 
@@ -39,7 +50,8 @@ class Published:
     def scheme_for(self, name: str, part: Part) -> Scheme | None:
         """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
         if self.by_module:
-            return self._named(_plain_module(name))
+            kept = part in (Part.ROUTER, Part.NORM, Part.OTHER) or ".gate." in name
+            return None if kept else self._named(_plain_module(name))
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
         routed = part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
@@ -56,7 +68,14 @@ class Published:
         parent = module.rpartition(".")[0]
         holders = (module, parent, parent.rpartition(".")[0])
         exact = next((s for h in holders if (s := self.by_module.get(h)) is not None), None)
-        siblings = (s for p, s in self.by_module.items() if parent and p.rpartition(".")[0] == parent)
+        name = module.rpartition(".")[2]
+        siblings = (
+            s
+            for p, s in self.by_module.items()
+            if parent
+            and p.rpartition(".")[0] == parent
+            and (parent.endswith(".experts.*") or _fused(p.rpartition(".")[2], name))
+        )
         return exact or next(siblings, None)
 
     def _covers_towers(self) -> bool:
@@ -65,6 +84,11 @@ class Published:
     def _kept(self, name: str) -> bool:
         module = name.removesuffix(".weight")
         return any(_matches(pattern, module) for pattern in self.keep)
+
+
+def _fused(listed: str, ours: str) -> bool:
+    """True for projections that one side writes fused: ``in_proj_qkv`` beside ``in_proj_qkvz``."""
+    return ours.startswith(listed) or listed.startswith(ours)
 
 
 def _matches(pattern: str, module: str) -> bool:
@@ -106,9 +130,19 @@ def _with_experts(published: Published | None, root: ConfigView, text: ConfigVie
     fp4 = dtype == "fp4" or (dtype is None and (root.string("model_type") or "") == "deepseek_v4")
     if published is None or not fp4 or published.record.method != "fp8":
         return published
-    label = f"{published.record.label} + mxfp4 experts"
+    experts = NVFP4 if _named_group(root) == 16 else MXFP4
+    label = f"{published.record.label} + {experts.name} experts"
     record = published.record.model_copy(update={"label": label})
-    return replace(published, experts=MXFP4, keep=(*published.keep, *_V4_KEEP), record=record)
+    return replace(published, experts=experts, keep=(*published.keep, *_V4_KEEP), record=record)
+
+
+def _named_group(root: ConfigView) -> int | None:
+    """Group size of the first entry of config_groups, where FP8 checkpoints describe their experts."""
+    named = root.sub("quantization_config")
+    groups = named.sub("config_groups") if named is not None else None
+    first = next((g for name in groups.raw if groups and (g := groups.sub(name))), None) if groups else None
+    weights = first.sub("weights") if first is not None else None
+    return as_integer(weights.value("group_size")) if weights is not None else None
 
 
 def _from_config(view: ConfigView, source: str, layers: int | None) -> Published | None:
@@ -214,7 +248,9 @@ def _compressed_scheme(fmt: str, kind: str, bits: int, group: int | None, weight
     if kind == "float" and bits == 8:
         if block and len(block) == 2 and all(block):
             return f"fp8 {block[0]}x{block[1]}", replace(FP8_BLOCK, block=(block[0], block[1]))
-        return ("mxfp8", MXFP8) if group == 32 else ("fp8", FP8_TENSOR)
+        if group == 32:
+            return "mxfp8", MXFP8
+        return "fp8", FP8_CHANNEL if weights.string("strategy") == "channel" else FP8_TENSOR
     if bits == 8:
         return "int8", INT8
     label = f"int{bits}" + (f" g{group}" if group else "")
@@ -271,7 +307,8 @@ def _starred(name: str) -> str:
 
 def _plain_module(name: str) -> str:
     """Drop the wrappers that publishers put before a module's own path."""
-    return re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", name).removesuffix(".weight")
+    plain = re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", name).removesuffix(".weight")
+    return plain.replace(".shared_expert.", ".shared_experts.").replace(".block_sparse_moe.", ".mlp.")
 
 
 def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:

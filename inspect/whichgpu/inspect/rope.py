@@ -13,7 +13,19 @@ from whichgpu.inspect.design import Design
 from whichgpu.inspect.records import RotaryTable
 
 _ROTARY = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid"})
-_LEARNED = ("gpt2", "gpt_bigcode", "opt", "bloom", "mpt")
+_LEARNED = ("gpt2", "gpt_bigcode", "opt", "bloom", "mpt", "jamba", "nemotron_h", "bert", "roberta", "xlm-roberta")
+"""Families whose attention has no rotary positions: learned ones, biases, or none at all."""
+
+_HALF = ("chatglm",)
+"""Families that rotate half of a head without saying so."""
+
+_IMAGE_POSITIONS = ("qwen3_vl", "qwen3_5")
+"""Families with three-directional positions whose table is not lengthened; with all others it is four times as long,
+for the indices of long videos (vLLM 0.32 rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
+
+_ROTATING_TOWERS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3_omni", "glm4v")
+"""Families whose image encoder has rotary positions (vLLM 0.32 models/qwen2_5_vl.py and its kin)."""
+
 _DOUBLE_PRECISION = ("gpt_oss", "deepseek_v4", "deepseek_ref")
 """Families whose scaled tables stay FP32 (four bytes)."""
 
@@ -21,25 +33,38 @@ _DOUBLE_PRECISION = ("gpt_oss", "deepseek_v4", "deepseek_ref")
 def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     """Return one entry per distinct table; empty without rotary positions or without a known length."""
     mixer = next((m for m in design.mixers if m.kind in _ROTARY), None)
-    if mixer is None or design.model_type in _LEARNED or design.context is None:
+    positions = design.family.positions is not None
+    if mixer is None or design.model_type in _LEARNED or positions or design.context is None:
         return ()
     view = design.view
     stated = as_integer(view.value("max_position_embeddings", "model_max_length", "seq_length", "max_sequence_length"))
     length = stated or design.context
     width = mixer.rope_head_dim or int((mixer.head_dim or 0) * _partial(view))
-    width = as_integer(view.value("rotary_dim")) or width
+    width = as_integer(view.value("rotary_dim")) or (width // 2 if design.model_type in _HALF else width)
     size = 4 if design.model_type in _DOUBLE_PRECISION else 2
     scaling = view.sub("rope_scaling") or view.sub("rope_parameters")
     if not width:
         return ()
     first = RotaryTable(
-        width=width, positions=_scaled(length, scaling, _is_multimodal(design, scaling)), bytes_per_value=size
+        width=width, positions=_scaled(length, scaling, _has_long_video(design, scaling)), bytes_per_value=size
     )
     if view.value("compress_rope_theta") is not None:
-        return (first, first)  # DeepSeek-V4 rotates compressed entries with a base of their own
-    local = view.value("rope_local_base_freq") is not None or _per_layer_type(view) or design.family.window_every == 6
+        plain = any(m.compress_ratio == 0 for m in design.mixers)
+        return (first, first) if plain else (first,)  # DeepSeek-V4 rotates compressed entries with their own base
+    local = (
+        view.value("rope_local_base_freq", "swa_rope_theta") is not None
+        or _per_layer_type(view)
+        or design.family.window_every == 6
+    )
     two = local and any(m.kind == "sliding" for m in design.mixers)
     return (first, RotaryTable(width=width, positions=length, bytes_per_value=size)) if two else (first,)
+
+
+def tower_table(kind: str | None, hidden: int | None, heads: int | None) -> tuple[RotaryTable, ...]:
+    """Return the table of an image encoder of the Qwen-VL kind: 8,192 positions, half a head wide."""
+    if kind is None or not kind.startswith(_ROTATING_TOWERS) or not hidden or not heads:
+        return ()
+    return (RotaryTable(width=hidden // heads // 2, positions=8192, bytes_per_value=2),)
 
 
 def _partial(view: ConfigView) -> float:
@@ -56,17 +81,15 @@ def _per_layer_type(view: ConfigView) -> bool:
     return isinstance(parameters, Mapping) and "sliding_attention" in parameters
 
 
-def _is_multimodal(design: Design, scaling: ConfigView | None) -> bool:
-    """Rotary positions in three directions: said by the config, or the rule of the Qwen-VL families."""
-    if scaling is not None:
-        kind = scaling.string("rope_type", "type") or ""
-        if "mrope" in kind or scaling.value("mrope_section") is not None:
-            return True
-    return (design.model_type or "").startswith(("qwen2_vl", "qwen2_5_vl", "qwen3_vl"))
+def _has_long_video(design: Design, scaling: ConfigView | None) -> bool:
+    if scaling is None or (design.model_type or "").startswith(_IMAGE_POSITIONS):
+        return False
+    kind = scaling.string("rope_type", "type") or ""
+    return "mrope" in kind or scaling.value("mrope_section") is not None
 
 
-def _scaled(length: int, scaling: ConfigView | None, multimodal: bool) -> int:
-    if multimodal:
+def _scaled(length: int, scaling: ConfigView | None, long_video: bool) -> int:
+    if long_video:
         return 4 * length
     if scaling is None:
         return length

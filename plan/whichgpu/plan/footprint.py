@@ -8,8 +8,8 @@ from whichgpu.plan.sizing import Sizer, Sizes
 ACTIVATIONS = ("activations", "forward pass", "sampler", "vision encoder", "audio encoder")
 
 
-def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout) -> Footprint:
-    """Return the record; figures are of the pipeline stage that runs out first."""
+def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout, detailed: bool = True) -> Footprint:
+    """Return the record; figures are of the pipeline stage that runs out first, broken down when ``detailed``."""
     stage, cache, blocks = sizes.stage, sizes.cache, sizes.blocks
     activations = stage.named(*ACTIVATIONS)
     spent = sizes.budget - stage.pool
@@ -24,7 +24,7 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout)
         weights=stage.weights,
         activations=activations,
         runtime=spent - stage.weights - activations,
-        terms=tuple(part.term() for part in stage.parts),
+        terms=tuple(part.term() for part in stage.parts) if detailed else (),
         usable=sizes.usable,
         budget=sizes.budget,
         pool=stage.pool,

@@ -25,6 +25,10 @@ _V4_PAGE, _V4_INDEX, _V4_FAR, _V4_STATE, _V4_INDEX_STATE = 37_440, 8_640, 1_728,
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _ATTENTION = frozenset({"full", "sliding", "chunked", "hybrid"})
 _RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "conv", "lightning"})
+_FULL_IN_VLLM = frozenset({"minicpm3"})
+"""Families with latent attention whose class in vLLM caches full keys and values, the values padded to the keys'
+width (not in vLLM 0.32 model_arch_config_convertor.is_deepseek_mla)."""
+
 _SILENT = frozenset({"none", "projection", "encoder"})
 _CHECKPOINTED_DELTA = ("KimiK3", "Glm5Next")
 """Classes whose delta attention keeps one more block as a prefill checkpoint, as every Mamba 2 mixer does."""
@@ -53,10 +57,11 @@ class CacheLayer:
         """Bytes per token."""
         return self.page / self.block if self.block else 0.0
 
-    def blocks(self, tokens: int, in_flight: int, shared: int) -> int:
+    def blocks(self, tokens: int, in_flight: int, shared: int, step: int = 0) -> int:
         """Blocks that a sequence of ``tokens`` holds.
 
-        ``in_flight``: tokens scheduled but not settled; ``shared``: cards that share one sequence's cache.
+        ``in_flight``: tokens scheduled but not settled; ``shared``: cards that share one sequence's cache; ``step``:
+        tokens of one batch, which vLLM sets aside for an encoder's output.
         """
         if self.kind == "full":
             local = -(-tokens // shared)
@@ -65,7 +70,7 @@ class CacheLayer:
             return -(-min(self.span - 1 + in_flight, tokens) // self.block) + 1
         if self.kind == "chunk":
             return -(-min(self.span + in_flight, tokens) // self.block)
-        return -(-self.span // self.block) if self.kind == "fixed" else self.held
+        return -(-max(self.span, step) // self.block) if self.kind == "fixed" else self.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +117,7 @@ def block_size(architecture: Architecture | None, capability: str) -> int:
     """Tokens per block of the attention backend that vLLM 0.32 chooses (platforms/cuda.py)."""
     mixers = architecture.mixers if architecture else ()
     if any(m.index_head_dim for m in mixers):
-        return 64
+        return 64 if any(m.kind == "mla" for m in mixers) else 128
     if any(m.kind == "mla" for m in mixers) and capability.startswith("10."):
         return 32
     return 16
@@ -126,15 +131,24 @@ def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> li
     if architecture is None or not architecture.mixers:
         return []
     layout = architecture.mixer_layout or _laid_out(architecture.mixers)
-    setting = _enlarged(architecture.mixers, setting)
+    mixers = [_as_cached(m, architecture.model_type) for m in architecture.mixers]
+    setting = _enlarged(mixers, setting)
     delta = any(name.startswith(_CHECKPOINTED_DELTA) for name in architecture.names)
-    per_mixer = [tuple(_layers(m, setting, delta)) for m in architecture.mixers]
+    per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     found = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:
         last = next((m for m in reversed(layout) if architecture.mixers[m].kind in (*_ATTENTION, "mla")), None)
         if last is not None:
             found += [(len(layout) - 1, cache) for cache in per_mixer[last]]
     return found
+
+
+def _as_cached(mixer: Mixer, model_type: str | None) -> Mixer:
+    """Latent attention as full attention, for families whose class in vLLM caches it so."""
+    if mixer.kind != "mla" or model_type not in _FULL_IN_VLLM:
+        return mixer
+    width = (mixer.nope_head_dim or 0) + (mixer.rope_head_dim or 0)
+    return mixer.model_copy(update={"kind": "full", "kv_heads": mixer.heads, "head_dim": width, "v_head_dim": width})
 
 
 def _laid_out(mixers: Sequence[Mixer]) -> list[int]:
@@ -165,6 +179,8 @@ def _layers(mixer: Mixer, setting: CacheSetting, delta: bool) -> Iterator[CacheL
         yield _attention(mixer, setting)
     if mixer.index_head_dim and mixer.kind == "mla":
         yield CacheLayer("full", _INDEXER_BYTES * setting.block, setting.block, mla=True)
+    if mixer.index_head_dim and mixer.kind == "full":
+        yield CacheLayer("full", mixer.index_head_dim * 2 * setting.block, setting.block)  # keys alone, BF16
     if mixer.kind in _RECURRENT or mixer.kind == "hybrid":
         page = _state_page(mixer, setting)
         checkpoint = setting.state_blocks > 1 and (mixer.kind in ("mamba2", "hybrid") or delta)

@@ -29,7 +29,8 @@ class Group:
 
     def bytes_per_block(self, layers: range) -> int:
         """Bytes of one block in the layers of one pipeline stage."""
-        return sum(cache.page for index, cache in self.members if index in layers)
+        low, high = layers.start, layers.stop
+        return sum(cache.page for index, cache in self.members if low <= index < high)
 
 
 class Pool:
@@ -45,6 +46,11 @@ class Pool:
     ) -> None:
         self.groups = grouped(members)
         self._in_flight, self._steps, self._shared = in_flight, steps, shared
+        caches = [c for g in self.groups for _, c in g.members]
+        self.growth = sum(c.token_bytes for c in caches if c.kind == "full") / shared
+        """Bytes that one further token takes in the layers that see everything, over all stages of one card each."""
+        self.state = sum(c.page for c in caches if c.kind == "state")
+        """Bytes of recurrent state per sequence, one copy, over all stages."""
         self.bytes_per_block = tuple(max((g.bytes_per_block(s) for g in self.groups), default=0) for s in stages)
 
     @property
@@ -65,7 +71,8 @@ class Pool:
 
     def per_sequence(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds at most, all groups together: while it is read in."""
-        return sum(g.first.blocks(tokens, self._in_flight, self._shared) for g in self.groups)
+        step = self._in_flight // self._steps
+        return sum(g.first.blocks(tokens, self._in_flight, self._shared, step) for g in self.groups)
 
     def settled(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds while it decodes: windows have let go of what is behind them."""
@@ -99,17 +106,6 @@ class Pool:
         smallest = min((g.first.block for g in self.groups if g.first.block), default=tokens)
         return blocks // len(self.groups) * smallest * self._shared
 
-    @property
-    def growth(self) -> float:
-        """Bytes that one further token takes in the layers that see everything, over all stages of one card each."""
-        full = [c for g in self.groups for _, c in g.members if c.kind == "full"]
-        return sum(c.token_bytes for c in full) / self._shared
-
-    @property
-    def state(self) -> int:
-        """Bytes of recurrent state per sequence, one copy, over all stages."""
-        return sum(c.page for g in self.groups for _, c in g.members if c.kind == "state")
-
 
 def grouped(members: Sequence[_Member]) -> tuple[Group, ...]:
     """Deal layers into groups, as vLLM does."""
@@ -130,7 +126,8 @@ def _same_demand(caches: Sequence[CacheLayer]) -> bool:
 def _one_page(members: Sequence[_Member]) -> list[_Member]:
     """Give all layers the largest page: a bigger block where it divides, padding elsewhere."""
     largest = max(c.page for _, c in members)
-    return [(index, _paged(cache, largest)) for index, cache in members]
+    paged = {cache: _paged(cache, largest) for cache in {c for _, c in members}}
+    return [(index, paged[cache]) for index, cache in members]
 
 
 def _paged(cache: CacheLayer, page: int) -> CacheLayer:

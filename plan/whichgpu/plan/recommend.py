@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from whichgpu.inspect.records import Grade, Inspection, Origin
-from whichgpu.plan import kv_layers, weights
+from whichgpu.plan import kv_layers
 from whichgpu.plan.commands import serve_command
 from whichgpu.plan.engine import Engine, Engines
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import price_of
-from whichgpu.plan.layouts import candidate_layouts
 from whichgpu.plan.notes import answer_notes, plan_reasons, shortfall
 from whichgpu.plan.records import (
     Accelerator,
@@ -23,7 +22,6 @@ from whichgpu.plan.records import (
     Plan,
     Precision,
     PriceOffer,
-    Remedy,
     Verdict,
     Workload,
 )
@@ -32,6 +30,9 @@ from whichgpu.plan.remedies import remedies
 from whichgpu.plan.sizing import Sizer, Sizes
 
 _SIDE_BY_SIDE = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
+_CURED = 4
+"""Plans that get advice: the first that don't fit."""
+
 _ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 1, Verdict.TIGHT: 2, Verdict.NO: 3}
 
 
@@ -59,13 +60,13 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
     engine = facts.engines.of(workload.vllm)
     asked = workload.context
     workload = _resolved(inspection, workload, engine)
-    sizer = Sizer(inspection, engine)
+    sizer = Sizer(inspection, engine, facts.architectures)
     shown = dict.fromkeys((*_SIDE_BY_SIDE, workload.precision))
     chosen = [
         a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
     ]
     plans = [plan(sizer, workload, p, a, facts) for a in chosen for p in shown]
-    ranked = tuple(sorted(plans, key=_rank))
+    ranked = tuple(_cured(sizer, workload, sorted(plans, key=_rank), {a.key: a for a in chosen}, facts))
     possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision]
     return Answer(
         workload=workload,
@@ -95,6 +96,23 @@ def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
     return tuple(first.values())[1:]
 
 
+def _cured(
+    sizer: Sizer, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator], facts: Facts
+) -> Iterator[Plan]:
+    """Say what would make the first few plans fit that don't."""
+    left = _CURED
+    for candidate in plans:
+        short = candidate.verdict in (Verdict.TIGHT, Verdict.NO) and candidate.precision is workload.precision
+        if not short or candidate.footprint is None or not left:
+            yield candidate
+            continue
+        left -= 1
+        card, layout = cards[candidate.accelerator], candidate.footprint.layout
+        sizes = sizer.size(workload, candidate.precision, card, layout)
+        cures = remedies(sizer, workload, candidate.precision, card, layout, sizes, facts.architectures)
+        yield candidate.model_copy(update={"remedies": cures})
+
+
 def _rank(candidate: Plan) -> tuple[int, float, int, float]:
     price = candidate.usd_per_hour if candidate.usd_per_hour is not None else 1e9
     memory = candidate.footprint.usable if candidate.footprint else 0
@@ -109,7 +127,7 @@ def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:
     return Need(
         precision=precision,
         label=_label(inspection, precision),
-        weights_bytes=weights.total_bytes(inspection, precision),
+        weights_bytes=sizer.total(precision),
         kv_dtype=kv_layers.kv_dtype_of(inspection, workload.kv_dtype),
         kv_bytes_per_token=round(cache.growth) if known else None,
         state_bytes_per_sequence=cache.state,
@@ -153,7 +171,7 @@ class _Search:
 
 def plan(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> Plan:
     """Return the smallest layout that fits on one kind of card, or the reasons why none does."""
-    impossible = _impossible(sizer.inspection, card, precision)
+    impossible = _impossible(sizer, card, precision)
     if impossible is not None:
         return _made(card, precision, Verdict.NO, None, None, None, facts, (impossible,))
     search = _searched(sizer, workload, precision, card, facts)
@@ -161,20 +179,17 @@ def plan(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerat
     if found is None:
         return _made(card, precision, Verdict.NO, None, None, None, facts, search.reasons)
     layout, sizes = found
-    footprint = footprint_of(sizer, sizes, workload, layout)
-    cures: tuple[Remedy, ...] = ()
-    if sizes.verdict in (Verdict.TIGHT, Verdict.NO) and precision is workload.precision:
-        cures = remedies(sizer, workload, precision, card, layout, sizes, facts.architectures)
+    footprint = footprint_of(sizer, sizes, workload, layout, detailed=precision is workload.precision)
     if sizes.verdict is Verdict.NO:
         reasons = (shortfall(layout, footprint), *search.reasons)
-        return _made(card, precision, Verdict.NO, None, footprint, None, facts, reasons, cures)
+        return _made(card, precision, Verdict.NO, None, footprint, None, facts, reasons)
     command = serve_command(sizer.inspection, workload, precision, layout, facts.architectures)
     reasons = (
         *plan_reasons(sizer, workload, precision, card, layout, sizes),
         *command.reasons,
         *_smaller(search),
     )
-    return _made(card, precision, sizes.verdict, layout, footprint, command.text, facts, reasons, cures)
+    return _made(card, precision, sizes.verdict, layout, footprint, command.text, facts, reasons)
 
 
 def _smaller(search: _Search) -> tuple[str, ...]:
@@ -190,13 +205,17 @@ def _smaller(search: _Search) -> tuple[str, ...]:
 
 def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> _Search:
     search, reasons, refused = _Search(), list[str](), set[int]()
-    for layout in candidate_layouts(sizer.inspection, card):
+    hopeless: Layout | None = None
+    for layout in sizer.layouts(card):
         if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
             continue  # inside a node a pipeline is for what tensor parallelism can't split
-        refusal = layout_refusal(sizer.inspection, layout, precision, sizer.engine, facts.architectures)
+        refusal = _refusal(sizer, layout, precision, facts)
         if refusal is not None:
             reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
             refused.add(layout.cards)
+            continue
+        if sizer.hopeless(workload, precision, card, layout):
+            hopeless = layout
             continue
         sizes = sizer.size(workload, precision, card, layout)
         search.last = layout, sizes
@@ -207,14 +226,25 @@ def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Acce
             search.second = layout, sizes
             if sizes.verdict is Verdict.UNKNOWN:
                 break
+    if search.last is None and hopeless is not None:
+        search.last = hopeless, sizer.size(workload, precision, card, hopeless)
     search.reasons = tuple(dict.fromkeys(reasons))
     return search
 
 
-def _impossible(inspection: Inspection, card: Accelerator, precision: Precision) -> str | None:
+def _refusal(sizer: Sizer, layout: Layout, precision: Precision, facts: Facts) -> str | None:
+    """Why vLLM would refuse a layout; the same on every card, so worked out once."""
+    key = (layout, precision)
+    if key not in sizer.refusals:
+        sizer.refusals[key] = layout_refusal(sizer.inspection, layout, precision, sizer.engine, facts.architectures)
+    return sizer.refusals[key]
+
+
+def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | None:
+    inspection = sizer.inspection
     if inspection.adapter_of is not None:
         return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
-    if weights.total_bytes(inspection, precision) is None:
+    if sizer.total(precision) is None:
         return "the size of the weights at this precision is unknown"
     return precision_refusal(inspection, card, precision)
 
@@ -228,7 +258,6 @@ def _made(
     command: str | None,
     facts: Facts,
     reasons: Sequence[str],
-    cures: Sequence[Remedy] = (),
 ) -> Plan:
     price = price_of(card, facts.offers) if layout is not None else None
     count = layout.cards if layout is not None else 0
@@ -245,5 +274,4 @@ def _made(
         price=price,
         command=command,
         reasons=tuple(reasons),
-        remedies=tuple(cures),
     )

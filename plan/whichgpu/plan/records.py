@@ -181,7 +181,7 @@ class Footprint(Record):
     runtime: int
     """Kernels, NCCL, resident buffers, expert workspaces and CUDA graphs."""
     terms: tuple[Term, ...]
-    """Everything in ``weights``, ``activations`` and ``runtime``, broken down."""
+    """Everything in ``weights``, ``activations`` and ``runtime``, broken down; empty at other precisions than asked."""
     usable: int
     budget: int
     """usable × utilisation."""

@@ -9,7 +9,6 @@ from typing import Any
 
 from whichgpu.plan import kv_layers
 from whichgpu.plan.footprint import footprint_of
-from whichgpu.plan.layouts import candidate_layouts
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, Remedy, Verdict, Workload
 from whichgpu.plan.refusals import layout_refusal, precision_refusal
 from whichgpu.plan.runtime import batch_of
@@ -47,7 +46,7 @@ def remedies(
     before = footprint_of(sizer, sizes, workload, layout)
     for change in _changes(sizer, workload, precision, card, layout, sizes, registry):
         after = sizer.size(change.workload, change.precision, card, change.layout)
-        footprint = footprint_of(sizer, after, change.workload, change.layout)
+        footprint = footprint_of(sizer, after, change.workload, change.layout, detailed=False)
         tokens = (footprint.capacity_tokens or 0) / max(1, before.capacity_tokens or 1)
         freed = footprint.pool - before.pool
         helps = tokens > _WORTH_SAYING or freed > 0.01 * GIB or _ORDER[after.verdict] < _ORDER[sizes.verdict]
@@ -116,8 +115,8 @@ def _layouts(
 ) -> Iterator[Layout]:
     """Yield the next larger layout, the same cards with their cache shared, and the same cards with whole experts."""
     tried = [layout.model_copy(update={"context_parallel": layout.tensor_parallel})]
-    larger = [o for o in candidate_layouts(sizer.inspection, card) if o.cards > layout.cards]
-    tried += [o for o in candidate_layouts(sizer.inspection, card) if o.cards == layout.cards and o.data_parallel > 1]
+    larger = [o for o in sizer.layouts(card) if o.cards > layout.cards]
+    tried += [o for o in sizer.layouts(card) if o.cards == layout.cards and o.data_parallel > 1]
     accepted = [
         o for o in (*tried, *larger) if layout_refusal(sizer.inspection, o, precision, sizer.engine, registry) is None
     ]

@@ -39,7 +39,7 @@ class Stage(StrEnum):
 
 _REPLICATED_PARTS = frozenset({Part.NORM, Part.ROUTER})
 _REPLICATED_NAMES = re.compile(
-    r"q_a_proj|kv_a_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)"
+    r"q_a_proj|kv_a_proj|index_k_proj|fused_qkv_a|indexer|hc_|compressor|attn\.(wq_a|wkv)|per_layer_(input_gate|projection)"
     r"|latent_(down|up)|positions?\b|position_embed|pos_emb|wpe|patch_embed|class_embed|conv1\.|tid2eid"
 )
 _ROW_BIAS = re.compile(r"(o_proj|out_proj|down_proj|dense_4h_to_h|attn\.o|attention\.dense|fc2|c_proj|wo|w2)\.bias$")
@@ -47,6 +47,14 @@ _ROW_BIAS = re.compile(r"(o_proj|out_proj|down_proj|dense_4h_to_h|attn\.o|attent
 
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b|\bw[kv]\b(?!\w)")
 _TOWERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
+_WHOLE: tuple[tuple[tuple[str, ...], frozenset[Part]], ...] = (
+    (("Qwen2Audio", "Qwen2_5Omni", "Qwen3ASR"), frozenset({Part.AUDIO})),
+    (("MiniCPMV",), frozenset({Part.PROJECTOR})),
+    (("Whisper",), frozenset({Part.EMBEDDING, Part.AUDIO})),
+    (("GPTBigCode",), frozenset(Part)),
+)
+"""Classes of vLLM 0.32 that build these parts without parallel layers: whole on every card."""
+
 _MERGER_FAMILIES = ("qwen", "glm4v", "glm_4v", "glm_ocr", "keye", "paddle", "dots", "mistral3", "pixtral")
 """Model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
 
@@ -66,6 +74,9 @@ def _by_name(name: str, part: Part) -> Role:
 
 def role_of(group: TensorGroup, architecture: Architecture | None) -> Role:
     """Return what happens to a group under tensor parallelism."""
+    names = architecture.names if architecture else ()
+    if any(group.part in parts and n.startswith(classes) for classes, parts in _WHOLE for n in names):
+        return Role.REPLICATED
     if group.part is Part.PROJECTOR:
         kind = (architecture.model_type if architecture else None) or ""
         return Role.SHARDED if any(f in kind for f in _MERGER_FAMILIES) else Role.REPLICATED

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import activation_size
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.kv_pool import Pool
-from whichgpu.plan.layouts import stage_layers
+from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.padding import kernels_of
 from whichgpu.plan.records import Accelerator, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import batch_of, runtime_sizes
 from whichgpu.plan.terms import GIB, Size
 from whichgpu.plan.weight_table import WeightTable
+from whichgpu.plan.weights import total_bytes
 
 _WEIGHT_ERROR = {Grade.HEADERS: 0.003, Grade.SIZES: 0.006, Grade.CONFIG: 0.006, Grade.NOTHING: 0.1}
 """Share by which loaded weights may differ (27 layouts of vLLM 0.32's own classes, 60 start-up logs)."""
@@ -67,18 +69,37 @@ class Sizes:
 class Sizer:
     """Sizes of one model under one version of vLLM; what layouts have in common is worked out once."""
 
-    def __init__(self, inspection: Inspection, engine: Engine) -> None:
+    def __init__(self, inspection: Inspection, engine: Engine, registry: Mapping[str, Any] | None = None) -> None:
         self.inspection, self.engine = inspection, engine
+        names = inspection.architecture.names if inspection.architecture else ()
+        self._rotary = not any(n in (registry or {}).get("transformers_backend", ()) for n in names)
+        self.refusals: dict[tuple[Layout, Precision], str | None] = {}
+        """Room for whoever asks why layouts are refused."""
+        self._candidates: dict[tuple[int, ...], tuple[Layout, ...]] = {}
         self._tables: dict[tuple[Precision, bool, bool], WeightTable] = {}
+        self._totals: dict[Precision, int | None] = {}
         self._caches: dict[tuple[object, ...], Pool] = {}
+        self._loaded: dict[tuple[object, ...], tuple[tuple[tuple[Size, ...], int], ...]] = {}
         self.cache_is_known = _cache_is_known(inspection)
+
+    def layouts(self, card: Accelerator) -> tuple[Layout, ...]:
+        """Return the layouts worth trying on a card, fewest cards first."""
+        if card.node_counts not in self._candidates:
+            self._candidates[card.node_counts] = tuple(candidate_layouts(self.inspection, card))
+        return self._candidates[card.node_counts]
 
     def table(self, precision: Precision, workload: Workload) -> WeightTable:
         """Return the weights at a precision."""
         key = (precision, workload.speculative_tokens > 0, workload.text_only)
         if key not in self._tables:
-            self._tables[key] = WeightTable(self.inspection, *key)
+            self._tables[key] = WeightTable(self.inspection, *key, rotary=self._rotary)
         return self._tables[key]
+
+    def total(self, precision: Precision) -> int | None:
+        """Return the bytes of everything that is loaded; ``None`` when the tensors are unknown."""
+        if precision not in self._totals:
+            self._totals[precision] = total_bytes(self.inspection, precision)
+        return self._totals[precision]
 
     def cache(self, workload: Workload, layout: Layout, card: Accelerator | None = None) -> Pool:
         """Return the shared pool's geometry."""
@@ -123,9 +144,7 @@ class Sizer:
         usable = int(card.usable_gib * GIB)
         share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
         budget = int(usable * share)
-        stages = tuple(
-            self._stage(workload, precision, card, layout, index, budget) for index in range(layout.pipeline_parallel)
-        )
+        stages = self._stages(workload, precision, card, layout, budget)
         cache = self.cache(workload, layout, card)
         poorest = _poorest(stages, cache)
         down, up = _errors(stages[poorest].parts)
@@ -142,25 +161,52 @@ class Sizer:
             verdict=self._verdict(cache, pools, down, up, workload, layout),
         )
 
-    def _stage(
-        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, index: int, budget: int
-    ) -> StageSizes:
-        first, last = index == 0, index == layout.pipeline_parallel - 1
-        error = _WEIGHT_ERROR[self.inspection.grade]
-        origin = (
-            Origin.READ
-            if self.inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
-            else Origin.COMPUTED
-        )
-        parts = [
-            Size(name, sizes[index], sizes[index] * (1 - error), sizes[index] * (1 + error), origin, _WHY_WEIGHTS)
-            for name, sizes in self.table(precision, workload).stages(layout, kernels_of(card)).items()
-            if sizes[index]
-        ]
-        weights = round(sum(p.bytes for p in parts))
-        parts.append(activation_size(self.inspection, precision, card, layout, self.engine, workload, first, last))
-        parts += runtime_sizes(self.inspection, precision, card, layout, self.engine, workload, last)
-        return StageSizes(weights, tuple(parts), budget - round(sum(p.bytes for p in parts)))
+    def hopeless(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> bool:
+        """True where the weights alone are too many for a card, which is quick to see."""
+        share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
+        room = (card.usable_gib * GIB * share + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
+        table = self.table(precision, workload)
+        return table.total > room * layout.cards or max(table.per_stage(layout, kernels_of(card))) > room
+
+    def _stages(
+        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, budget: int
+    ) -> tuple[StageSizes, ...]:
+        """Work out one card of each pipeline stage; what is not weights is the same for all stages between the ends."""
+        beside: dict[tuple[bool, bool], tuple[tuple[Size, ...], float]] = {}
+        stages: list[StageSizes] = []
+        for index, (parts, weights) in enumerate(self._weights(workload, precision, card, layout)):
+            ends = index == 0, index == layout.pipeline_parallel - 1
+            if ends not in beside:
+                others = (
+                    activation_size(self.inspection, precision, card, layout, self.engine, workload, *ends),
+                    *runtime_sizes(self.inspection, precision, card, layout, self.engine, workload, ends[1]),
+                )
+                beside[ends] = others, sum(p.bytes for p in others)
+            others, size = beside[ends]
+            stages.append(StageSizes(weights, (*parts, *others), budget - weights - round(size)))
+        return tuple(stages)
+
+    def _weights(
+        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
+    ) -> tuple[tuple[tuple[Size, ...], int], ...]:
+        """Return, per pipeline stage, the weights by component and in all."""
+        table, kernels = self.table(precision, workload), kernels_of(card)
+        key = (id(table), layout, kernels)
+        if key not in self._loaded:
+            error = _WEIGHT_ERROR[self.inspection.grade]
+            read = self.inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
+            origin = Origin.READ if read else Origin.COMPUTED
+            components = table.stages(layout, kernels).items()
+            stages: list[tuple[tuple[Size, ...], int]] = []
+            for index in range(layout.pipeline_parallel):
+                parts = tuple(
+                    Size(name, s[index], s[index] * (1 - error), s[index] * (1 + error), origin, _WHY_WEIGHTS)
+                    for name, s in components
+                    if s[index]
+                )
+                stages.append((parts, round(sum(p.bytes for p in parts))))
+            self._loaded[key] = tuple(stages)
+        return self._loaded[key]
 
     def _verdict(
         self, cache: Pool, pools: Sequence[int], down: int, up: int, workload: Workload, layout: Layout

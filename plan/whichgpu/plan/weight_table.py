@@ -10,14 +10,16 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 
-from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
-from whichgpu.plan.weights import SCHEMES, bytes_at, is_converted, is_linear, is_loaded
+from whichgpu.plan.weights import SCHEMES, bytes_at, engine_bytes, is_converted, is_linear, is_loaded
+
+_SCALED = frozenset({"full", "sliding", "chunked", "hybrid", "mla", "encoder", "cross"})
+"""Attention layers that hold scales for their query, keys, values and probabilities."""
 
 ROUNDING = "allocator rounding"
 """Component that is no tensor; the rest of ``WeightTable.stages`` sums to parameters and buffers."""
@@ -46,17 +48,27 @@ class WeightTable:
     """The weights of one model at one precision, ready to be laid out over cards."""
 
     def __init__(
-        self, inspection: Inspection, precision: Precision, speculative: bool = False, text_only: bool = False
+        self,
+        inspection: Inspection,
+        precision: Precision,
+        speculative: bool = False,
+        text_only: bool = False,
+        rotary: bool = True,
     ) -> None:
         self._inspection = inspection
         self._architecture = inspection.architecture
         tied = self._architecture.tied_embeddings if self._architecture else None
         groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
         self._pieces = _pieces(groups, inspection, precision)
+        self.total = sum(self._pieces.values())
+        """Bytes of everything once: over all its cards, a layout holds at least this much."""
+        self._buffers = _buffers(self._architecture, rotary)
         self._copies = any(
             "kv_b_proj" in g.name and (g.quantised if precision is Precision.PUBLISHED else precision in SCHEMES)
             for g in groups
         )
+        self._indices = {kind: layers_of(kind, self._architecture) for kind in Stage} if self._architecture else {}
+        self._sums: dict[tuple[Layout, padding.Kernels], tuple[int, ...]] = {}
         self._memo: dict[tuple[Layout, padding.Kernels], Mapping[str, tuple[int, ...]]] = {}
 
     def stages(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
@@ -68,7 +80,10 @@ class WeightTable:
 
     def per_stage(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> tuple[int, ...]:
         """Return the bytes of everything on one card of each pipeline stage."""
-        return tuple(map(sum, zip(*self.stages(layout, kernels).values(), strict=True)))
+        key = (layout, kernels)
+        if key not in self._sums:
+            self._sums[key] = tuple(map(sum, zip(*self.stages(layout, kernels).values(), strict=True)))
+        return self._sums[key]
 
     def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
         shares = self._shares(layout.pipeline_parallel)
@@ -88,7 +103,7 @@ class WeightTable:
         add("MLA copies", Stage.ATTENTION, self._absorbed(layout.tensor_parallel))
         for (_, stage, layers), one in kept.items():
             add(ROUNDING, stage, allocator.unused(one) * layers)
-        sums["rotary tables"] = [float(self._rotary())] * layout.pipeline_parallel
+        sums["buffers"] = [float(self._buffers)] * layout.pipeline_parallel
         return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
 
     def _repeats_head(self, layout: Layout) -> bool:
@@ -100,14 +115,16 @@ class WeightTable:
         """Per kind of stage, the share of its bytes that each pipeline stage holds."""
         if stages == 1 or self._architecture is None:
             return {kind: [1.0 / stages] * stages for kind in Stage}
-        bounds = [0]
-        for count in stage_layers(self._architecture.layers or stages, stages):
-            bounds.append(bounds[-1] + count)
+        owner = [
+            s for s, count in enumerate(stage_layers(self._architecture.layers or stages, stages)) for _ in range(count)
+        ]
         shares: dict[Stage, list[float]] = {}
         for kind in Stage:
-            indices = layers_of(kind, self._architecture)
-            held = [sum(low <= i < high for i in indices) for low, high in pairwise(bounds)]
-            shares[kind] = [n / len(indices) for n in held]
+            held = [0.0] * stages
+            indices = self._indices[kind]
+            for index in indices:
+                held[owner[index]] += 1 / len(indices)
+            shares[kind] = held
         shares[Stage.FIRST] = [1.0] + [0.0] * (stages - 1)
         shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
         return shares
@@ -151,10 +168,21 @@ class WeightTable:
             if m.kind == "mla"
         )
 
-    def _rotary(self) -> int:
-        """Rotary tables, whole on every card."""
-        tables = self._architecture.rotary_tables if self._architecture else ()
-        return sum(t.width * t.positions * t.bytes_per_value for t in tables)
+
+def _buffers(architecture: Architecture | None, rotary: bool) -> int:
+    """Rotary tables and four FP32 scales per attention layer, whole on every card.
+
+    Classes of the Transformers backend have no tables (``rotary`` is False); DeepSeek-V3.2's indexer rotates
+    the other way round and has one of its own.
+    """
+    if architecture is None:
+        return 0
+    attention = [m for m in architecture.mixers if m.kind in _SCALED and not m.shares_kv]
+    scales = 16 * sum(m.layers for m in attention)
+    if not rotary:
+        return scales
+    tables = sum(t.width * t.positions * t.bytes_per_value for t in architecture.rotary_tables)
+    return scales + tables * (2 if architecture.model_type == "deepseek_v32" else 1)
 
 
 def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Precision) -> dict[_Piece, int]:
@@ -179,7 +207,7 @@ def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Pr
             share=_main_share(group, bytes_at(group, precision)),
             row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
         )
-        sums[piece] += _vocabulary_padded(group, bytes_at(group, precision))
+        sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture))
     return sums
 
 

@@ -9,7 +9,7 @@ import re
 from math import prod
 
 from whichgpu.inspect.precisions import FP8_TENSOR, INT4_G128, INT8, MXFP4, NVFP4, Scheme
-from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
 from whichgpu.plan.records import Precision
 
 SCHEMES: dict[Precision, Scheme] = {
@@ -23,6 +23,13 @@ _KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.
 _NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
 _BIG_ENOUGH = 32
 """Smallest side of a matrix that quantisation touches."""
+
+_KEPT_FP32 = re.compile(r"A_log$|e_score_correction_bias$|(^|\.)hc_|\.ape$|attn_sink$")
+_FP32_ROUTERS = ("minimax_m", "mimo_v2", "glm4_moe", "glm4v_moe")
+"""Families whose router is computed in FP32 (vLLM 0.32 models/*.py)."""
+
+_INDEX_KEYS = re.compile(r"indexer\.(wk|weights_proj)\b")
+"""DeepSeek-V3.2 and GLM-5: fused and unquantised in vLLM (models/deepseek_v2 wk_weights_proj)."""
 
 _ENCODERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
 _SHARED_WITH_TARGET = re.compile(r"embed_tokens|shared_head\.head|lm_head")
@@ -78,6 +85,25 @@ def bytes_at(group: TensorGroup, precision: Precision) -> int:
         return int(group.parameters * scheme.bytes_of((1, 1024)) / 1024)
     rows = prod(shape[:-1])
     return scheme.bytes_of((rows, shape[-1])) * group.count
+
+
+def engine_bytes(group: TensorGroup, precision: Precision, architecture: Architecture | None) -> int:
+    """Bytes of a group as vLLM's class holds it, where that is not as stored.
+
+    FP32 whatever the checkpoint: states' decay (A_log), routers' correction bias, hyper-connections, compressors'
+    positions, some families' routers. BF16 although stored in FP8: the indexer's fused key and weight projection.
+    Twice: Mamba 2's convolution, once more as a buffer.
+    """
+    kind = (architecture.model_type if architecture else None) or ""
+    if _KEPT_FP32.search(group.name) and not group.quantised:
+        return group.parameters * 4
+    if group.part is Part.ROUTER and group.name.endswith("gate.weight") and kind.startswith(_FP32_ROUTERS):
+        return group.parameters * 4
+    if _INDEX_KEYS.search(group.name) and precision is Precision.PUBLISHED:
+        return group.parameters * 2
+    size = bytes_at(group, precision)
+    second = architecture is not None and any(m.kind in ("mamba2", "hybrid") for m in architecture.mixers)
+    return 2 * size if second and group.name.endswith("conv1d.weight") else size
 
 
 def total_bytes(inspection: Inspection, precision: Precision) -> int | None:

@@ -50,6 +50,9 @@ def grouped_query(design: Design, spec: MixerSpec, name: str = "self_attn") -> l
             rows += matrix(f"{name}.v_proj", _A, kv * v, h, "v" in bias)
     rows += matrix(f"{name}.o_proj", _A, h, heads * v, "o" in bias)
     rows += _qk_norms(design, spec, name, heads, kv, d)
+    if spec.index_heads and spec.index_head_dim:
+        rows += matrix(f"{name}.index_q_proj", _A, spec.index_heads * spec.index_head_dim, h)
+        rows += matrix(f"{name}.index_k_proj", _A, spec.index_head_dim, h)
     return rows + vector(f"{name}.sinks", _A, heads if spec.sinks else None)
 
 

