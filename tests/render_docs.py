@@ -40,7 +40,7 @@ def json_page() -> str:
         "",
         "| key | what |",
         "|---|---|",
-        "| `schema_version` | 1 |",
+        "| `schema_version` | 2 |",
         "| `whichgpu` | version that answered |",
         "| `origin` | `hub`, `folder`, `file`, `cache`, `catalog` or `atlas` |",
         "| `origin_note` | a sentence when the answer is not fresh |",
@@ -50,9 +50,9 @@ def json_page() -> str:
     ]
     for name in names:
         lines += record(getattr(inspected, name))
-    for name in ("Answer", "Workload", "Need", "Plan", "Layout", "Footprint", "Price"):
+    for name in ("Answer", "Workload", "Need", "Plan", "Layout", "Footprint", "Term", "Remedy", "Price"):
         lines += record(getattr(planned, name))
-    for enum in (inspected.Origin, inspected.Grade, inspected.ModelClass, inspected.Part):
+    for enum in (inspected.Origin, inspected.Grade, inspected.ModelClass, inspected.Part, planned.Verdict):
         lines += ["", f"## {enum.__name__}", "", ", ".join(f"`{member.value}`" for member in enum)]
     return "\n".join(lines) + "\n"
 

@@ -30,6 +30,8 @@ MODELS = {
     "flux": ("black-forest-labs/FLUX.1-dev",),
     "minilm": ("sentence-transformers/all-MiniLM-L6-v2",),
     "nothing-fits": ("moonshotai/Kimi-K3", "--gpu", "l4", "--gpu", "t4"),
+    "explain": ("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "h100", "--vllm", "0.19", "--explain"),
+    "tight": ("openai/gpt-oss-120b", "--gpu", "gh200", "--concurrency", "64", "--explain"),
 }
 
 
@@ -42,7 +44,7 @@ def test_text_is_as_reviewed(ask: Ask, name: str) -> None:
     if UPDATE:
         path.write_text(result.out)
     assert result.out == path.read_text()
-    assert result.code == (ExitCode.NOTHING_FITS if name == "nothing-fits" else ExitCode.OK)
+    assert result.code == (ExitCode.NOTHING_FITS if name in ("nothing-fits", "tight") else ExitCode.OK)
 
 
 UPDATE = os.environ.get("WHICHGPU_TEST_UPDATE") == "1"
@@ -66,7 +68,7 @@ def test_json_is_one_stable_document(ask: Ask) -> None:
     second = ask("--model", "openai/gpt-oss-20b", "--offline", "--json", "--catalog", "/dev/null/x")
     reply = json.loads(first.out)
     assert list(reply) == ["schema_version", "whichgpu", "origin", "origin_note", "warnings", "inspection", "answer"]
-    assert reply["schema_version"] == reply["inspection"]["schema_version"] == 1
+    assert reply["schema_version"] == reply["inspection"]["schema_version"] == 2
     assert reply["answer"] == json.loads(second.out)["answer"]
     assert first.out.isascii()
 

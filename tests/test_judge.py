@@ -9,8 +9,8 @@ import os
 from pathlib import Path
 
 import pytest
-
 from benchmarks.judge import CLOSE, EXPLAINED, Verdict, compare, record, rows, verdict_of
+
 from tests.planning import ATLAS, FACTS
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.reference import parse_reference

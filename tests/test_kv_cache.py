@@ -129,7 +129,7 @@ class TestPools:
         assert [(m.kind, m.layers, m.window) for m in architecture.mixers] == [("full", 4, None), ("cross", 4, 1500)]
         pool = pool_of("openai/whisper-large-v3-turbo")
         assert pool.growth == 4 * 20 * 64 * 2 * 2
-        assert pool.per_sequence(448) == 448 // 16 + -(-1500 // 16)
+        assert pool.settled(448) == 448 // 16 + -(-1500 // 16)
 
     def test_the_poorest_stage_decides(self) -> None:
         layers = [(i, CacheLayer("full", 4096, 16)) for i in range(6)]

@@ -46,6 +46,7 @@ class Pool:
     ) -> None:
         self.groups = grouped(members)
         self._in_flight, self._steps, self._shared = in_flight, steps, shared
+        self._per_sequence: dict[int, int] = {}
         caches = [c for g in self.groups for _, c in g.members]
         self.growth = sum(c.token_bytes for c in caches if c.kind == "full") / shared
         """Bytes that one further token takes in the layers that see everything, over all stages of one card each."""
@@ -71,8 +72,14 @@ class Pool:
 
     def per_sequence(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds at most, all groups together: while it is read in."""
+        known = self._per_sequence.get(tokens)
+        if known is not None:
+            return known
         step = self._in_flight // self._steps
-        return sum(g.first.blocks(tokens, self._in_flight, self._shared, step) for g in self.groups)
+        found = self._per_sequence[tokens] = sum(
+            g.first.blocks(tokens, self._in_flight, self._shared, step) for g in self.groups
+        )
+        return found
 
     def settled(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds while it decodes: windows have let go of what is behind them."""
@@ -97,6 +104,8 @@ class Pool:
 
     def longest(self, blocks: int, limit: int) -> int:
         """Longest sequence up to ``limit`` that fits beside the one block that stays empty; 0 when none does."""
+        if self.per_sequence(limit) < blocks:
+            return limit
         return bisect_right(range(1, limit + 1), blocks - 1, key=self.per_sequence)
 
     def printed(self, blocks: int, tokens: int, unified: bool) -> int:

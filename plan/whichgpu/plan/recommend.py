@@ -30,7 +30,7 @@ from whichgpu.plan.remedies import remedies
 from whichgpu.plan.sizing import Sizer, Sizes
 
 _SIDE_BY_SIDE = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
-_CURED = 4
+_CURED = 2
 """Plans that get advice: the first that don't fit."""
 
 _ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 1, Verdict.TIGHT: 2, Verdict.NO: 3}

@@ -82,7 +82,8 @@ class WeightTable:
         """Return the bytes of everything on one card of each pipeline stage."""
         key = (layout, kernels)
         if key not in self._sums:
-            self._sums[key] = tuple(map(sum, zip(*self.stages(layout, kernels).values(), strict=True)))
+            parts = [*self.stages(layout, kernels).values(), (0,) * layout.pipeline_parallel]
+            self._sums[key] = tuple(map(sum, zip(*parts, strict=True)))
         return self._sums[key]
 
     def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:

@@ -11,8 +11,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Precision
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
+from whichgpu.tui.options import engine_options, output_options, question_options
 
 _CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
 _EPILOG = f"""\b
@@ -24,51 +24,14 @@ Examples:
   whichgpu --model Qwen/Qwen3-32B
   whichgpu --model openai/gpt-oss-120b --context 32768 --gpu H100
   whichgpu --model ./my-finetune --precision fp8 --json
+  whichgpu --model Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
 """
 
 
 @click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
-)
-@click.option(
-    "--context",
-    type=click.IntRange(1, 100_000_000),
-    default=DEFAULT_CONTEXT,
-    show_default=True,
-    help="Tokens per sequence, prompt and output.",
-)
-@click.option(
-    "--concurrency",
-    type=click.IntRange(1, 1_000_000),
-    default=DEFAULT_CONCURRENCY,
-    show_default=True,
-    help="Sequences at once.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice([p.value for p in Precision]),
-    default=Precision.PUBLISHED.value,
-    show_default=True,
-    help="Precision of the weights to recommend for.",
-)
-@click.option(
-    "--kv-dtype",
-    type=click.Choice([k.value for k in KvDtype]),
-    default=KvDtype.AUTO.value,
-    show_default=True,
-    help="Precision of the KV cache.",
-)
-@click.option("--gpu", "gpus", multiple=True, metavar="NAME", help="Consider only this accelerator; may be repeated.")
-@click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name.")
-@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
-@click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone.")
-@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
-@click.option("--quick", is_flag=True, help="Leave tensor headers alone: file sizes and config only.")
-@click.option(
-    "--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder)."
-)
-@click.option("--version", is_flag=True, help="Print the version.")
+@question_options
+@engine_options
+@output_options
 @click.pass_context
 def cli(context: click.Context, /, **options: Any) -> int | None:
     """Which GPU does a model need, how many, and at what price?

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.records import KvDtype, Precision, Workload
+from whichgpu.plan.records import KvDtype, Precision, Verdict, Workload
 from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
@@ -24,6 +24,14 @@ def answer_once(options: Mapping[str, Any]) -> int:
             concurrency=options["concurrency"],
             precision=Precision(options["precision"]),
             kv_dtype=KvDtype(options["kv_dtype"]),
+            vllm=options["vllm"],
+            utilisation=options["gpu_memory_utilization"],
+            utilisation_asked=options["gpu_memory_utilization"] is not None,
+            max_sequences=options["max_num_seqs"],
+            batched_tokens=options["max_num_batched_tokens"],
+            eager=options["enforce_eager"],
+            speculative_tokens=options["speculative"],
+            text_only=options["text_only"],
         ),
         accelerators=options["gpus"],
         offline=options["offline"],
@@ -36,7 +44,9 @@ def answer_once(options: Mapping[str, Any]) -> int:
     finally:
         terminal.clear_progress()
     _print(reply, options, terminal)
-    return ExitCode.OK if reply.answer.recommended is not None else ExitCode.NOTHING_FITS
+    best = reply.answer.recommended
+    safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
+    return ExitCode.OK if safe else ExitCode.NOTHING_FITS
 
 
 def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None:
@@ -51,7 +61,7 @@ def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None
     else:
         from whichgpu.tui.text_report import report
 
-        click.echo(terminal.text(report(reply, terminal)), color=terminal.colour)
+        click.echo(terminal.text(report(reply, terminal, options["explain"])), color=terminal.colour)
     sys.stdout.flush()
     if not options["quiet"]:
         for note in filter(None, (reply.origin_note, *reply.warnings)):

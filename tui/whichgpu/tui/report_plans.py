@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
-from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price
+from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, memory, wrapped
 
 _REASONS_SHOWN = 8
+_CURES_SHOWN = 5
 
 
 def needs(answer: Answer, terminal: Terminal) -> str:
@@ -50,7 +51,7 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     rows: list[tuple[str, ...]] = []
     for plans in by_card.values():
         chosen = plans[asked]
-        left = memory(chosen.footprint.headroom) if chosen.footprint else NOTHING
+        left = memory(chosen.footprint.headroom) if chosen.footprint and chosen.layout else NOTHING
         price = dollars(chosen.usd_per_hour)
         rows.append((_short_name(chosen.accelerator), *[_count(plans[p]) for p in shown], price, left))
     if not rows:
@@ -66,25 +67,35 @@ def _short_name(key: str) -> str:
 
 
 def _count(plan: Plan) -> str:
-    if not plan.fits or plan.layout is None:
+    if plan.verdict is Verdict.NO or plan.layout is None:
         return "no"
-    stages = f" PP{plan.layout.pipeline_parallel}" if plan.layout.pipeline_parallel > 1 else ""
-    return f"{plan.count} (TP{plan.layout.tensor_parallel}{stages})" if plan.count > 1 else "1"
+    mark = {Verdict.TIGHT: "tight ", Verdict.UNKNOWN: "? "}.get(plan.verdict, "")
+    return f"{mark}{plan.count} ({plan.layout.label})" if plan.count > 1 else f"{mark}1"
+
+
+_TITLES = {
+    Verdict.FITS: "Recommended: ",
+    Verdict.UNKNOWN: "As far as is known: ",
+    Verdict.TIGHT: "Nothing fits safely; the closest: ",
+}
 
 
 def recommended(answer: Answer, terminal: Terminal) -> str:
-    """Return the recommendation with its arithmetic and command, or why nothing fits."""
+    """Return the recommendation with its arithmetic and command, or why nothing fits and what would help."""
     plan = answer.recommended
     if plan is None or plan.footprint is None:
-        return terminal.bold("Nothing fits") + "\n" + _why_not(answer)
+        return "\n".join([terminal.bold("Nothing fits"), _why_not(answer), *_first_cures(answer)])
     money = f" at {dollars(plan.usd_per_hour)}/hour" if plan.price is not None else " (no dated price is known)"
-    lines = [terminal.bold("Recommended: ") + terminal.good(f"{plan.count} × {plan.accelerator_name}") + money]
+    title = _TITLES[plan.verdict]
+    lines = [terminal.bold(title) + terminal.good(f"{plan.count} × {plan.accelerator_name}") + money]
     lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
     lines += _price_lines(plan.price)
     lines += _arithmetic(answer, plan.footprint)
     lines += [line for reason in plan.reasons for line in wrapped(f"but: {reason}", 2)]
     if plan.command is not None:
         lines += ["", f"  {plan.command}"]
+    if plan.verdict is Verdict.TIGHT:
+        lines += cures(plan, _CURES_SHOWN)
     return "\n".join(lines)
 
 
@@ -92,6 +103,17 @@ def _why_not(answer: Answer) -> str:
     asked = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
     reasons = dict.fromkeys(f"{p.accelerator_name}: {p.reasons[0]}" for p in asked)
     return "\n".join(line for reason in list(reasons)[:_REASONS_SHOWN] for line in wrapped(reason, 2))
+
+
+def _first_cures(answer: Answer) -> list[str]:
+    plan = next((p for p in answer.plans if p.remedies), None)
+    return [f"On {plan.accelerator_name}:", *cures(plan, _CURES_SHOWN)] if plan is not None else []
+
+
+def cures(plan: Plan, shown: int) -> list[str]:
+    """Return what would make a plan fit, one line each, as it was recomputed."""
+    lines = [f"  {r.verdict.value:<5}  {r.flag}: {r.effect}" for r in plan.remedies[:shown]]
+    return ["", "  What would change it, each alone:", *(f"  {line}" for line in lines)] if lines else []
 
 
 def _price_lines(price: Price | None) -> list[str]:
@@ -111,6 +133,8 @@ def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
     used, share = sum(size or 0 for size in parts.values()) / GIB, answer.workload.utilisation
     budget = f"{foot.budget / GIB:.1f} GiB ({share:.2f} × {foot.usable / GIB:.1f})"
     lines = wrapped(f"per card: {terms} = {used:.1f} of {budget}", 2)
+    low, pool, high = (size / GIB for size in (foot.pool_low, foot.pool, foot.pool_high))
+    lines += wrapped(f"pool for the cache: {pool:.1f} GiB ({low:.1f} to {high:.1f})", 2)
     if foot.capacity_tokens is not None and foot.max_sequences is not None:
         room = f"{foot.max_sequences:,} sequences of {answer.workload.context:,} tokens"
         lines += wrapped(f"room for {room}, {foot.capacity_tokens:,} tokens in all", 2)

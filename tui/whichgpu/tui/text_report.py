@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from whichgpu.inspect.records import Grade, Inspection, ModelClass
-from whichgpu.plan.records import Answer
+from whichgpu.plan.records import Answer, Verdict
 from whichgpu.tui.answering import Reply
+from whichgpu.tui.report_explain import explanation
 from whichgpu.tui.report_model import what_it_is
 from whichgpu.tui.report_plans import needs, recommended, where_it_runs
 from whichgpu.tui.terminal import Terminal
@@ -18,8 +19,8 @@ _GRADE_WORDS = {
 }
 
 
-def report(reply: Reply, terminal: Terminal) -> str:
-    """Return the whole report."""
+def report(reply: Reply, terminal: Terminal, explained: bool = False) -> str:
+    """Return the whole report; ``explained`` adds the breakdown of one card."""
     inspection, answer = reply.inspection, reply.answer
     blocks = [
         _head(reply, terminal),
@@ -27,6 +28,7 @@ def report(reply: Reply, terminal: Terminal) -> str:
         needs(answer, terminal),
         where_it_runs(answer, terminal),
         recommended(answer, terminal),
+        explanation(answer, terminal) if explained else "",
         _notes(inspection, answer, terminal),
     ]
     return "\n\n".join(block for block in blocks if block)
@@ -37,8 +39,9 @@ def one_line(reply: Reply) -> str:
     plan = reply.answer.recommended
     if plan is None:
         return "nothing fits"
+    tight = ", tight" if plan.verdict is Verdict.TIGHT else ""
     price = f", {dollars(plan.usd_per_hour)}/h" if plan.usd_per_hour is not None else ""
-    return f"{plan.count} × {plan.accelerator_name}{price}"
+    return f"{plan.count} × {plan.accelerator_name}{price}{tight}"
 
 
 def _head(reply: Reply, terminal: Terminal) -> str:
@@ -60,5 +63,5 @@ def _head(reply: Reply, terminal: Terminal) -> str:
 
 def _notes(inspection: Inspection, answer: Answer, terminal: Terminal) -> str:
     notes = [*answer.notes, *(f"Not read: {text}" for text in inspection.unread)]
-    notes.append(f"Hardware facts of {answer.facts_date}.")
+    notes.append(f"Predicted for vLLM {answer.vllm}; hardware facts of {answer.facts_date}.")
     return terminal.dim("\n".join(line for note in notes for line in wrapped(f"- {note}", hang=2)))

@@ -1,0 +1,95 @@
+"""How long sizing takes, and how it grows: one model over everything, and a sweep of a million sizings.
+
+    python -m benchmarks.sweep [--rows 1000000]
+
+A row is one (model, accelerator, layout, precision, context, concurrency): pool, tokens, verdict. Times are of this
+machine; what holds anywhere are the ratios between them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import time
+from collections.abc import Iterator
+
+from tabulate import tabulate
+
+from whichgpu import assets
+from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Layout, Precision, Workload
+from whichgpu.plan.sizing import Sizer
+from whichgpu.tui.answering import load_facts
+
+_MODELS = (
+    "Qwen/Qwen3-8B",
+    "Qwen/Qwen2.5-VL-7B-Instruct",
+    "openai/gpt-oss-120b",
+    "Qwen/Qwen3.5-397B-A17B",
+    "deepseek-ai/DeepSeek-V3",
+    "deepseek-ai/DeepSeek-V4-Flash",
+)
+
+
+def whole_answers(atlas: Atlas) -> list[tuple[str, int, str]]:
+    """Time a whole answer over every accelerator, count, layout and precision, in milliseconds (best of five)."""
+    facts = load_facts()
+    every = tuple(a.key for a in facts.accelerators)
+    rows: list[tuple[str, int, str]] = []
+    for name in _MODELS:
+        found = atlas.find(name)
+        assert found is not None
+        workload = Workload(context=8192, concurrency=16, accelerators=every)
+        times = []
+        for _ in range(5):
+            begun = time.process_time()
+            made = answer(found, workload, facts)
+            times.append(time.process_time() - begun)
+        rows.append((name, len(made.plans), f"{min(times) * 1000:.0f}"))
+    return rows
+
+
+def sizings(atlas: Atlas) -> Iterator[None]:
+    """Size models on all cards, layouts, precisions, contexts and concurrencies, for ever."""
+    facts = load_facts()
+    engine = facts.engines.of(None)
+    models = [m for n in _MODELS if (m := atlas.find(n)) is not None]
+    sizers = [Sizer(m, engine, facts.architectures) for m in models]
+    layouts = [Layout(tensor_parallel=tp) for tp in (1, 2, 4, 8)]
+    precisions = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
+    workloads = [Workload(context=c, concurrency=n) for c in (2048, 8192, 32_768) for n in (1, 16, 256)]
+    for sizer, workload, card, layout, precision in itertools.cycle(
+        itertools.product(sizers, workloads, facts.accelerators, layouts, precisions)
+    ):
+        sizer.size(workload, precision, card, layout)
+        yield
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    options = parser.parse_args()
+    atlas = Atlas(assets.read(FILE_NAME))
+    print(tabulate(whole_answers(atlas), ("whole answer", "plans", "ms"), tablefmt="plain"))
+    made, total, grown = sizings(atlas), 0.0, []
+    done = 0
+    step = max(1, options.rows // 10)
+    while done < options.rows:
+        begun = time.process_time()
+        for _ in itertools.islice(made, step):
+            pass
+        total += time.process_time() - begun
+        done += step
+        grown.append((f"{done:,}", f"{total:.1f}", f"{total / done * 1e6:.0f}"))
+    print("\n" + tabulate(grown, ("rows", "CPU s", "µs a row"), tablefmt="plain"))
+    per_row = [float(g[2]) for g in grown]
+    print(
+        f"\nlast tenth of the rows / first: {per_row[-1] / per_row[0]:.2f} (1 is linear); median {statistics.median(per_row):.0f} µs"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,105 @@
+"""The options of a question, in the groups in which ``--help`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Precision
+
+_Command = Callable[..., Any]
+
+
+def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Apply several options so that they are listed in the order in which they are written."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+question_options = _together(
+    click.option(
+        "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
+    ),
+    click.option(
+        "--context",
+        type=click.IntRange(1, 100_000_000),
+        default=DEFAULT_CONTEXT,
+        show_default=True,
+        help="Tokens per sequence, prompt and output.",
+    ),
+    click.option(
+        "--concurrency",
+        type=click.IntRange(1, 1_000_000),
+        default=DEFAULT_CONCURRENCY,
+        show_default=True,
+        help="Sequences at once.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice([p.value for p in Precision]),
+        default=Precision.PUBLISHED.value,
+        show_default=True,
+        help="Precision of the weights to recommend for.",
+    ),
+    click.option(
+        "--kv-dtype",
+        type=click.Choice([k.value for k in KvDtype]),
+        default=KvDtype.AUTO.value,
+        show_default=True,
+        help="Precision of the KV cache.",
+    ),
+    click.option(
+        "--gpu", "gpus", multiple=True, metavar="NAME", help="Consider only this accelerator; may be repeated."
+    ),
+    click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),
+)
+"""What is asked."""
+
+engine_options = _together(
+    click.option("--vllm", metavar="VERSION", help="Predict for this version of vLLM (default: the newest known)."),
+    click.option(
+        "--max-num-seqs",
+        type=click.IntRange(1, 1_000_000),
+        help="As vLLM's option (default: by card and version); fewer free memory of the sampler.",
+    ),
+    click.option(
+        "--max-num-batched-tokens",
+        type=click.IntRange(1, 100_000_000),
+        help="As vLLM's option (default: by card and version).",
+    ),
+    click.option(
+        "--gpu-memory-utilization",
+        type=click.FloatRange(0.01, 1.0),
+        help="Share of a card that vLLM may use (default: 0.92, before 0.21 0.90).",
+    ),
+    click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs."),
+    click.option(
+        "--speculative",
+        type=click.IntRange(0, 64),
+        default=0,
+        metavar="TOKENS",
+        help="Draft this many tokens with the model's own next-token layers.",
+    ),
+    click.option("--text-only", is_flag=True, help="Leave image and audio encoders out (--language-model-only)."),
+)
+"""How vLLM is started."""
+
+output_options = _together(
+    click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
+    click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
+    click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),
+    click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas."),
+    click.option("--quick", is_flag=True, help="Leave tensor headers alone: file sizes and config only."),
+    click.option(
+        "--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder)."
+    ),
+    click.option("--version", is_flag=True, help="Print the version."),
+)
+"""How the answer is made and shown."""
