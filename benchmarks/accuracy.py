@@ -87,6 +87,7 @@ class Judge:
         self._names, self._inspection_of = names, inspection_of
         self._cards = parse_accelerators(assets.read("accelerators.json"))
         self._engines = Engines(assets.read("vllm_versions.json"))
+        self._registry = json.loads(assets.read("vllm_architectures.json"))
 
     def compare(self, row: TruthRow) -> Compared:
         """Put one row beside its prediction."""
@@ -126,7 +127,7 @@ class Judge:
         card = card_of(row, self._cards)
         result.settings_known = stated and card is not None and row.gpu_mem_util is not None
         workload, layout = _workload(row, inspection), _layout(row)
-        sizer = Sizer(inspection, engine)
+        sizer = Sizer(inspection, engine, self._registry)
         shown = card or next(c for c in self._cards if c.key == "h100_sxm")
         sizes = sizer.size(workload, precision, shown, layout)
         result.kv_exact = _kv_exact(row, sizer, sizes, workload, stated)

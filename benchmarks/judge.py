@@ -181,8 +181,6 @@ EXPLAINED: dict[str, str] = {
     "llava-hf/llava-v1.6-mistral-7b-hf": "the class leaves out the encoder's last layer, whose output is not used",
     "zai-org/GLM-4.1V-9B-Thinking": "parts of the image merger are whole on every card",
     "zai-org/GLM-4.5V": "parts of the image merger are whole on every card",
-    "RedHatAI/Llama-4-Scout-17B-16E-Instruct-FP8-dynamic": "the image adapter is split over cards",
-    "meta-llama/Llama-4-Scout-17B-16E-Instruct": "the image adapter is split over cards",
     "openai/gpt-oss-20b": "expert biases are padded with the experts",
     "openai/gpt-oss-120b": "expert biases are padded with the experts",
     "openai/clip-vit-base-patch16": "the text side of CLIP is given a cache",
@@ -193,6 +191,7 @@ EXPLAINED: dict[str, str] = {
     "microsoft/Phi-3.5-mini-instruct": "a window as long as the context costs one block more",
     "microsoft/Phi-4-mini-instruct": "a window as long as the context costs one block more",
     "microsoft/Phi-4-mini-reasoning": "a window as long as the context costs one block more",
+    "nvidia/Gemma-4-31B-IT-NVFP4": "an FP8 cache is read by another attention backend, whose blocks are four times as long",
     "openbmb/MiniCPM3-4B": "a second rotary table of its long-context scaling",
     "mistralai/Ministral-8B-Instruct-2410": "a window as long as the context costs one block more",
 }

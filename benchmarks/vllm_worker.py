@@ -64,6 +64,13 @@ class _Part:
         return self
 
 
+class _Kernel(_Part):
+    """Stands for a compiled kernel: nobody runs it, and asked whether it supports something, it says yes."""
+
+    def __call__(self, *arguments: Any, **named: Any) -> Any:
+        return True
+
+
 class _Anything(types.ModuleType):
     """A module that has every part."""
 
@@ -147,7 +154,7 @@ def _answer_missing_kernels() -> None:
         except AttributeError:
             if name.startswith("__"):
                 raise
-            return lambda *arguments, **named: True
+            return _Kernel()
 
     namespace.__getattr__ = answer
 
@@ -203,7 +210,8 @@ def cache_of(config: Any, pool: int) -> dict[str, Any]:
     if getattr(config.cache_config, "kv_cache_layout", "") is None:
         config.cache_config.kv_cache_layout = "LBHNC"
     layers = get_layers_from_vllm_config(config, AttentionLayerBase)
-    specs = {name: spec for name, layer in layers.items() if (spec := layer.get_kv_cache_spec(config)) is not None}
+    own = {n: layer for n, layer in layers.items() if not getattr(layer, "kv_sharing_target_layer_name", None)}
+    specs = {name: spec for name, layer in own.items() if (spec := layer.get_kv_cache_spec(config)) is not None}
     if not specs:
         return {"groups": [], "bytes_per_block": 0, "tokens": 0, "concurrency": 0.0}
     if len({s.page_size_bytes for s in specs.values()}) > 1 and any(

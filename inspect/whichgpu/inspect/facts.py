@@ -127,6 +127,7 @@ def _mixer(spec: MixerSpec, layers: int) -> Mixer:
         groups=spec.groups if spec.kind == "mamba2" else None,
         group_conv_size=2 * (spec.state_dim or 0) * ((spec.conv_kernel or 1) - 1) if spec.kind == "mamba2" else None,
         key_heads=spec.key_heads,
+        shared_key_value=spec.shared_key_value,
         shares_kv=spec.shares_kv,
     )
 

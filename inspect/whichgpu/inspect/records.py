@@ -129,6 +129,8 @@ class Mixer(Record):
     """Elements of convolution state that one group adds (already in ``conv_size``)."""
     key_heads: int | None = None
     """Gated delta net: key heads, beside the value heads in ``heads``."""
+    shared_key_value: bool = False
+    """True where one stored projection serves as key and value; engines load it twice."""
     shares_kv: bool = False
     """True where the layer reads another layer's KV cache and stores none."""
 
@@ -173,6 +175,8 @@ class RotaryTable(Record):
     """Rotated dimensions of a head."""
     positions: int
     bytes_per_value: int
+    image_positions: bool = False
+    """True for tables of three directions that some engines make four times as long."""
 
 
 class Architecture(Record):

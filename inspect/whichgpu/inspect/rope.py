@@ -20,8 +20,8 @@ _HALF = ("chatglm",)
 """Families that rotate half of a head without saying so."""
 
 _IMAGE_POSITIONS = ("qwen3_vl", "qwen3_5")
-"""Families with three-directional positions whose table is not lengthened; with all others it is four times as long,
-for the indices of long videos (vLLM 0.32 rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
+"""Families with three-directional positions whose table vLLM 0.32 no longer lengthens; with all others it is four times
+as long, for the indices of long videos (rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
 
 _ROTATING_TOWERS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3_omni", "glm4v")
 """Families whose image encoder has rotary positions (vLLM 0.32 models/qwen2_5_vl.py and its kin)."""
@@ -46,7 +46,10 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     if not width:
         return ()
     first = RotaryTable(
-        width=width, positions=_scaled(length, scaling, _has_long_video(design, scaling)), bytes_per_value=size
+        width=width,
+        positions=_scaled(length, scaling, _has_long_video(design, scaling)),
+        bytes_per_value=size,
+        image_positions=(design.model_type or "").startswith(_IMAGE_POSITIONS),
     )
     if view.value("compress_rope_theta") is not None:
         plain = any(m.compress_ratio == 0 for m in design.mixers)
@@ -57,7 +60,12 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
         or design.family.window_every == 6
     )
     two = local and any(m.kind == "sliding" for m in design.mixers)
-    return (first, RotaryTable(width=width, positions=length, bytes_per_value=size)) if two else (first,)
+    if not two:
+        return (first,)
+    wide = next((m.head_dim for m in design.mixers if m.kind == "full" and m.head_dim), None)
+    scale = wide // mixer.head_dim if wide and mixer.head_dim and wide > mixer.head_dim else 1  # Gemma 4's global heads
+    widened = first.model_copy(update={"width": first.width * scale})
+    return (widened, RotaryTable(width=width, positions=length, bytes_per_value=size))
 
 
 def tower_table(kind: str | None, hidden: int | None, heads: int | None) -> tuple[RotaryTable, ...]:

@@ -51,9 +51,13 @@ def _by_name(item: tuple[_Key, list[int]]) -> tuple[str, str, tuple[int, ...]]:
 
 
 def _mixed_mixers(recurrent: set[str], counts: dict[_Key, list[int]]) -> set[str]:
-    """Keep the mixers that are recurrent in every layer that has them (Kimi-Linear shares ``self_attn`` with MLA)."""
-    latent = {k.pattern.partition(".kv_a_proj")[0] for k in counts if ".kv_a_proj" in k.pattern}
-    return recurrent - latent
+    """Keep the mixers that are recurrent in every layer that has them.
+
+    Kimi-Linear shares ``self_attn`` with MLA, Nemotron-H ``mixer`` with attention.
+    """
+    shared = {k.pattern.partition(".kv_a_proj")[0] for k in counts if ".kv_a_proj" in k.pattern}
+    shared |= {k.pattern.partition(".q_proj")[0] for k in counts if ".mixer.q_proj" in k.pattern}
+    return recurrent - shared
 
 
 def _group(

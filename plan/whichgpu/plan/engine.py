@@ -54,6 +54,8 @@ class Engine(Record):
     """Layers with windows or states have block tables of their own; before, windows were sized as full attention."""
     unified_count: bool
     """The line "GPU KV cache size" is concurrency × length; before, it was blocks / groups × block size."""
+    image_table_factor: int
+    """How many times longer than the context the rotary table of Qwen3-VL and Qwen3.5 is."""
     block_fp8_refined: bool
     """Expert widths that are no multiple of 128 are taken by refining the FP8 scale blocks."""
     sources: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from typing import Any
 from whichgpu.inspect.records import Grade, Inspection
 from whichgpu.plan import padding
 from whichgpu.plan.engine import Engine
+from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Verdict, Workload
 from whichgpu.plan.refusals import precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
@@ -31,11 +32,30 @@ def plan_reasons(
     padded = _padded(sizer.inspection, precision, card, layout)
     if padded > 1:
         yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
+    if layout.tensor_parallel > 1 and repeats_cache(sizer.inspection.architecture, layout.tensor_parallel):
+        yield from _repeated(sizer, workload, precision, card, layout, sizes)
     nodes = -(-layout.cards // max(card.node_counts))
     if nodes > 1:
         yield f"needs {nodes} nodes"
     if overestimates_graphs(layout) and sizer.engine.graphs_charged:
         yield f"vLLM's own estimate of CUDA graphs is far too high here; the command has {GRAPHS_OFF}"
+
+
+def _repeated(
+    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes
+) -> Iterator[str]:
+    """Say what data parallel with whole experts would hold, where tensor parallel stores the cache more than once."""
+    other = Layout(tensor_parallel=1, data_parallel=layout.cards, expert_parallel=True)
+    if layout.pipeline_parallel > 1 or layout.data_parallel > 1 or precision is not workload.precision:
+        return
+    if sizer.hopeless(workload, precision, card, other):
+        return
+    spread = sizer.size(workload, precision, card, other)
+    mine = sizes.cache.sequences(sizes.blocks or 0, workload.context)
+    theirs = spread.cache.sequences(spread.blocks or 0, workload.context) * layout.cards
+    if mine and theirs > 1.5 * mine:
+        options = f"--data-parallel-size {layout.cards} --enable-expert-parallel"
+        yield f"its cache is stored on more than one card; {options} would hold {theirs / mine:.1f} × the tokens"
 
 
 def _padded(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:

@@ -227,7 +227,7 @@ class Remedy(Record):
     flag: str
     """What to write: a vLLM option, or another checkpoint or card count."""
     effect: str
-    """In words: ``2.0 × tokens``, ``frees 1.4 GiB``."""
+    """In words, per card: ``2.0 × tokens``, ``frees 1.4 GiB``."""
     verdict: Verdict
     """With this change alone."""
     pool: int

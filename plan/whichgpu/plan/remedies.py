@@ -67,8 +67,8 @@ def remedies(
 def _effect(change: _Change, freed: int, tokens: float) -> str:
     if change.asks_less:
         return "asks for less"
-    words = [f"frees {freed / GIB:.1f} GiB per card"] if freed > 0.05 * GIB else []
-    words += [f"{tokens:.1f} × the tokens"] if tokens > 1.05 else []
+    words = [f"frees {freed / GIB:.1f} GiB"] if freed > 0.05 * GIB else []
+    words += [f"{tokens:.1f} × tokens"] if tokens > 1.05 else []
     return ", ".join(words) or "a little more room"
 
 

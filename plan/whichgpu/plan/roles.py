@@ -21,6 +21,8 @@ class Role(StrEnum):
     """Whole on every card."""
     KEY_VALUE = "key/value"
     """Shared out by key/value heads; a head is repeated where there are more cards than heads."""
+    FUSED = "query, key and value"
+    """Stored as one: queries are shared out, keys and values as for ``KEY_VALUE``."""
     EXPERT = "expert"
     """Routed experts: by width, or whole experts under expert parallelism."""
 
@@ -46,22 +48,24 @@ _ROW_BIAS = re.compile(r"(o_proj|out_proj|down_proj|dense_4h_to_h|attn\.o|attent
 """Bias of a row-parallel layer: added once, kept whole everywhere."""
 
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b|\bw[kv]\b(?!\w)")
+_FUSED = re.compile(r"(qkv_proj|query_key_value|c_attn|Wqkv)\.")
 _TOWERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
 _WHOLE: tuple[tuple[tuple[str, ...], frozenset[Part]], ...] = (
     (("Qwen2Audio", "Qwen2_5Omni", "Qwen3ASR"), frozenset({Part.AUDIO})),
     (("MiniCPMV",), frozenset({Part.PROJECTOR})),
+    (("Gemma4",), frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})),
     (("Whisper",), frozenset({Part.EMBEDDING, Part.AUDIO})),
     (("GPTBigCode",), frozenset(Part)),
 )
 """Classes of vLLM 0.32 that build these parts without parallel layers: whole on every card."""
 
-_MERGER_FAMILIES = ("qwen", "glm4v", "glm_4v", "glm_ocr", "keye", "paddle", "dots", "mistral3", "pixtral")
+_MERGER_FAMILIES = ("qwen", "llama4", "glm4v", "glm_4v", "glm_ocr", "keye", "paddle", "dots", "mistral3", "pixtral")
 """Model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
 
 
 @lru_cache(maxsize=50_000)
 def _by_name(name: str, part: Part) -> Role:
-    if part in _REPLICATED_PARTS and ".mixer." not in name:
+    if part in _REPLICATED_PARTS:
         return Role.REPLICATED
     if _REPLICATED_NAMES.search(name) or (part is not Part.ROUTED_EXPERTS and _ROW_BIAS.search(name)):
         return Role.REPLICATED
@@ -69,6 +73,8 @@ def _by_name(name: str, part: Part) -> Role:
         return Role.EXPERT
     if part not in _TOWERS and _KEY_VALUE.search(name):
         return Role.KEY_VALUE
+    if part is Part.ATTENTION and _FUSED.search(name):
+        return Role.FUSED
     return Role.SHARDED
 
 

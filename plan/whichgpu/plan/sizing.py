@@ -92,7 +92,9 @@ class Sizer:
         """Return the weights at a precision."""
         key = (precision, workload.speculative_tokens > 0, workload.text_only)
         if key not in self._tables:
-            self._tables[key] = WeightTable(self.inspection, *key, rotary=self._rotary)
+            self._tables[key] = WeightTable(
+                self.inspection, *key, rotary=self._rotary, image_factor=self.engine.image_table_factor
+            )
         return self._tables[key]
 
     def total(self, precision: Precision) -> int | None:

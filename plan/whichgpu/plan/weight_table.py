@@ -40,6 +40,8 @@ class _Piece:
     name: str
     """As vLLM keeps it: merged with its neighbours, or its own."""
     layers: int
+    kv_heads: int
+    """Heads that its keys and values are shared out by; 0 where it has none."""
     share: float
     """Part of its bytes that is one tensor; scales are tensors of their own."""
 
@@ -54,6 +56,7 @@ class WeightTable:
         speculative: bool = False,
         text_only: bool = False,
         rotary: bool = True,
+        image_factor: int = 1,
     ) -> None:
         self._inspection = inspection
         self._architecture = inspection.architecture
@@ -62,7 +65,7 @@ class WeightTable:
         self._pieces = _pieces(groups, inspection, precision)
         self.total = sum(self._pieces.values())
         """Bytes of everything once: over all its cards, a layout holds at least this much."""
-        self._buffers = _buffers(self._architecture, rotary)
+        self._buffers = _buffers(self._architecture, rotary, image_factor)
         self._copies = any(
             "kv_b_proj" in g.name and (g.quantised if precision is Precision.PUBLISHED else precision in SCHEMES)
             for g in groups
@@ -96,7 +99,7 @@ class WeightTable:
                 sums[name][index] += size * share
 
         for piece, size in self._pieces.items():
-            local = size / self._ways(piece.role, layout) * self._padding(piece, layout, kernels)
+            local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
             add(piece.part.value, piece.stage, local)
             kept[piece.name, piece.stage, piece.layers] += local * piece.share / piece.layers
             if piece.part is Part.EMBEDDING and self._repeats_head(layout):
@@ -130,14 +133,17 @@ class WeightTable:
         shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
         return shares
 
-    def _ways(self, role: Role, layout: Layout) -> float:
+    def _ways(self, piece: _Piece, layout: Layout) -> float:
         """Cards that one copy is spread over."""
         tp, architecture = layout.tensor_parallel, self._architecture
-        if role is Role.REPLICATED:
+        if piece.role is Role.REPLICATED:
             return 1
-        if role is Role.KEY_VALUE and architecture is not None and architecture.kv_heads:
-            return min(tp, architecture.kv_heads)
-        if role is Role.EXPERT:
+        if piece.role is Role.KEY_VALUE and piece.kv_heads:
+            return min(tp, piece.kv_heads)
+        if piece.role is Role.FUSED and architecture is not None and piece.kv_heads and architecture.heads:
+            queries, pairs = architecture.heads, 2 * piece.kv_heads
+            return (queries + pairs) / (queries / tp + pairs / min(tp, piece.kv_heads))
+        if piece.role is Role.EXPERT:
             ranks = tp * layout.data_parallel
             experts = max((f.experts or 0 for f in architecture.feed_forwards), default=0) if architecture else 0
             if layout.expert_parallel and experts and ranks > 1:
@@ -170,7 +176,7 @@ class WeightTable:
         )
 
 
-def _buffers(architecture: Architecture | None, rotary: bool) -> int:
+def _buffers(architecture: Architecture | None, rotary: bool, image_factor: int) -> int:
     """Rotary tables and four FP32 scales per attention layer, whole on every card.
 
     Classes of the Transformers backend have no tables (``rotary`` is False); DeepSeek-V3.2's indexer rotates
@@ -182,7 +188,10 @@ def _buffers(architecture: Architecture | None, rotary: bool) -> int:
     scales = 16 * sum(m.layers for m in attention)
     if not rotary:
         return scales
-    tables = sum(t.width * t.positions * t.bytes_per_value for t in architecture.rotary_tables)
+    tables = sum(
+        t.width * t.positions * t.bytes_per_value * (image_factor if t.image_positions else 1)
+        for t in architecture.rotary_tables
+    )
     return scales + tables * (2 if architecture.model_type == "deepseek_v32" else 1)
 
 
@@ -205,11 +214,20 @@ def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Pr
             row=_padded_row(group, precision, converted),
             name=allocator.merged_name(group.name, group.part),
             layers=_layers_of(group, inspection),
+            kv_heads=_kv_heads(group, inspection.architecture),
             share=_main_share(group, bytes_at(group, precision)),
             row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
         )
         sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture))
     return sums
+
+
+def _kv_heads(group: TensorGroup, architecture: Architecture | None) -> int:
+    """Key/value heads of the layers that a projection belongs to, by its width; else of the model."""
+    if architecture is None:
+        return 0
+    own = (m.kv_heads for m in architecture.mixers if group.shape[:1] == ((m.kv_heads or 0) * (m.head_dim or 0),))
+    return next(own, None) or architecture.kv_heads or 0
 
 
 def _main_share(group: TensorGroup, size: int) -> float:

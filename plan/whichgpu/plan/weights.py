@@ -92,7 +92,7 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
 
     FP32 whatever the checkpoint: states' decay (A_log), routers' correction bias, hyper-connections, compressors'
     positions, some families' routers. BF16 although stored in FP8: the indexer's fused key and weight projection.
-    Twice: Mamba 2's convolution, once more as a buffer.
+    Twice: Mamba 2's convolution, once more as a buffer; one projection for keys and values (Gemma 4's global layers).
     """
     kind = (architecture.model_type if architecture else None) or ""
     if _KEPT_FP32.search(group.name) and not group.quantised:
@@ -102,8 +102,15 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
     if _INDEX_KEYS.search(group.name) and precision is Precision.PUBLISHED:
         return group.parameters * 2
     size = bytes_at(group, precision)
+    if ".k_proj." in group.name and architecture is not None and _serves_twice(group, architecture):
+        return 2 * size
     second = architecture is not None and any(m.kind in ("mamba2", "hybrid") for m in architecture.mixers)
     return 2 * size if second and group.name.endswith("conv1d.weight") else size
+
+
+def _serves_twice(group: TensorGroup, architecture: Architecture) -> bool:
+    shared = [m for m in architecture.mixers if m.shared_key_value]
+    return any(group.count == m.layers and group.shape[:1] == ((m.kv_heads or 0) * (m.head_dim or 0),) for m in shared)
 
 
 def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
