@@ -40,7 +40,7 @@ def _table(foot: Footprint) -> list[str]:
     rows.append(_row("= pool for the cache", foot.pool, foot.pool_low, foot.pool_high, "computed", ""))
     headers = ("what", "GiB", "from", "to", "how known", "changed by")
     alignment = ("left", "right", "right", "right", "left", "left")
-    made = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    made = tabulate([headers, *rows], tablefmt="plain", colalign=alignment, disable_numparse=True)
     return [f"  {line}".rstrip() for line in made.splitlines()]
 
 
