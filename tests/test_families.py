@@ -24,9 +24,13 @@ from whichgpu.plan.records import Layout, Precision
 
 FAMILIES = sorted((Path(__file__).parent / "families").glob("*.json"))
 
-EXPECTED_APART = {"moonshotai__Kimi-Linear-48B-A3B-Instruct": 0.005, "google__gemma-4-26B-A4B": 0.001}
-"""Share by which headers may differ: where layers of two kinds give their tensors the same names, headers alone do not
-say which pipeline stage holds which."""
+STAGES_APART = {
+    "moonshotai__Kimi-Linear-48B-A3B-Instruct": 0.035,
+    "google__recurrentgemma-2b": 0.009,
+    "google__gemma-4-26B-A4B": 0.003,
+}
+"""Share by which pipeline stages may differ: where layers of two kinds give their tensors the same names, headers alone
+do not say which stage holds which."""
 
 
 def tensors(rows: list[Any]) -> Iterator[tuple[str, list[int]]]:
@@ -87,11 +91,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_headers_and_config_agree(path: Path, root: str) -> None:
     from_config, from_headers = both(path, root)
     assert (from_config.grade, from_headers.grade) == (Grade.CONFIG, Grade.HEADERS)
-    apart = EXPECTED_APART.get(path.stem, 0.001)
     for tp, precision in itertools.product((1, 2, 4, 8), (Precision.BF16, Precision.FP8)):
         layout = Layout(tensor_parallel=tp)
         config, headers = (tensors_per_card(i, layout, precision) for i in (from_config, from_headers))
-        assert config == pytest.approx(headers, rel=apart), (tp, precision)
+        assert config == pytest.approx(headers, rel=0.0005), (tp, precision)
 
 
 @settings(max_examples=80, deadline=None)
@@ -105,4 +108,4 @@ def test_headers_and_config_agree(path: Path, root: str) -> None:
 def test_they_agree_on_any_layout(path: Path, tp: int, pp: int, dp: int, precision: Precision, root: str) -> None:
     layout = Layout(tensor_parallel=tp, pipeline_parallel=pp, data_parallel=dp, expert_parallel=dp > 1)
     config, headers = (tensors_per_card(i, layout, precision) for i in both(path, root))
-    assert config == pytest.approx(headers, rel=max(0.002, 3 * EXPECTED_APART.get(path.stem, 0.0)))
+    assert config == pytest.approx(headers, rel=STAGES_APART.get(path.stem, 0.0005) if pp > 1 else 0.0005)
