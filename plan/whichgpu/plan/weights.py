@@ -20,7 +20,9 @@ SCHEMES: dict[Precision, Scheme] = {
     Precision.MXFP4: MXFP4,
 }
 _KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER, Part.AUTOENCODER})
-_NOT_LINEAR = re.compile(r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding|lru|ape$|(^|\.)D$")
+_NOT_LINEAR = re.compile(
+    r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding(?!_projection)|lru|ape$|(^|\.)D$"
+)
 _BIG_ENOUGH = 32
 """Smallest side of a matrix that quantisation touches."""
 
@@ -32,6 +34,9 @@ _INDEX_KEYS = re.compile(r"indexer\.(wk|weights_proj)\b")
 """DeepSeek-V3.2 and GLM-5: fused and unquantised in vLLM (models/deepseek_v2 wk_weights_proj)."""
 
 _ENCODERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
+_TOWER_SIDE = 64
+"""Gemma 4's encoder stays BF16 under FP8 unless its sides divide by this (vLLM 0.32 models/gemma4_mm)."""
+
 _SHARED_WITH_TARGET = re.compile(r"embed_tokens|shared_head\.head|lm_head")
 """Next-token layers use the model's own embedding and head."""
 
@@ -101,11 +106,24 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
         return group.parameters * 4
     if _INDEX_KEYS.search(group.name) and precision is Precision.PUBLISHED:
         return group.parameters * 2
+    if (
+        precision is Precision.FP8
+        and kind.startswith("gemma4")
+        and group.part in _ENCODERS
+        and _odd_tower(architecture)
+    ):
+        return group.parameters * 2
     size = bytes_at(group, precision)
     if ".k_proj." in group.name and architecture is not None and _serves_twice(group, architecture):
         return 2 * size
     second = architecture is not None and any(m.kind in ("mamba2", "hybrid") for m in architecture.mixers)
     return 2 * size if second and group.name.endswith("conv1d.weight") else size
+
+
+def _odd_tower(architecture: Architecture | None) -> bool:
+    towers = architecture.towers if architecture else ()
+    sides = [side for t in towers if t.modality == "vision" for side in (t.hidden, t.intermediate) if side]
+    return any(side % _TOWER_SIDE for side in sides)
 
 
 def _serves_twice(group: TensorGroup, architecture: Architecture) -> bool:
