@@ -94,7 +94,8 @@ def overestimates_graphs(layout: Layout) -> bool:
 def _peers(card: Accelerator, layout: Layout, engine: Engine) -> Size:
     linked = card.link_gbs >= _LINKED and card.linked_cards >= 4 and layout.tensor_parallel > 1
     if linked:
-        return assumed("links between cards", engine.peers_gib, "NCCL and all-reduce workspaces over NVLink, measured")
+        why = "collectives and all-reduce workspaces over fast links, as measured on H100s"
+        return assumed("links between cards", engine.peers_gib, why)
     expected = engine.peers_gib.low if layout.tensor_parallel > 1 else 0.0
     spread = Spread(low=0.0, expected=expected, high=min(engine.peers_gib.high, 1.0))
     return assumed("links between cards", spread, "NCCL channels without all-reduce workspaces")
