@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
@@ -63,6 +63,7 @@ class WeightTable:
         tied = self._architecture.tied_embeddings if self._architecture else None
         groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
         self._pieces = _pieces(groups, inspection, precision)
+        self._packed = any(p.packed for p in self._pieces)
         self.total = sum(self._pieces.values())
         """Bytes of everything once: over all its cards, a layout holds at least this much."""
         self._buffers = _buffers(self._architecture, rotary, image_factor)
@@ -71,11 +72,14 @@ class WeightTable:
             for g in groups
         )
         self._indices = {kind: layers_of(kind, self._architecture) for kind in Stage} if self._architecture else {}
+        self._held: dict[tuple[int, int, bool, padding.Kernels], Mapping[tuple[str, Stage], float]] = {}
+        self._cuts: dict[int, Mapping[Stage, Sequence[float]]] = {}
         self._sums: dict[tuple[Layout, padding.Kernels], tuple[int, ...]] = {}
         self._memo: dict[tuple[Layout, padding.Kernels], Mapping[str, tuple[int, ...]]] = {}
 
     def stages(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
         """Return, per component, the bytes on one card of each pipeline stage."""
+        kernels = self._alike(kernels)
         key = (layout, kernels)
         if key not in self._memo:
             self._memo[key] = self._laid_out(layout, kernels)
@@ -83,39 +87,53 @@ class WeightTable:
 
     def per_stage(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> tuple[int, ...]:
         """Return the bytes of everything on one card of each pipeline stage."""
-        key = (layout, kernels)
+        key = (layout, self._alike(kernels))
         if key not in self._sums:
             parts = [*self.stages(layout, kernels).values(), (0,) * layout.pipeline_parallel]
             self._sums[key] = tuple(map(sum, zip(*parts, strict=True)))
         return self._sums[key]
 
-    def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
-        shares = self._shares(layout.pipeline_parallel)
-        sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * layout.pipeline_parallel)
-        kept: dict[tuple[str, Stage, int], float] = defaultdict(float)
+    def _alike(self, kernels: padding.Kernels) -> padding.Kernels:
+        """Kernels that pad the same of this model are one."""
+        return kernels if self._packed or kernels is padding.Kernels.ROCM else padding.Kernels.PLAIN
 
-        def add(name: str, stage: Stage, size: float) -> None:
+    def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
+        stages = layout.pipeline_parallel
+        shares, held = self._shares(stages), self._one_stage(layout, kernels)
+        sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * stages)
+        for (name, stage), size in held.items():
             for index, share in enumerate(shares[stage]):
                 sums[name][index] += size * share
-
-        for piece, size in self._pieces.items():
-            local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
-            add(piece.part.value, piece.stage, local)
-            kept[piece.name, piece.stage, piece.layers] += local * piece.share / piece.layers
-            if piece.part is Part.EMBEDDING and self._repeats_head(layout):
-                add(Part.HEAD.value, Stage.LAST, local)
-        add("MLA copies", Stage.ATTENTION, self._absorbed(layout.tensor_parallel))
-        for (_, stage, layers), one in kept.items():
-            add(ROUNDING, stage, allocator.unused(one) * layers)
-        sums["buffers"] = [float(self._buffers)] * layout.pipeline_parallel
+        if stages > 1 and self._architecture is not None and self._architecture.tied_embeddings:
+            # a tied head is a second copy on the last stage
+            sums[Part.HEAD.value][-1] += sum(s for (name, _), s in held.items() if name == Part.EMBEDDING.value)
+        sums["buffers"] = [float(self._buffers)] * stages
         return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
 
-    def _repeats_head(self, layout: Layout) -> bool:
-        """A tied head is a second copy on the last stage of a pipeline."""
-        tied = self._architecture is not None and self._architecture.tied_embeddings
-        return bool(tied) and layout.pipeline_parallel > 1
+    def _one_stage(self, layout: Layout, kernels: padding.Kernels) -> Mapping[tuple[str, Stage], float]:
+        """Bytes per component on one card if a single stage held all layers: the same however pipelines are cut."""
+        key = (layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, kernels)
+        if key in self._held:
+            return self._held[key]
+        held: dict[tuple[str, Stage], float] = defaultdict(float)
+        kept: dict[tuple[str, Stage, int], float] = defaultdict(float)
+        for piece, size in self._pieces.items():
+            local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
+            held[piece.part.value, piece.stage] += local
+            kept[piece.name, piece.stage, piece.layers] += local * piece.share / piece.layers
+        held["MLA copies", Stage.ATTENTION] += self._absorbed(layout.tensor_parallel)
+        for (_, stage, layers), one in kept.items():
+            held[ROUNDING, stage] += allocator.unused(one) * layers
+        self._held[key] = held
+        return held
 
-    def _shares(self, stages: int) -> dict[Stage, list[float]]:
+    def _shares(self, stages: int) -> Mapping[Stage, Sequence[float]]:
+        """Per kind of stage, the share of its bytes that each pipeline stage holds."""
+        if stages not in self._cuts:
+            self._cuts[stages] = self._cut(stages)
+        return self._cuts[stages]
+
+    def _cut(self, stages: int) -> dict[Stage, list[float]]:
         """Per kind of stage, the share of its bytes that each pipeline stage holds."""
         if stages == 1 or self._architecture is None:
             return {kind: [1.0 / stages] * stages for kind in Stage}
