@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -183,16 +182,23 @@ def test_a_defect_is_one_sentence_and_70(ask: Ask, monkeypatch: pytest.MonkeyPat
     assert "\x1b" not in result.err
 
 
+_INTERRUPTIBLE = """
+import signal
+from whichgpu.tui.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+"""A test run in the background of a shell script inherits SIGINT ignored."""
+
+
 def test_interrupted_is_130_at_once_and_says_so(start_hub: Start) -> None:
     hub = start_hub({"a/b": shapes.qwen3_06b()})
     hub.faults.append(Fault("stall", seconds=60))
     process = subprocess.Popen(
-        [sys.executable, "-m", "whichgpu", "--model", "a/b"],
+        [sys.executable, "-c", _INTERRUPTIBLE, "--model", "a/b"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # a test run in the background of a shell script inherits SIGINT ignored
-        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while not hub.seen:
         time.sleep(0.02)
