@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -22,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # so that `python benchmarks/accuracy.py` works too
     sys.path.insert(0, str(ROOT))
 
+from benchmarks import serving
+from benchmarks.metadata import inspections
 from benchmarks.truth import Models, TruthRow, card_of, read_truth, truth_files
 from whichgpu import assets
 from whichgpu.inspect.errors import WhichgpuError
@@ -275,45 +276,34 @@ def _recipe_unknown(matched: str | None, precision: Precision, inspection: Inspe
     return derived and bool({ModelClass.MOE, ModelClass.HYBRID}.intersection(inspection.classes))
 
 
-def inspections(models: Path | None) -> tuple[Models, Callable[[str], Inspection], Callable[[], None]]:
-    """Return the names at hand, how to inspect one, and what to call at the end."""
-    if models is None:
-        from whichgpu.catalog.atlas import FILE_NAME, Atlas
+@dataclass(frozen=True)
+class Outcome:
+    """Memory and speed, row by row, by file."""
 
-        atlas = Atlas(assets.read(FILE_NAME))
+    memory: Mapping[str, list[Compared]]
+    speed: Mapping[str, tuple[list[serving.Point], list[tuple[int, str]]]]
 
-        def from_atlas(name: str) -> Inspection:
-            found = atlas.find(name)
-            assert found is not None
-            return found
+    def summaries(self) -> dict[str, dict[str, Any]]:
+        from benchmarks.accuracy_report import summary
 
-        return Models(atlas.names()), from_atlas, lambda: None
-    from tests.hub import HubStandIn
+        factors = serving.shipped()
+        memory = {name: summary(rows) for name, rows in self.memory.items()}
+        return memory | {name: serving.summary(*found, factors) for name, found in self.speed.items()}
 
-    from benchmarks.agreement import repository_of
-    from whichgpu.inspect.inspector import inspect_model
-    from whichgpu.inspect.reference import parse_reference
-
-    folders = {p.name.replace("__", "/", 1): p for p in sorted(models.iterdir()) if (p / "config.json").exists()}
-    hub = HubStandIn({}).__enter__()
-    os.environ["HF_ENDPOINT"] = hub.endpoint
-    known: dict[str, Inspection] = {}
-
-    def from_folder(name: str) -> Inspection:
-        if name not in known:
-            hub.repos[name] = repository_of(folders[name])
-            known[name] = inspect_model(parse_reference(name), quick=True)
-        return known[name]
-
-    return Models(list(folders)), from_folder, lambda: hub.__exit__(None, None, None)
+    def rows(self) -> list[dict[str, Any]]:
+        factors = serving.shipped()
+        speed = [row for name, (points, _) in self.speed.items() for row in serving.rows(name, points, factors)]
+        return [asdict(row) for rows in self.memory.values() for row in rows] + speed
 
 
-def run(truth: Path, models: Path | None) -> Mapping[str, list[Compared]]:
+def run(truth: Path, models: Path | None) -> Outcome:
     """Compare every row of every file in a folder."""
     names, inspect, close = inspections(models)
     try:
         judge = Judge(names, inspect)
-        return {path.name: [judge.compare(row) for row in read_truth(path)] for path in truth_files(truth)}
+        memory = {path.name: [judge.compare(row) for row in read_truth(path)] for path in truth_files(truth)}
+        speed = {n: serving.read(truth / n, names, inspect) for n in serving.FILES if (truth / n).exists()}
+        return Outcome(memory, speed)
     finally:
         close()
 
@@ -326,19 +316,19 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", dest="as_json")
     parser.add_argument("--write", type=Path, help="markdown file to write")
     options = parser.parse_args()
-    compared = run(options.truth, options.models)
-    from benchmarks.accuracy_report import markdown, summary, text
-
+    outcome = run(options.truth, options.models)
     if options.as_json:
-        result: dict[str, Any] = {
-            "rows": [asdict(row) for rows in compared.values() for row in rows],
-            "summary": {name: summary(rows) for name, rows in compared.items()},
-        }
-        print(json.dumps(result, indent=1))
+        print(json.dumps({"rows": outcome.rows(), "summary": outcome.summaries()}, indent=1))
     else:
-        print(text(compared))
+        from benchmarks.accuracy_report import text
+
+        print(text(outcome.memory))
+        for name in outcome.speed:
+            print(f"\n== {name}\n{json.dumps(outcome.summaries()[name], indent=1)}")
     if options.write:
-        options.write.write_text(markdown(compared))
+        from benchmarks.accuracy_page import page
+
+        options.write.write_text(page(outcome))
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
 from benchmarks.accuracy_report import breakdowns, reasons, table, worst
+from benchmarks.serving_page import speed_sections
 
 if TYPE_CHECKING:
-    from benchmarks.accuracy import Compared
+    from benchmarks.accuracy import Compared, Outcome
 
 _AIMS: tuple[tuple[str, str, str], ...] = (
     ("weights_median_pct", "weights per card: median error", "≤ 0.5 %"),
@@ -88,9 +89,10 @@ every term with its bounds, its reason and the flag that changes it.
 """
 
 
-def page(compared: Mapping[str, Sequence[Compared]], summaries: Mapping[str, Mapping[str, Any]]) -> str:
+def page(outcome: Outcome) -> str:
     """Return the page as Markdown."""
-    names = [n for n, s in summaries.items() if s["rows_answered"]]
+    compared, summaries = outcome.memory, outcome.summaries()
+    names = [n for n in compared if summaries[n]["rows_answered"]]
     rows = [(text, aim, *(_cell(summaries[n][key]) for n in names)) for key, text, aim in _AIMS]
     rows += [
         (text, "", *(_cell(summaries[n][key]) for n in names))
@@ -107,7 +109,7 @@ def page(compared: Mapping[str, Sequence[Compared]], summaries: Mapping[str, Map
     blocks = [_INTRO, _grid(rows, ("figure", "aim", *names))]
     for name in names:
         blocks.append(_section(name, compared[name]))
-    return "\n\n".join(block.strip("\n") for block in (*blocks, _judged(), _NOTES)) + "\n"
+    return "\n\n".join(block.strip("\n") for block in (*blocks, _judged(), *speed_sections(outcome), _NOTES)) + "\n"
 
 
 def _judged() -> str:

@@ -146,10 +146,3 @@ def breakdowns(rows: Sequence[Compared], style: str) -> str:
             lines.append((title, name, len(members), f"{mean:.2f}", f"{max(errors, key=abs):+.2f}"))
     headers = ("by", "", "rows", "mean error GiB", "worst")
     return str(tabulate(lines, headers, tablefmt=style, disable_numparse=True))
-
-
-def markdown(compared: Mapping[str, Sequence[Compared]]) -> str:
-    """Return the page."""
-    from benchmarks.accuracy_page import page
-
-    return page(compared, {n: summary(r) for n, r in compared.items()})

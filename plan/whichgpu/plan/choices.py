@@ -32,6 +32,21 @@ class Verdict(StrEnum):
     """Not everything that has to fit is known."""
 
 
+class Objective(StrEnum):
+    """What a recommendation is best at."""
+
+    COST = "cost"
+    """Fewest dollars an hour for the asked load."""
+    LATENCY = "latency"
+    """Least time per token."""
+    THROUGHPUT = "throughput"
+    """Most output tokens a second."""
+    FEWEST = "fewest"
+    """Fewest cards."""
+    POWER = "power"
+    """Most tokens per joule of board power."""
+
+
 class KvDtype(StrEnum):
     """Precision of the KV cache; ``auto`` is what the checkpoint asks for, else BF16."""
 

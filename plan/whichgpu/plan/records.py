@@ -8,7 +8,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from whichgpu.inspect.records import Origin, Record
-from whichgpu.plan.choices import KvDtype, Precision, Verdict
+from whichgpu.plan.choices import KvDtype, Objective, Precision, Verdict
 
 __all__ = [
     "Accelerator",
@@ -17,11 +17,14 @@ __all__ = [
     "KvDtype",
     "Layout",
     "Need",
+    "Objective",
     "Plan",
     "Precision",
     "Price",
     "PriceOffer",
+    "Range",
     "Remedy",
+    "Speed",
     "Term",
     "Verdict",
     "Workload",
@@ -39,6 +42,16 @@ class Workload(Record):
     kv_dtype: KvDtype = KvDtype.AUTO
     accelerators: tuple[str, ...] = ()
     """Keys to consider; empty for the default list."""
+    prompt: int | None = None
+    """Input tokens of a typical request, for speed; ``None`` is what ``output`` leaves of the context."""
+    output: int | None = None
+    """Output tokens of a typical request; ``None`` is an eighth of the context, at most 1,024."""
+    rate: float | None = None
+    """Requests per second that all replicas together have to serve."""
+    objective: Objective = Objective.COST
+    max_tpot_ms: float | None = None
+    max_ttft_ms: float | None = None
+    max_usd_per_hour: float | None = None
     utilisation: float | None = None
     """Share of the card that vLLM may use; ``None`` is the version's default (gpu_memory_utilization)."""
     utilisation_asked: bool = False
@@ -72,6 +85,10 @@ class Accelerator(Record):
     """Dense."""
     fp8_tflops: float | None
     board_watts: int | None
+    memory_share: float | None = None
+    """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
+    flop_share: float | None = None
+    """Share of the dense FLOP rate that prefills reach, likewise."""
     link_gbs: float = 0
     """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
     linked_cards: int = 1
@@ -221,6 +238,44 @@ class Footprint(Record):
         return self.pool - (self.kv_needed or 0)
 
 
+class Range(Record):
+    """A figure with the bounds between which four of five measurements fell."""
+
+    expected: float
+    low: float
+    high: float
+
+
+class Speed(Record):
+    """What one replica serves in the steady state, as computed by the roofline."""
+
+    prompt_tokens: int
+    output_tokens: int
+    running: int
+    """Sequences at once: as many as asked, or as the pool holds."""
+    waiting: int
+    """Sequences that queue because the pool holds no more."""
+    tpot_ms: Range
+    """Time per output token, other sequences' prefills included."""
+    ttft_ms: Range
+    """Time to the first token of a prompt that meets an idle engine."""
+    output_tokens_per_second: Range
+    total_tokens_per_second: Range
+    """Input and output."""
+    usd_per_million_output: Range | None
+    """Dollars of all cards per million output tokens, at this load all the time."""
+    usd_per_million_total: Range | None
+    """Per million of input and output tokens together."""
+    output_tokens_per_joule: float | None
+    """Tokens per second and watt of board power."""
+    limit: str
+    """What takes most of the time."""
+    step_ms: dict[str, float]
+    """Parts of the time per token."""
+    in_range: bool
+    """False where the fit has not seen such a card or so many sequences; the range is wider then."""
+
+
 class Remedy(Record):
     """One change, and what it was recomputed to do."""
 
@@ -250,6 +305,12 @@ class Plan(Record):
     usd_per_hour: float | None
     price: Price | None
     command: str | None
+    speed: Speed | None = None
+    """``None`` for what does not decode token by token, or where no layout fits."""
+    replicas: int = 1
+    """Copies that the asked rate of requests needs; prices and counts are of one."""
+    missed: tuple[str, ...] = ()
+    """Limits of the workload that it does not keep."""
     reasons: tuple[str, ...] = ()
     """Everything against it, most important first."""
     remedies: tuple[Remedy, ...] = ()

@@ -25,8 +25,10 @@ from whichgpu.inspect.sources.base import Progress, silent
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
-from whichgpu.plan.recommend import Facts, answer
+from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
+from whichgpu.plan.roofline import parse_calibration
+from whichgpu.plan.search import Facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,7 @@ def load_facts() -> Facts:
         offers=hardware.parse_prices(assets.read("prices.json")),
         architectures=json.loads(assets.read("vllm_architectures.json")),
         engines=Engines(assets.read("vllm_versions.json")),
+        calibration=parse_calibration(assets.read("throughput.json")),
         date=str(json.loads(accelerators)["date"]),
     )
 

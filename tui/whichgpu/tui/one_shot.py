@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.records import KvDtype, Precision, Verdict, Workload
+from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Workload
 from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
@@ -22,6 +22,13 @@ def answer_once(options: Mapping[str, Any]) -> int:
         workload=Workload(
             context=options["context"],
             concurrency=options["concurrency"],
+            prompt=options["prompt"],
+            output=options["output"],
+            rate=options["rate"],
+            objective=Objective(options["objective"]),
+            max_tpot_ms=options["max_tpot"],
+            max_ttft_ms=options["max_ttft"],
+            max_usd_per_hour=options["max_price"],
             precision=Precision(options["precision"]),
             kv_dtype=KvDtype(options["kv_dtype"]),
             vllm=options["vllm"],

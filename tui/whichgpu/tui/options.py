@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Precision
+from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Objective, Precision
 
 _Command = Callable[..., Any]
 
@@ -41,6 +41,21 @@ question_options = _together(
         show_default=True,
         help="Sequences at once.",
     ),
+    click.option("--input", "prompt", type=click.IntRange(1), help="Input tokens of a typical request, for speed."),
+    click.option("--output", type=click.IntRange(1), help="Output tokens of a typical request, for speed."),
+    click.option(
+        "--rate", type=click.FloatRange(0, min_open=True), help="Requests a second to serve; says how many replicas."
+    ),
+    click.option(
+        "--objective",
+        type=click.Choice([o.value for o in Objective]),
+        default=Objective.COST.value,
+        show_default=True,
+        help="What to be best at: dollars an hour, ms a token, tokens/s, cards, tokens/s per watt.",
+    ),
+    click.option("--max-tpot", type=click.FloatRange(0, min_open=True), help="Limit: ms per output token."),
+    click.option("--max-ttft", type=click.FloatRange(0, min_open=True), help="Limit: ms to the first token, idle."),
+    click.option("--max-price", type=click.FloatRange(0, min_open=True), help="Limit: dollars an hour, all cards."),
     click.option(
         "--precision",
         type=click.Choice([p.value for p in Precision]),

@@ -6,6 +6,7 @@ from tabulate import tabulate
 
 from whichgpu.plan.records import Answer, Footprint, Term
 from whichgpu.tui.report_plans import cures
+from whichgpu.tui.report_speed import step_table
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import GIB, wrapped
 
@@ -24,6 +25,8 @@ def explanation(answer: Answer, terminal: Terminal) -> str:
     lines += [*wrapped(share, 2), *_table(foot)]
     lines += _reasons(foot.terms)
     lines += _printed(answer, foot)
+    if plan.speed is not None:
+        lines += ["", "  Where the time goes, in ms:", *step_table(plan.speed)]
     if plan.remedies and plan is not answer.recommended:
         lines += cures(plan, len(plan.remedies))
     return "\n".join(lines)

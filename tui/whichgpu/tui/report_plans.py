@@ -5,6 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
+from whichgpu.tui.report_speed import speed_lines
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, memory, wrapped
 
@@ -51,14 +52,28 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     rows: list[tuple[str, ...]] = []
     for plans in by_card.values():
         chosen = plans[asked]
-        left = memory(chosen.footprint.headroom) if chosen.footprint and chosen.layout else NOTHING
-        price = dollars(chosen.usd_per_hour)
-        rows.append((_short_name(chosen.accelerator), *[_count(plans[p]) for p in shown], price, left))
+        counts = [_count(plans[p], labelled=p is asked) for p in shown]
+        rows.append((_short_name(chosen.accelerator), *counts, dollars(chosen.usd_per_hour), *_figures(chosen)))
     if not rows:
         return ""
-    names = [p.value if p is Precision.PUBLISHED else p.value.upper() for p in shown]
-    title = f"Where it runs (price and free memory per card: {asked.value})"
-    return terminal.bold(title) + "\n" + _table(("cards", *names, "$/hour", "free"), rows)
+    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
+    rates = any(plans[asked].speed for plans in by_card.values())
+    what = (
+        f"{asked.value}; tokens/s out of all cards, GiB left on each" if rates else f"{asked.value}; GiB left on each"
+    )
+    headers = ("cards", *names, "$/hour", *(("tok/s", "$/Mtok") if rates else ()), "left")
+    rows = rows if rates else [(*row[:-3], row[-1]) for row in rows]
+    return terminal.bold(f"Where it runs (figures: {what})") + "\n" + _table(headers, rows)
+
+
+def _figures(plan: Plan) -> tuple[str, str, str]:
+    """Output tokens per second, dollars per million of them, and GiB left on a card."""
+    left = f"{plan.footprint.headroom / GIB:,.1f}" if plan.footprint and plan.layout else NOTHING
+    speed = plan.speed
+    if speed is None:
+        return NOTHING, NOTHING, left
+    cost = dollars(speed.usd_per_million_output.expected) if speed.usd_per_million_output else NOTHING
+    return f"{speed.output_tokens_per_second.expected:,.0f}", cost, left
 
 
 def _short_name(key: str) -> str:
@@ -66,11 +81,11 @@ def _short_name(key: str) -> str:
     return key.replace("_", " ").upper()
 
 
-def _count(plan: Plan) -> str:
+def _count(plan: Plan, labelled: bool = True) -> str:
     if plan.verdict is Verdict.NO or plan.layout is None:
         return "no"
     mark = {Verdict.TIGHT: "tight ", Verdict.UNKNOWN: "? "}.get(plan.verdict, "")
-    return f"{mark}{plan.count} ({plan.layout.label})" if plan.count > 1 else f"{mark}1"
+    return f"{mark}{plan.count} ({plan.layout.label})" if plan.count > 1 and labelled else f"{mark}{plan.count}"
 
 
 _TITLES = {
@@ -87,16 +102,26 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
         return "\n".join([terminal.bold("Nothing fits"), _why_not(answer), *_first_cures(answer)])
     money = f" at {dollars(plan.usd_per_hour)}/hour" if plan.price is not None else " (no dated price is known)"
     title = _TITLES[plan.verdict]
-    lines = [terminal.bold(title) + terminal.good(f"{plan.count} × {plan.accelerator_name}") + money]
+    cards = f"{plan.count} × {plan.accelerator_name}"
+    if plan.replicas > 1:
+        cards, money = f"{plan.replicas} replicas of {cards}", _together(plan)
+    lines = [terminal.bold(title) + terminal.good(cards) + money]
     lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
     lines += _price_lines(plan.price)
     lines += _arithmetic(answer, plan.footprint)
+    lines += speed_lines(plan)
     lines += [line for reason in plan.reasons for line in wrapped(f"but: {reason}", 2)]
     if plan.command is not None:
         lines += ["", f"  {plan.command}"]
     if plan.verdict is Verdict.TIGHT:
         lines += cures(plan, _CURES_SHOWN)
     return "\n".join(lines)
+
+
+def _together(plan: Plan) -> str:
+    if plan.usd_per_hour is None:
+        return " (no dated price is known)"
+    return f" at {dollars(plan.usd_per_hour * plan.replicas)}/hour in all"
 
 
 def _why_not(answer: Answer) -> str:

@@ -1,0 +1,79 @@
+"""What makes one plan better than another, and the limits that a plan may miss."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from whichgpu.plan.records import Objective, Plan, Speed, Verdict, Workload
+
+_ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 1, Verdict.TIGHT: 2, Verdict.NO: 3}
+_LAST = 1e12
+
+Rank = tuple[int, int, float, float, int, float]
+
+
+def prefers_speed(workload: Workload) -> bool:
+    """True where more cards than the model needs may serve it better."""
+    fast = workload.objective in (Objective.LATENCY, Objective.THROUGHPUT, Objective.POWER)
+    return fast or workload.max_tpot_ms is not None or workload.max_ttft_ms is not None or workload.rate is not None
+
+
+def rank_of(workload: Workload) -> Callable[[Plan], Rank]:
+    """Return the key that sorts plans, best first: what fits, within the limits, then the objective, then price."""
+
+    def rank(plan: Plan) -> Rank:
+        cost = plan.usd_per_hour * plan.replicas if plan.usd_per_hour is not None else _LAST
+        memory = plan.footprint.usable if plan.footprint else 0
+        return (
+            _ORDER[plan.verdict],
+            len(plan.missed),
+            _value(plan, workload.objective, cost),
+            cost,
+            plan.count * plan.replicas,
+            memory,
+        )
+
+    return rank
+
+
+def _value(plan: Plan, objective: Objective, cost: float) -> float:
+    speed = plan.speed
+    if objective is Objective.COST:
+        return cost
+    if objective is Objective.FEWEST:
+        return plan.count * plan.replicas or _LAST
+    if speed is None:
+        return _LAST
+    if objective is Objective.LATENCY:
+        return speed.tpot_ms.expected
+    if objective is Objective.THROUGHPUT:
+        return -speed.output_tokens_per_second.expected * plan.replicas
+    return -(speed.output_tokens_per_joule or 0.0)
+
+
+def replicas_for(workload: Workload, speed: Speed | None) -> int:
+    """Copies that keep up with the asked rate of requests, at the expected speed."""
+    if workload.rate is None or speed is None:
+        return 1
+    wanted = workload.rate * speed.output_tokens
+    return max(1, -int(-wanted // speed.output_tokens_per_second.expected))
+
+
+def misses(workload: Workload, speed: Speed | None, usd_per_hour: float | None) -> Iterator[str]:
+    """Yield the limits that a plan does not keep, at the expected speed."""
+    if workload.max_usd_per_hour is not None:
+        total = usd_per_hour * replicas_for(workload, speed) if usd_per_hour is not None else None
+        if total is None:
+            yield "its price is unknown, and a limit was asked"
+        elif total > workload.max_usd_per_hour:
+            yield f"${total:,.2f} an hour is more than ${workload.max_usd_per_hour:,.2f}"
+    for name, limit, measure in (
+        ("a token takes", workload.max_tpot_ms, speed.tpot_ms if speed else None),
+        ("the first token takes", workload.max_ttft_ms, speed.ttft_ms if speed else None),
+    ):
+        if limit is None:
+            continue
+        if measure is None:
+            yield "its speed is unknown, and a limit was asked"
+        elif measure.expected > limit:
+            yield f"{name} {measure.expected:,.1f} ms, more than {limit:,.1f}"

@@ -1,0 +1,208 @@
+"""The layout of one model on one kind of card: which fit, which serve the objective, and why the others do not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whichgpu.plan.commands import serve_command
+from whichgpu.plan.engine import Engines
+from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.hardware import price_of
+from whichgpu.plan.notes import plan_reasons, shortfall
+from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
+from whichgpu.plan.records import (
+    Accelerator,
+    Footprint,
+    Layout,
+    Plan,
+    Precision,
+    Price,
+    PriceOffer,
+    Speed,
+    Verdict,
+    Workload,
+)
+from whichgpu.plan.refusals import layout_refusal, precision_refusal
+from whichgpu.plan.roofline import Calibration
+from whichgpu.plan.sizing import Sizer, Sizes
+from whichgpu.plan.speed import speed_of
+from whichgpu.plan.step_work import Works
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a plan rests on beside the model."""
+
+    accelerators: Sequence[Accelerator]
+    offers: Sequence[PriceOffer]
+    architectures: Mapping[str, Any]
+    """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``without_pipeline_parallel``."""
+    engines: Engines
+    calibration: Calibration
+    date: str
+
+
+@dataclass(slots=True)
+class _Search:
+    """What came of the layouts of one card."""
+
+    fitting: tuple[Layout, Sizes] | None = None
+    second: tuple[Layout, Sizes] | None = None
+    """The first that is tight or unknown."""
+    last: tuple[Layout, Sizes] | None = None
+    reasons: tuple[str, ...] = ()
+
+
+class Planner:
+    """Finds the layout of one model on each card, for one workload."""
+
+    def __init__(self, sizer: Sizer, workload: Workload, facts: Facts) -> None:
+        self._sizer, self._workload, self._facts = sizer, workload, facts
+        self._works = Works(sizer)
+        self._prices: dict[str, Price | None] = {}
+
+    def plan(self, precision: Precision, card: Accelerator) -> Plan:
+        """Return the layout that serves the objective on one kind of card, or the reasons why none fits.
+
+        That is the smallest that fits; where speed is what counts, the best within a node for the asked precision.
+        """
+        sizer, workload, facts = self._sizer, self._workload, self._facts
+        impossible = _impossible(sizer, card, precision)
+        if impossible is not None:
+            return _made(card, precision, Verdict.NO, None, None, None, None, None, (impossible,))
+        search = _searched(sizer, workload, precision, card, facts)
+        found = search.fitting or search.second or search.last
+        if found is None:
+            return _made(card, precision, Verdict.NO, None, None, None, None, None, search.reasons)
+        if found[1].verdict is Verdict.NO:
+            footprint = footprint_of(sizer, found[1], workload, found[0], precision is workload.precision)
+            reasons = (shortfall(found[0], footprint), *search.reasons)
+            return _made(card, precision, Verdict.NO, None, footprint, None, None, None, reasons)
+        smallest = self._worked_out(precision, card, *found, extra=_smaller(search))
+        if search.fitting is None or precision is not workload.precision or not prefers_speed(workload):
+            return smallest
+        return min((smallest, *self._larger(precision, card, found[0])), key=rank_of(workload))
+
+    def _larger(self, precision: Precision, card: Accelerator, smallest: Layout) -> Iterator[Plan]:
+        """Yield what fits on more cards of one node, tensor parallel."""
+        for layout in self._sizer.layouts(card):
+            inside = layout.cards <= max(card.node_counts) and layout.pipeline_parallel == 1
+            if not inside or layout.cards <= smallest.cards or layout.data_parallel > 1:
+                continue
+            if _refusal(self._sizer, layout, precision, self._facts) is None:
+                sizes = self._sizer.size(self._workload, precision, card, layout)
+                if sizes.verdict is Verdict.FITS:
+                    yield self._worked_out(precision, card, layout, sizes)
+
+    def _price(self, card: Accelerator) -> Price | None:
+        if card.key not in self._prices:
+            self._prices[card.key] = price_of(card, self._facts.offers)
+        return self._prices[card.key]
+
+    def _worked_out(
+        self, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes, extra: tuple[str, ...] = ()
+    ) -> Plan:
+        sizer, workload, facts = self._sizer, self._workload, self._facts
+        footprint = footprint_of(sizer, sizes, workload, layout, detailed=precision is workload.precision)
+        command = serve_command(sizer.inspection, workload, precision, layout, facts.architectures)
+        price = self._price(card)
+        hourly = price.usd_per_hour * layout.cards if price is not None else None
+        speed = speed_of(self._works, workload, precision, card, layout, footprint, facts.calibration, hourly)
+        missed = tuple(misses(workload, speed, hourly))
+        reasons = (
+            *missed,
+            *plan_reasons(sizer, workload, precision, card, layout, sizes),
+            *command.reasons,
+            *extra,
+        )
+        made = _made(card, precision, sizes.verdict, layout, footprint, command.text, speed, price, reasons)
+        replicas = replicas_for(workload, speed)
+        return made.model_copy(update={"missed": missed, "replicas": replicas}) if missed or replicas > 1 else made
+
+
+def _smaller(search: _Search) -> tuple[str, ...]:
+    """Say which smaller layout was passed over because it is too close."""
+    if search.fitting is None or search.second is None:
+        return ()
+    layout, sizes = search.second
+    if sizes.verdict is not Verdict.TIGHT or layout.cards >= search.fitting[0].cards:
+        return ()
+    cards = "1 card is" if layout.cards == 1 else f"{layout.cards} cards are"
+    return (f"{cards} tight: inside the error of the prediction",)
+
+
+def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> _Search:
+    search, reasons, refused = _Search(), list[str](), set[int]()
+    hopeless: Layout | None = None
+    for layout in sizer.layouts(card):
+        if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
+            continue  # inside a node a pipeline is for what tensor parallelism can't split
+        refusal = _refusal(sizer, layout, precision, facts)
+        if refusal is not None:
+            reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
+            refused.add(layout.cards)
+            continue
+        if sizer.hopeless(workload, precision, card, layout):
+            hopeless = layout
+            continue
+        sizes = sizer.size(workload, precision, card, layout)
+        search.last = layout, sizes
+        if sizes.verdict is Verdict.FITS:
+            search.fitting = layout, sizes
+            break
+        if sizes.verdict is not Verdict.NO and search.second is None:
+            search.second = layout, sizes
+            if sizes.verdict is Verdict.UNKNOWN:
+                break
+    if search.last is None and hopeless is not None:
+        search.last = hopeless, sizer.size(workload, precision, card, hopeless)
+    search.reasons = tuple(dict.fromkeys(reasons))
+    return search
+
+
+def _refusal(sizer: Sizer, layout: Layout, precision: Precision, facts: Facts) -> str | None:
+    """Why vLLM would refuse a layout; the same on every card, so worked out once."""
+    key = (layout, precision)
+    if key not in sizer.refusals:
+        sizer.refusals[key] = layout_refusal(sizer.inspection, layout, precision, sizer.engine, facts.architectures)
+    return sizer.refusals[key]
+
+
+def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | None:
+    inspection = sizer.inspection
+    if inspection.adapter_of is not None:
+        return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
+    if sizer.total(precision) is None:
+        return "the size of the weights at this precision is unknown"
+    return precision_refusal(inspection, card, precision)
+
+
+def _made(
+    card: Accelerator,
+    precision: Precision,
+    verdict: Verdict,
+    layout: Layout | None,
+    footprint: Footprint | None,
+    command: str | None,
+    speed: Speed | None,
+    price: Price | None,
+    reasons: Sequence[str],
+) -> Plan:
+    count = layout.cards if layout is not None else 0
+    return Plan(
+        accelerator=card.key,
+        accelerator_name=card.name,
+        vendor=card.vendor,
+        precision=precision,
+        count=count,
+        layout=layout,
+        footprint=footprint,
+        verdict=verdict,
+        usd_per_hour=round(price.usd_per_hour * count, 4) if price is not None else None,
+        price=price,
+        command=command,
+        speed=speed,
+        reasons=tuple(reasons),
+    )

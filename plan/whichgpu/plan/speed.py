@@ -1,0 +1,90 @@
+"""How fast a plan serves and what its tokens cost, from the roofline and its error.
+
+``$/Mtok = $/hour of all cards ÷ (tokens/s × 3,600 ÷ 1,000,000)``, at the load asked for, kept up all the time.
+"""
+
+from __future__ import annotations
+
+from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, Verdict, Workload
+from whichgpu.plan.roofline import Calibration, Step, prefill_time, step_time
+from whichgpu.plan.step_work import Works
+
+_WIDER, _WIDER_OTHERS = 1.3, 1.6
+"""Factor on the slow end for what the fit has not seen: NVIDIA's other cards or larger loads, other vendors' cards."""
+
+
+def lengths(workload: Workload) -> tuple[int, int]:
+    """Return (prompt, output) tokens: as asked, else the last eighth of the context, at most 1,024, is the output."""
+    output = workload.output or max(1, min(1024, workload.context // 8, workload.context - 1))
+    prompt = workload.prompt or max(1, workload.context - output)
+    return prompt, output
+
+
+def speed_of(
+    works: Works,
+    workload: Workload,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    footprint: Footprint,
+    calibration: Calibration,
+    usd_per_hour: float | None,
+) -> Speed | None:
+    """Return what a layout serves in the steady state; ``None`` for what does not decode token by token."""
+    work = works.of(workload, precision, card, layout)
+    if work is None or not work.rates.dense or (work.expert_count and not work.rates.experts):
+        return None
+    prompt, output = lengths(workload)
+    held = footprint.max_sequences
+    room = held * layout.data_parallel if held is not None and footprint.verdict is not Verdict.UNKNOWN else None
+    running = max(1, min(workload.concurrency, room) if room is not None else workload.concurrency)
+    factors = calibration.factors_of(card)
+    step = step_time(work, card, layout, factors, running, prompt, output)
+    low, high = _error(card, running, calibration)
+    rate = running / step.total
+    total = rate * (prompt + output) / output
+    cost = usd_per_hour / (rate * 3600 / 1e6) if usd_per_hour is not None else None
+    watts = card.board_watts * layout.cards if card.board_watts else None
+    return Speed(
+        prompt_tokens=prompt,
+        output_tokens=output,
+        running=running,
+        waiting=workload.concurrency - running,
+        tpot_ms=_range(step.total * 1e3, low, high),
+        ttft_ms=_range(prefill_time(work, card, layout, factors, prompt) * 1e3 + step.total * 1e3, low, high),
+        output_tokens_per_second=_range(rate, 1 / high, 1 / low),
+        total_tokens_per_second=_range(total, 1 / high, 1 / low),
+        usd_per_million_output=_range(cost, low, high) if cost is not None else None,
+        usd_per_million_total=_range(cost * output / (prompt + output), low, high) if cost is not None else None,
+        output_tokens_per_joule=rate / watts if watts else None,
+        limit=step.limit,
+        step_ms=_parts(step),
+        in_range=_is_covered(card, running, calibration),
+    )
+
+
+def _range(value: float, low: float, high: float) -> Range:
+    return Range(expected=value, low=value * low, high=value * high)
+
+
+def _is_covered(card: Accelerator, running: int, calibration: Calibration) -> bool:
+    return calibration.covers(card) and running <= calibration.concurrency
+
+
+def _error(card: Accelerator, running: int, calibration: Calibration) -> tuple[float, float]:
+    """Return measured over predicted time, low and high."""
+    if _is_covered(card, running, calibration):
+        return calibration.low, calibration.high
+    wider = _WIDER if card.vendor == "nvidia" else _WIDER_OTHERS
+    return calibration.low / _WIDER, calibration.high * wider
+
+
+def _parts(step: Step) -> dict[str, float]:
+    return {
+        "weights": step.weights * 1e3,
+        "compute": step.compute * 1e3,
+        "KV cache": step.cache * 1e3,
+        "links": step.links * 1e3,
+        "overheads": step.overhead * 1e3,
+        "others' prefills": step.prefill * 1e3,
+    }

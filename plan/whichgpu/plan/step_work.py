@@ -1,0 +1,221 @@
+"""What one card moves and computes in a decoding step and in a prefill, from the inspection and a layout.
+
+Bytes come from the same tables that size the memory, so quantisation, replication and padding are already in them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
+from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.padding import kernels_of
+from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
+from whichgpu.plan.sizing import Sizer
+
+_IDLE = frozenset(
+    {Part.EMBEDDING, Part.VISION, Part.AUDIO, Part.PROJECTOR, Part.MTP, Part.ROUTED_EXPERTS, Part.ADAPTER}
+)
+"""Not read by every step: a lookup, encoders, drafts; the experts are counted by how many a batch touches."""
+
+_SOFTMAX = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"})
+_FP4_FACTOR = 2
+"""Dense FP4 rate over FP8 on Blackwell (NVIDIA datasheets)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """FLOP/s of one card for this model's linear layers, and how their weights are unpacked."""
+
+    dense: float
+    experts: float
+    unpacked: bool
+    """True where weights of four bits are unpacked to BF16 before they are multiplied (Marlin, Triton)."""
+    fused: bool
+    """True where experts of four bits run in one fused kernel with their routing (TRT-LLM kernels of Blackwell)."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepWork:
+    """One card of one pipeline stage. Bytes and FLOP; per token of one data-parallel rank where it says so."""
+
+    weights: float
+    """Bytes that every step reads, whatever its batch."""
+    experts: float
+    """Bytes of routed experts on the card, of which a batch touches some."""
+    expert_count: int
+    top_k: int
+    dense_flop: float
+    """Per token: every linear layer but the routed experts."""
+    expert_flop: float
+    """Per token."""
+    caches: tuple[tuple[float, int], ...]
+    """(bytes per token, tokens seen at most; 0 for all) of the layers' caches."""
+    state: float
+    """Bytes of recurrent state per sequence."""
+    attended: tuple[tuple[float, int], ...]
+    """(FLOP per pair, tokens seen at most) of the layers with attention."""
+    layers: float
+    moe_layers: float
+    latent_layers: float
+    """Layers with latent attention, which launch more kernels."""
+    collectives: int
+    """All-reduces per layer under tensor parallelism: two, three where queries and keys are normalised as a whole."""
+    hidden: int
+    rates: Rates
+
+    def touched(self, tokens: float, variety: float = 1.0) -> float:
+        """Share of the experts that a batch needs: 1 − (1 − k/E)^(B^variety); drawn evenly when ``variety`` is 1."""
+        if not self.expert_count:
+            return 0.0
+        draws: float = max(1.0, tokens) ** variety
+        return float(1 - (1 - min(1.0, self.top_k / self.expert_count)) ** draws)
+
+    def cached(self, context: float) -> float:
+        """Bytes of cache that one sequence of this length reads per step."""
+        return self.state + sum(size * (min(context, span) if span else context) for size, span in self.caches)
+
+    def prefill_flop(self, tokens: float) -> float:
+        """FLOP of attention over a prompt: half of all pairs, or a band as wide as the window."""
+        return sum(flop * tokens * (min(tokens / 2, span) if span else tokens / 2) for flop, span in self.attended)
+
+
+class Works:
+    """The work of one model on any card; what does not depend on the card is summed once."""
+
+    def __init__(self, sizer: Sizer) -> None:
+        self._sizer = sizer
+        inspection, architecture = sizer.inspection, sizer.inspection.architecture
+        decodes = not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
+        known = architecture is not None and architecture.hidden and architecture.mixers
+        self._architecture = architecture if decodes and known else None
+        tied = bool(architecture and architecture.tied_embeddings)
+        busy = [g for g in inspection.tensors if g.part not in _IDLE or (tied and g.part is Part.EMBEDDING)]
+        self._dense = [g for g in busy if g.part is not Part.NORM]
+        self._experts = [g for g in inspection.tensors if g.part is Part.ROUTED_EXPERTS]
+        self._dense_parameters = sum(g.parameters for g in busy)
+        self._routed_parameters = sum(g.parameters for g in self._experts)
+        self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
+        self._caches: dict[Pool, tuple[tuple[tuple[float, int], ...], float]] = {}
+        self._formats: dict[Precision, tuple[str, str]] = {}
+
+    def of(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> StepWork | None:
+        """Return the work of one card, averaged over stages; ``None`` for what does not decode token by token."""
+        architecture, stages = self._architecture, layout.pipeline_parallel
+        if architecture is None or not architecture.layers or architecture.hidden is None or not self._dense_parameters:
+            return None
+        table = self._sizer.table(precision, workload).stages(layout, kernels_of(card))
+        held = {name: sum(values) / stages for name, values in table.items()}
+        read = sum(held.get(part.value, 0.0) for part in Part if part not in _IDLE)
+        if architecture.tied_embeddings and stages == 1:
+            read += held.get(Part.EMBEDDING.value, 0.0)
+        block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None)
+        share = (block.top_k or 1) / (block.experts or 1) if block else 0.0
+        ranks = layout.tensor_parallel * stages
+        pool = self._sizer.cache(workload, layout, card)
+        if pool not in self._caches:
+            self._caches[pool] = _caches(pool, stages)
+        caches, state = self._caches[pool]
+        return StepWork(
+            weights=read,
+            experts=held.get(Part.ROUTED_EXPERTS.value, 0.0),
+            expert_count=(block.experts or 0) if block else 0,
+            top_k=(block.top_k or 1) if block else 0,
+            dense_flop=2.0 * self._dense_parameters / ranks,
+            expert_flop=2.0 * self._routed_parameters * share / ranks,
+            caches=caches,
+            state=state,
+            attended=tuple(_attended(architecture, ranks)),
+            layers=architecture.layers / stages,
+            moe_layers=sum(f.layers for f in architecture.feed_forwards if f.kind == "moe") / stages,
+            latent_layers=sum(m.layers for m in architecture.mixers if m.kind in ("mla", "compressed")) / stages,
+            collectives=self._collectives,
+            hidden=architecture.hidden,
+            rates=self._rates(precision, card),
+        )
+
+    def _rates(self, precision: Precision, card: Accelerator) -> Rates:
+        """Return the rates at which a card multiplies this model's weights.
+
+        What is stored in four bits is multiplied in BF16 unless the card has FP4 (NVFP4) or takes FP8 inputs (MXFP4
+        on Blackwell and CDNA 4): vLLM 0.32 layers/quantization.
+        """
+        if precision not in self._formats:
+            inspection = self._sizer.inspection
+            self._formats[precision] = (
+                _format(inspection, precision, self._dense),
+                _format(inspection, precision, self._experts),
+            )
+        dense, experts = self._formats[precision]
+        return Rates(
+            dense=_rate(dense, card),
+            experts=_rate(experts, card),
+            unpacked=_unpacked(experts if self._experts else dense, card),
+            fused=bool(self._experts) and experts in ("nvfp4", "mxfp4") and _has_fp4(card),
+        )
+
+
+def _whole_norms(inspection: Inspection, architecture: Architecture) -> bool:
+    """True where one norm spans all query heads, so that its variance needs all ranks (MiniMax-M2, OLMo 2)."""
+    wide = (architecture.heads or 0) * (architecture.head_dim or 0)
+    return any(g.name.endswith("q_norm.weight") and wide and g.shape[-1:] == (wide,) for g in inspection.tensors)
+
+
+def _caches(pool: Pool, stages: int) -> tuple[tuple[tuple[float, int], ...], float]:
+    """Sum layers that see the same; states are read and written once a step."""
+    sizes: dict[int, float] = {}
+    state = 0.0
+    for group in pool.groups:
+        for _, cache in group.members:
+            if cache.kind == "state":
+                state += 2.0 * cache.page / stages
+            else:
+                sizes[cache.span] = sizes.get(cache.span, 0.0) + cache.token_bytes / stages
+    return tuple((size, span) for span, size in sizes.items()), state
+
+
+def _attended(architecture: Architecture, ranks: int) -> list[tuple[float, int]]:
+    """FLOP per pair of tokens of each kind of attention: 4 × heads × head size, scores and values together."""
+    return [
+        (2.0 * (m.heads or 0) * _widths(m) * m.layers / ranks, m.window or 0)
+        for m in architecture.mixers
+        if m.kind in _SOFTMAX and m.heads
+    ]
+
+
+def _widths(mixer: Mixer) -> int:
+    """Elements of one head's key and value."""
+    if mixer.kind == "mla":
+        return (mixer.nope_head_dim or 128) + (mixer.rope_head_dim or 64) + (mixer.v_head_dim or 128)
+    return (mixer.head_dim or 0) + (mixer.v_head_dim or mixer.head_dim or 0)
+
+
+def _format(inspection: Inspection, precision: Precision, groups: list[TensorGroup]) -> str:
+    """Format of most of the weights: bf16, fp8, int8, nvfp4, mxfp4, int4."""
+    if precision is not Precision.PUBLISHED:
+        return precision.value
+    total = sum(g.parameters for g in groups)
+    quantised = sum(g.parameters for g in groups if g.quantised)
+    if inspection.quantisation is None or not total or quantised < total / 2:
+        return "bf16"
+    label = inspection.quantisation.label.lower()
+    known = next((f for f in ("nvfp4", "mxfp4", "fp8", "int8", "int4") if f in label), None)
+    return known or ("int4" if (inspection.quantisation.bits or 16) <= 4 else "bf16")
+
+
+def _rate(kind: str, card: Accelerator) -> float:
+    bf16 = (card.bf16_tflops or 0.0) * 1e12
+    fp8 = (card.fp8_tflops or card.bf16_tflops or 0.0) * 1e12
+    if kind in ("fp8", "int8"):
+        return fp8
+    if kind == "nvfp4" and _has_fp4(card):
+        return fp8 * _FP4_FACTOR
+    return fp8 if kind == "mxfp4" and _has_fp4(card) else bf16
+
+
+def _unpacked(kind: str, card: Accelerator) -> bool:
+    return kind == "int4" or (kind in ("nvfp4", "mxfp4") and not _has_fp4(card))
+
+
+def _has_fp4(card: Accelerator) -> bool:
+    return card.capability.startswith(("10.", "12.", "gfx95"))
