@@ -236,4 +236,4 @@ def test_no_layout_loses_or_invents_weights(found: Inspection) -> None:
 
 
 def test_facts_name_a_kernel_family_for_every_card() -> None:
-    assert {kernels_of(a) for a in FACTS.accelerators} == {Kernels.MARLIN, Kernels.TRITON, Kernels.ROCM}
+    assert {kernels_of(a) for a in FACTS.accelerators} == set(Kernels)

@@ -43,21 +43,72 @@ def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
     Raises:
         UnknownAcceleratorError: none, with the keys that exist.
     """
-    wanted = _plain(name)
     for accelerator in known:
-        if wanted in {_plain(n) for n in (accelerator.key, accelerator.name, *accelerator.aliases)}:
+        if is_called(accelerator, name):
             return accelerator
     keys = ", ".join(a.key for a in known)
     raise UnknownAcceleratorError(f"No accelerator is called “{name}”.", f"Known: {keys}.")
+
+
+def read_card(spec: str, known: Sequence[Accelerator]) -> tuple[Accelerator, float | None]:
+    """Read ``NAME[:80GB][:$1.85]``: a known card, perhaps with another memory, and its price per hour.
+
+    Raises:
+        UnknownAcceleratorError: no such name, or a part that is neither memory nor price.
+    """
+    name, *parts = spec.split(":")
+    card, price = find(name, known), None
+    for part in parts:
+        memory, money = _MEMORY.fullmatch(part.strip()), _MONEY.fullmatch(part.strip())
+        if money and float(money[1]) > 0:
+            price = float(money[1])
+        elif memory and int(memory[1]) > 0:
+            card = _with_memory(card, int(memory[1]))
+        else:
+            raise UnknownAcceleratorError(f"“{part}” is neither memory nor a price.", "Write H100:80GB:$1.85.")
+    return card, price
+
+
+_MEMORY = re.compile(r"(\d{1,5})\s*G(?:i?B)?", re.IGNORECASE)
+_MONEY = re.compile(r"\$(\d+(?:\.\d+)?)")
+
+
+def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
+    """The same card with another memory, of which the same share is usable."""
+    if gigabytes == card.marketed_gb:
+        return card
+    usable = round(card.usable_gib * gigabytes / card.marketed_gb, 2)
+    return card.model_copy(
+        update={
+            "key": f"{card.key}_{gigabytes}gb",
+            "name": f"{card.name} {gigabytes} GB",
+            "usable_gib": usable,
+            "marketed_gb": gigabytes,
+            "aliases": (),
+            "sources": {**card.sources, "memory": "as you said; usable in the proportion of the known card"},
+        }
+    )
+
+
+def own_price(key: str, usd_per_hour: float, kind: str, date: str) -> PriceOffer:
+    """A price that the user names."""
+    return PriceOffer(
+        accelerator=key, usd_per_hour=usd_per_hour, provider="yours", kind=kind, date=date, source="as you said"
+    )
+
+
+def is_called(accelerator: Accelerator, name: str) -> bool:
+    """True when a name, spelled anyhow, is this accelerator's key, name or alias."""
+    return _plain(name) in {_plain(n) for n in (accelerator.key, accelerator.name, *accelerator.aliases)}
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
-def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer]) -> Price | None:
-    """Return the median of the dated on-demand offers, ``None`` when there is none."""
-    own = [o for o in offers if o.accelerator == accelerator.key and o.kind == "on-demand" and o.date is not None]
+def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer], kind: str = "on-demand") -> Price | None:
+    """Return the median of the dated offers of a kind, ``None`` when there is none."""
+    own = [o for o in offers if o.accelerator == accelerator.key and o.kind == kind and o.date is not None]
     if not own:
         return None
     values, dates = [o.usd_per_hour for o in own], [o.date for o in own if o.date is not None]
@@ -68,4 +119,6 @@ def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer]) -> Price | 
         offers=len(own),
         oldest=min(dates),
         newest=max(dates),
+        kind=kind,
+        yours=all(o.provider == "yours" for o in own),
     )

@@ -49,6 +49,7 @@ class Workload(Record):
     rate: float | None = None
     """Requests per second that all replicas together have to serve."""
     objective: Objective = Objective.COST
+    price_kind: str = "on-demand"
     max_tpot_ms: float | None = None
     max_ttft_ms: float | None = None
     max_usd_per_hour: float | None = None
@@ -127,6 +128,10 @@ class Price(Record):
     offers: int
     oldest: str
     newest: str
+    kind: str = "on-demand"
+    """on-demand, or spot: cheaper, and taken away at any time."""
+    yours: bool = False
+    """True for a price that the user named."""
 
 
 class Layout(Record):

@@ -29,6 +29,7 @@ _MIN_CAPABILITY = {
 _OLDEST = 7.5
 """vLLM 0.32's wheels are built for CUDA 13, which dropped Volta."""
 
+_ROCM_FP8 = ("gfx94", "gfx95", "gfx12")
 _ROCM_CANNOT = {Precision.NVFP4: "NVFP4 needs an NVIDIA card"}
 
 
@@ -148,12 +149,22 @@ def precision_refusal(inspection: Inspection, accelerator: Accelerator, precisio
     try:
         capability = float(accelerator.capability)
     except ValueError:
-        return _ROCM_CANNOT.get(wanted) if wanted is not None else None
+        return _other_vendors(accelerator, wanted)
     least = _MIN_CAPABILITY[wanted] if wanted is not None else _OLDEST
     if capability < least:
         name = wanted.value if wanted is not None else "vLLM"
         return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
     return None
+
+
+def _other_vendors(accelerator: Accelerator, wanted: Precision | None) -> str | None:
+    """Why a card without a compute capability cannot run a precision (vLLM 0.32 platforms/rocm.py supports_fp8)."""
+    if accelerator.vendor == "nvidia" or wanted is None:
+        return None
+    old = accelerator.vendor == "amd" and not accelerator.capability.startswith(_ROCM_FP8)
+    if wanted is Precision.FP8 and old:
+        return f"FP8 needs CDNA 3 or RDNA 4, {accelerator.name} has neither"
+    return _ROCM_CANNOT.get(wanted)
 
 
 def _published_precision(inspection: Inspection) -> Precision | None:

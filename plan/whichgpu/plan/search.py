@@ -98,7 +98,7 @@ class Planner:
 
     def _price(self, card: Accelerator) -> Price | None:
         if card.key not in self._prices:
-            self._prices[card.key] = price_of(card, self._facts.offers)
+            self._prices[card.key] = price_of(card, self._facts.offers, self._workload.price_kind)
         return self._prices[card.key]
 
     def _worked_out(

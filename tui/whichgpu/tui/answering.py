@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from whichgpu.inspect.sources.base import Progress, silent
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
+from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.roofline import parse_calibration
@@ -38,7 +39,10 @@ class Question:
     model: str
     workload: Workload
     accelerators: tuple[str, ...] = ()
-    """As the user spelled them."""
+    """As the user spelled them: ``H100``, ``H100:80GB:$1.85``."""
+    excluded: tuple[str, ...] = ()
+    prices: tuple[str, ...] = ()
+    """``NAME=USD``."""
     offline: bool = False
     quick: bool = False
     variant: str | None = None
@@ -72,6 +76,35 @@ def load_facts() -> Facts:
     )
 
 
+def facts_for(question: Question) -> tuple[Facts, tuple[str, ...]]:
+    """Return the facts with the user's own cards and prices, and the keys to consider.
+
+    Raises:
+        UnknownAcceleratorError: a name, memory or price that is none.
+    """
+    facts = load_facts()
+    known, kind = list(facts.accelerators), question.workload.price_kind
+    priced: dict[str, float] = {}
+    keys: list[str] = []
+    for spec in question.accelerators:
+        card, price = hardware.read_card(spec, known)
+        known += [card] if all(card.key != k.key for k in known) else []
+        keys.append(card.key)
+        priced |= {card.key: price} if price is not None else {}
+    for spec in question.prices:
+        if "=" not in spec:
+            raise UnknownAcceleratorError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
+        card, price = hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), known)
+        priced |= {card.key: price} if price is not None else {}
+    today = datetime.now(UTC).date().isoformat()
+    offers = [o for o in facts.offers if o.accelerator not in priced]
+    offers += [hardware.own_price(key, usd, kind, today) for key, usd in priced.items()]
+    if question.excluded:
+        out = {hardware.find(name, known).key for name in question.excluded}
+        keys = [k for k in keys or [a.key for a in known if a.default] if k not in out]
+    return replace(facts, accelerators=tuple(known), offers=tuple(offers)), tuple(dict.fromkeys(keys))
+
+
 def catalog_path(given: str | None) -> Path:
     """Return the catalog's file: the option, ``WHICHGPU_CATALOG``, else the user's data folder."""
     stated = given or os.environ.get("WHICHGPU_CATALOG")
@@ -89,8 +122,7 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
         WhichgpuError: the model cannot be found or read, or an accelerator is unknown. A catalog that cannot
             be used is only a warning.
     """
-    facts = load_facts()
-    keys = tuple(hardware.find(name, facts.accelerators).key for name in question.accelerators)
+    facts, keys = facts_for(question)
     workload = question.workload.model_copy(update={"accelerators": keys})
     reference = parse_reference(question.model)
     try:

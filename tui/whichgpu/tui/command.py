@@ -56,6 +56,25 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
     return answer_once(options)
 
 
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--vendor", type=click.Choice(["nvidia", "amd", "intel"]), help="Only this vendor's.")
+@click.option("--min-memory", type=click.FloatRange(0), metavar="GIB", help="Only with at least so much usable memory.")
+@click.option(
+    "--sort",
+    type=click.Choice(["name", "memory", "bandwidth", "flops", "price", "price-per-gib"]),
+    default="price",
+    show_default=True,
+    help="Order of the list.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: str, as_json: bool) -> int:
+    """List accelerators: memory, rates, price; with NAME one in full, with its sources."""
+    from whichgpu.tui.gpu_commands import list_gpus
+
+    return list_gpus(name, vendor, min_memory, sort, as_json)
+
+
 @cli.group()
 def atlas() -> None:
     """The bundled atlas of well-known models."""

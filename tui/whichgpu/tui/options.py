@@ -71,8 +71,15 @@ question_options = _together(
         help="Precision of the KV cache.",
     ),
     click.option(
-        "--gpu", "gpus", multiple=True, metavar="NAME", help="Consider only this accelerator; may be repeated."
+        "--gpu",
+        "gpus",
+        multiple=True,
+        metavar="NAME[:GB][:$PRICE]",
+        help="Consider only this accelerator, with your memory or price an hour; may be repeated.",
     ),
+    click.option("--exclude", multiple=True, metavar="NAME", help="Leave this accelerator out; may be repeated."),
+    click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
+    click.option("--spot", is_flag=True, help="Compare spot prices instead of on-demand ones."),
     click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),
 )
 """What is asked."""

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
 from whichgpu.tui.report_speed import speed_lines
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, memory, wrapped
+from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, is_stale, memory, wrapped
 
 _REASONS_SHOWN = 8
 _CURES_SHOWN = 5
@@ -144,10 +144,15 @@ def cures(plan: Plan, shown: int) -> list[str]:
 def _price_lines(price: Price | None) -> list[str]:
     if price is None:
         return []
+    if price.yours:
+        return wrapped("your price", 2)
+    risk = " (over 60 days old)" if is_stale(price.newest) else ""
+    risk += "; spot: it can be taken away at any time" if price.kind == "spot" else ""
     if price.offers == 1:
-        return wrapped(f"price of one on-demand offer of {price.newest}", 2)
+        return wrapped(f"price of one {price.kind} offer of {price.newest}{risk}", 2)
     spread = f"{dollars(price.low)} to {dollars(price.high)} a card"
-    return wrapped(f"median of {price.offers} on-demand offers, {spread}, {price.oldest} to {price.newest}", 2)
+    dates = f"{price.oldest} to {price.newest}"
+    return wrapped(f"median of {price.offers} {price.kind} offers, {spread}, {dates}{risk}", 2)
 
 
 def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:

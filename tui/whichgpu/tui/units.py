@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import textwrap
+from datetime import UTC, date, datetime
 
 GIB = 2**30
 WIDTH = 80
+_STALE_DAYS = 60
 UNKNOWN = "unknown"
 NOTHING = "–"
 """Shown where there is nothing to count, as opposed to what is not known."""
@@ -46,3 +48,8 @@ def dollars(price: float | None) -> str:
 
 def tokens(count: int | None) -> str:
     return UNKNOWN if count is None else f"{count:,}"
+
+
+def is_stale(newest: str, today: date | None = None) -> bool:
+    """True for a price whose newest offer (ISO date) is over 60 days old."""
+    return ((today or datetime.now(UTC).date()) - date.fromisoformat(newest)).days > _STALE_DAYS
