@@ -47,6 +47,10 @@ class Objective(StrEnum):
     """Most tokens per joule of board power."""
 
 
+TARGETS = ("vllm", "docker", "sglang", "trtllm", "k8s", "sky")
+"""What a plan can be written for."""
+
+
 class KvDtype(StrEnum):
     """Precision of the KV cache; ``auto`` is what the checkpoint asks for, else BF16."""
 

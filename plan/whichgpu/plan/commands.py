@@ -30,6 +30,15 @@ def serve_command(
     against = _against(inspection, precision)
     if against is not None:
         return Command(None, (against,))
+    words = serve_words(inspection, workload, precision, layout, registry)
+    prefix = f"{GRAPHS_OFF} " if overestimates_graphs(layout) else ""
+    return Command(prefix + shlex.join(words))
+
+
+def serve_words(
+    inspection: Inspection, workload: Workload, precision: Precision, layout: Layout, registry: Mapping[str, Any]
+) -> list[str]:
+    """Return ``vllm serve`` and its arguments, as vLLM 0.32 takes them."""
     source = inspection.source
     words = ["vllm", "serve", source.path if source.kind == "folder" and source.path else source.name]
     if source.revision and source.kind == "hub":
@@ -41,9 +50,7 @@ def serve_command(
         words += ["--max-model-len", str(workload.context)]
     if precision is Precision.FP8 and inspection.quantisation is None:
         words += ["--quantization", "fp8"]
-    words += _setting_words(workload)
-    prefix = f"{GRAPHS_OFF} " if overestimates_graphs(layout) else ""
-    return Command(prefix + shlex.join(words))
+    return [*words, *_setting_words(workload)]
 
 
 def _layout_words(layout: Layout) -> list[str]:

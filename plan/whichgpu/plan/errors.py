@@ -4,6 +4,7 @@ WhichgpuError
   PlanError
     UnknownAcceleratorError   no accelerator of that name (exit 2)
     UnknownVersionError       no vLLM version of that name (exit 2)
+    TargetError               no deployment of that kind for this plan (exit 2)
     FactsError                the hardware facts cannot be read (exit 6)
 """
 
@@ -22,6 +23,10 @@ class UnknownAcceleratorError(PlanError):
 
 class UnknownVersionError(PlanError):
     """No such version of vLLM is known."""
+
+
+class TargetError(PlanError):
+    """A plan cannot be written for this target."""
 
 
 class FactsError(PlanError):

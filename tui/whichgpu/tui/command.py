@@ -11,8 +11,9 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from whichgpu.plan.choices import TARGETS
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
-from whichgpu.tui.options import engine_options, output_options, question_options
+from whichgpu.tui.options import engine_options, output_options, question_options, source_options
 
 _CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
 _EPILOG = f"""\b
@@ -32,6 +33,7 @@ Examples:
 @question_options
 @engine_options
 @output_options
+@source_options
 @click.pass_context
 def cli(context: click.Context, /, **options: Any) -> int | None:
     """Which GPU does a model need, how many, and at what price?
@@ -54,6 +56,22 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
     from whichgpu.tui.one_shot import answer_once
 
     return answer_once(options)
+
+
+@cli.command("command")
+@question_options
+@engine_options
+@source_options
+@click.option(
+    "--target", type=click.Choice(TARGETS), default="vllm", show_default=True, help="What to write the plan for."
+)
+def command_for(target: str, **options: Any) -> int:
+    """Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."""
+    if options["model"] is None:
+        raise click.UsageError("Name a model with --model.")
+    from whichgpu.tui.one_shot import print_target
+
+    return print_target(options, target)
 
 
 @cli.command()

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Workload
-from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
+from whichgpu.tui.answering import Question, Reply, catalog_path, facts_for, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
 
@@ -17,7 +17,52 @@ from whichgpu.tui.terminal import Terminal
 def answer_once(options: Mapping[str, Any]) -> int:
     """Answer one question on stdout; narrate on stderr."""
     terminal = Terminal.detect(quiet=options["quiet"])
-    question = Question(
+    reply = _replied(options, terminal)
+    _print(reply, options, terminal)
+    best = reply.answer.recommended
+    safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
+    return ExitCode.OK if safe else ExitCode.NOTHING_FITS
+
+
+def print_target(options: Mapping[str, Any], target: str) -> int:
+    """Print the recommended plan as another tool takes it, and nothing else on stdout."""
+    from whichgpu.plan.hardware import find
+    from whichgpu.plan.targets import Deployment, render
+
+    terminal = Terminal.detect()
+    reply = _replied(options, terminal)
+    plan = reply.answer.recommended
+    if plan is None or plan.layout is None or plan.command is None:
+        why = plan.reasons[0] if plan is not None and plan.reasons else "Nothing fits."
+        click.echo(terminal.text(f"whichgpu: error: no command: {why} whichgpu --model says more."), err=True)
+        return ExitCode.NOTHING_FITS
+    facts, _ = facts_for(question_of(options))
+    deployment = Deployment(
+        inspection=reply.inspection,
+        workload=reply.answer.workload,
+        plan=plan,
+        layout=plan.layout,
+        card=find(plan.accelerator, facts.accelerators),
+        vllm=reply.answer.vllm,
+        registry=facts.architectures,
+    )
+    click.echo(terminal.text(render(target, deployment)))
+    price = f" at ${plan.usd_per_hour * plan.replicas:,.2f}/hour" if plan.usd_per_hour is not None else ""
+    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
+    click.echo(terminal.text(f"whichgpu: for {replicas}{plan.count} × {plan.accelerator_name}{price}"), err=True)
+    return ExitCode.OK if plan.verdict in (Verdict.FITS, Verdict.UNKNOWN) else ExitCode.NOTHING_FITS
+
+
+def _replied(options: Mapping[str, Any], terminal: Terminal) -> Reply:
+    try:
+        return reply_to(question_of(options), terminal.progress)
+    finally:
+        terminal.clear_progress()
+
+
+def question_of(options: Mapping[str, Any]) -> Question:
+    """Return the question that the command line asks."""
+    return Question(
         model=options["model"],
         workload=Workload(
             context=options["context"],
@@ -49,14 +94,6 @@ def answer_once(options: Mapping[str, Any]) -> int:
         variant=options["variant"],
         catalog=catalog_path(options["catalog"]),
     )
-    try:
-        reply = reply_to(question, terminal.progress)
-    finally:
-        terminal.clear_progress()
-    _print(reply, options, terminal)
-    best = reply.answer.recommended
-    safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
-    return ExitCode.OK if safe else ExitCode.NOTHING_FITS
 
 
 def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None:

@@ -113,15 +113,19 @@ engine_options = _together(
 )
 """How vLLM is started."""
 
-output_options = _together(
-    click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
-    click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
-    click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),
+source_options = _together(
     click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas."),
     click.option("--quick", is_flag=True, help="Leave tensor headers alone: file sizes and config only."),
     click.option(
         "--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder)."
     ),
+)
+"""Where the model is looked up."""
+
+output_options = _together(
+    click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
+    click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
+    click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),
     click.option("--version", is_flag=True, help="Print the version."),
 )
-"""How the answer is made and shown."""
+"""How the answer is shown."""
