@@ -13,7 +13,13 @@ from click.core import ParameterSource
 
 from whichgpu.plan.choices import TARGETS
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
-from whichgpu.tui.options import engine_options, output_options, question_options, source_options
+from whichgpu.tui.options import (
+    engine_options,
+    output_options,
+    question_options,
+    source_options,
+    workload_options,
+)
 
 _CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
 _EPILOG = f"""\b
@@ -27,6 +33,10 @@ Examples:
   whichgpu --model ./my-finetune --precision fp8 --json
   whichgpu --model Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
 """
+
+
+_POSITIVE = click.FloatRange(0, min_open=True)
+_AMOUNT = click.FloatRange(0)
 
 
 @click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -72,6 +82,46 @@ def command_for(target: str, **options: Any) -> int:
     from whichgpu.tui.one_shot import print_target
 
     return print_target(options, target)
+
+
+@cli.command()
+@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL…")
+@workload_options
+@engine_options
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def compare(models: tuple[str, ...], as_json: bool, **options: Any) -> int:
+    """Set models side by side on one workload; ≠ marks what differs."""
+    from whichgpu.tui.compare_command import compare as side_by_side
+
+    return side_by_side(models, options, as_json)
+
+
+@cli.command()
+@click.option("--ours", type=_POSITIVE, help="Dollars per million tokens here; without it predicted for --model.")
+@click.option("--theirs", type=_POSITIVE, required=True, help="Dollars per million tokens as claimed there.")
+@click.option("--tokens", type=_POSITIVE, required=True, help="Tokens a month, for example 5e9.")
+@click.option("--weeks", type=_AMOUNT, default=4, show_default=True, help="Weeks of migration.")
+@click.option("--people", type=_AMOUNT, default=2, show_default=True, help="People who do it.")
+@click.option("--weekly", type=_AMOUNT, default=5000, show_default=True, help="Dollars a person costs a week.")
+@click.option("--reserve", type=_AMOUNT, default=0, show_default=True, help="Dollars kept for going back.")
+@click.option("--months", type=click.IntRange(1, 120), default=12, show_default=True, help="Months to pay within.")
+@click.option(
+    "--situation",
+    type=click.Choice(["owner", "gpu-cloud", "cloud-chip", "decode-service", "startup"]),
+    default="gpu-cloud",
+    show_default=True,
+    help="Where you stand towards custom chips.",
+)
+@question_options
+@engine_options
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def breakeven(**options: Any) -> int:
+    """Say when moving to another chip pays, and which price per million tokens it has to beat."""
+    from whichgpu.tui.breakeven_command import compute
+
+    return compute(options)
 
 
 @cli.command()

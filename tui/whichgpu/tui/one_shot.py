@@ -17,7 +17,7 @@ from whichgpu.tui.terminal import Terminal
 def answer_once(options: Mapping[str, Any]) -> int:
     """Answer one question on stdout; narrate on stderr."""
     terminal = Terminal.detect(quiet=options["quiet"])
-    reply = _replied(options, terminal)
+    reply = replied(options, terminal)
     _print(reply, options, terminal)
     best = reply.answer.recommended
     safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
@@ -30,7 +30,7 @@ def print_target(options: Mapping[str, Any], target: str) -> int:
     from whichgpu.plan.targets import Deployment, render
 
     terminal = Terminal.detect()
-    reply = _replied(options, terminal)
+    reply = replied(options, terminal)
     plan = reply.answer.recommended
     if plan is None or plan.layout is None or plan.command is None:
         why = plan.reasons[0] if plan is not None and plan.reasons else "Nothing fits."
@@ -53,7 +53,8 @@ def print_target(options: Mapping[str, Any], target: str) -> int:
     return ExitCode.OK if plan.verdict in (Verdict.FITS, Verdict.UNKNOWN) else ExitCode.NOTHING_FITS
 
 
-def _replied(options: Mapping[str, Any], terminal: Terminal) -> Reply:
+def replied(options: Mapping[str, Any], terminal: Terminal) -> Reply:
+    """Answer the command line's question, narrating on stderr."""
     try:
         return reply_to(question_of(options), terminal.progress)
     finally:

@@ -23,10 +23,7 @@ def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], 
     return decorate
 
 
-question_options = _together(
-    click.option(
-        "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
-    ),
+workload_options = _together(
     click.option(
         "--context",
         type=click.IntRange(1, 100_000_000),
@@ -81,6 +78,14 @@ question_options = _together(
     click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
     click.option("--spot", is_flag=True, help="Compare spot prices instead of on-demand ones."),
     click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),
+)
+"""What is asked of the model."""
+
+question_options = _together(
+    click.option(
+        "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
+    ),
+    workload_options,
 )
 """What is asked."""
 

@@ -1,0 +1,101 @@
+"""What another chip's price claim has to be, before moving to it pays.
+
+one-off = weeks × people × weekly cost + reserve; saving a month = (ours − theirs) × million tokens a month.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import StrEnum
+
+from whichgpu.inspect.records import Record
+
+
+class Situation(StrEnum):
+    """Where a team stands towards custom chips."""
+
+    OWNER = "owner"
+    """Builds data centres and may build chips."""
+    GPU_CLOUD = "gpu-cloud"
+    """vLLM on rented GPUs with open models."""
+    CLOUD_CHIP = "cloud-chip"
+    """Trainium or TPU inside the cloud that is used already."""
+    DECODE_SERVICE = "decode-service"
+    """A service for fast decoding, such as Groq's."""
+    STARTUP = "startup"
+    """Chips of a young company that run transformers alone."""
+
+
+_ADVICE = {
+    Situation.OWNER: (
+        "At that scale the question is the chip's whole cost over its life, not a price per token: count design, masks"
+        " and software over the tokens that it will ever serve, and keep GPUs for the architectures that come next."
+    ),
+    Situation.GPU_CLOUD: (
+        "Captive chips are not for sale, so the comparison is between GPUs: measure tokens per second at your own median"
+        " batch, and take the cheapest card whose latency you accept."
+    ),
+    Situation.CLOUD_CHIP: (
+        "vLLM has plugins for both (vllm-neuron, vLLM on TPU), so a port is weeks, not months, where the plugin lists your"
+        " model; run it there on the same workload before you sign, and count the weeks again for every new architecture."
+    ),
+    Situation.DECODE_SERVICE: (
+        "You buy tokens, not chips: compare their price per token with yours at your load, and see that your model is on"
+        " their list and that you can leave with a change of URL."
+    ),
+    Situation.STARTUP: (
+        "A chip for transformers alone cannot serve the next state-space or hybrid model: take no commitment without"
+        " hardware that you can rent today, and put a reserve for going back into the sum."
+    ),
+}
+
+
+class BreakEven(Record):
+    """The sum; dollars per million tokens and dollars."""
+
+    ours: float
+    theirs: float
+    million_tokens_a_month: float
+    one_off: float
+    """Migration and reserve."""
+    saving_a_month: float
+    """Negative where theirs costs more."""
+    months: float | None
+    """Until the one-off is earned back; ``None`` for never."""
+    horizon: int
+    """Months within which it should be."""
+    needed: float | None
+    """Price per million tokens that earns it back just within the horizon; ``None`` where no price would."""
+    pays: bool
+    advice: str
+
+
+def break_even(
+    ours: float,
+    theirs: float,
+    million_tokens_a_month: float,
+    weeks: float,
+    people: float,
+    weekly_cost: float,
+    reserve: float,
+    horizon: int,
+    situation: Situation,
+) -> BreakEven:
+    """Return when moving pays, and which price would make it pay in time."""
+    one_off = weeks * people * weekly_cost + reserve
+    saving = (ours - theirs) * million_tokens_a_month
+    months = one_off / saving if saving > 0 else (0.0 if one_off == 0 and saving == 0 else math.inf)
+    needed = ours - one_off / (horizon * million_tokens_a_month)
+    pays = months <= horizon and saving > 0
+    return BreakEven(
+        ours=ours,
+        theirs=theirs,
+        million_tokens_a_month=million_tokens_a_month,
+        one_off=one_off,
+        saving_a_month=saving,
+        months=months if math.isfinite(months) else None,
+        horizon=horizon,
+        needed=needed if needed > 0 else None,
+        pays=pays,
+        advice=_ADVICE[situation],
+    )

@@ -1,0 +1,92 @@
+"""``whichgpu compare``: models side by side on one workload."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.plan.records import Verdict
+from whichgpu.tui.answering import Reply, reply_to
+from whichgpu.tui.exit_codes import ExitCode, code_of
+from whichgpu.tui.one_shot import question_of
+from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.units import NOTHING, UNKNOWN, dollars, memory, parameters, tokens
+
+_NAME_WIDTH = 16
+
+
+def compare(names: Sequence[str], options: Mapping[str, Any], as_json: bool) -> int:
+    """Print one column per model; models that fail are named on stderr and left out."""
+    terminal = Terminal.detect()
+    replies: list[Reply] = []
+    worst = ExitCode.OK
+    for name in names:
+        try:
+            replies.append(reply_to(question_of({**options, "model": name}), terminal.progress))
+        except WhichgpuError as error:
+            worst = code_of(error)
+            click.echo(terminal.text(f"whichgpu: error: {name}: {error.message} {error.hint}".strip()), err=True)
+        finally:
+            terminal.clear_progress()
+    if as_json:
+        click.echo(json.dumps([_record(r) for r in replies], indent=2))
+    elif replies:
+        click.echo(terminal.text(_table(replies)))
+    return worst
+
+
+def _record(reply: Reply) -> dict[str, Any]:
+    return {
+        "model": reply.inspection.source.name,
+        "inspection": reply.inspection.model_dump(mode="json", exclude={"tensors"}),
+        "answer": reply.answer.model_dump(mode="json"),
+    }
+
+
+def _table(replies: Sequence[Reply]) -> str:
+    columns = [_column(r) for r in replies]
+    workload = replies[0].answer.workload
+    title = f"{workload.concurrency:,} × {workload.context:,} tokens, vLLM {replies[0].answer.vllm}"
+    rows = []
+    for index, (label, _) in enumerate(columns[0]):
+        values = [column[index][1] for column in columns]
+        mark = "≠" if len(set(values)) > 1 else ""
+        rows.append((label, *values, mark))
+    headers = ("", *(_short(r.inspection.source.name) for r in replies), "")
+    made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    return title + "\n" + "\n".join(f"  {line}".rstrip() for line in made.splitlines())
+
+
+def _short(name: str) -> str:
+    """The model's own name, cut with a mark to what leaves room for others."""
+    own = name.rsplit("/", 1)[-1]
+    return own if len(own) <= _NAME_WIDTH else own[: _NAME_WIDTH - 1] + "…"
+
+
+def _column(reply: Reply) -> list[tuple[str, str]]:
+    inspection, answer = reply.inspection, reply.answer
+    need, plan = answer.needs[0], answer.recommended
+    foot, speed = (plan.footprint, plan.speed) if plan is not None else (None, None)
+    cost = speed.usd_per_million_output if speed is not None else None
+    return [
+        ("what", inspection.label),
+        ("parameters", parameters(inspection.parameters.total.value)),
+        ("active", parameters(inspection.parameters.active.value)),
+        ("context", tokens(inspection.architecture.context if inspection.architecture else None)),
+        ("published as", inspection.quantisation.label if inspection.quantisation else "not quantised"),
+        ("weights", memory(need.weights_bytes)),
+        ("KV per token", memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING),
+        ("KV cache", memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING),
+        ("cards", f"{plan.replicas * plan.count} × {plan.accelerator.upper()}" if plan else "nothing fits"),
+        ("verdict", plan.verdict.value if plan else Verdict.NO.value),
+        ("$/hour", dollars(plan.usd_per_hour * plan.replicas) if plan and plan.usd_per_hour is not None else NOTHING),
+        ("sequences", tokens(foot.max_sequences) if foot else UNKNOWN),
+        ("ms per token", f"{speed.tpot_ms.expected:.1f}" if speed else NOTHING),
+        ("tokens/s out", f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING),
+        ("$ per Mtok out", dollars(cost.expected) if cost else NOTHING),
+    ]
