@@ -1,4 +1,4 @@
-"""Render docs/json.md and docs/cli.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
+"""Render docs/json.md, docs/cli.md and docs/claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
 
 from __future__ import annotations
 
@@ -50,7 +50,19 @@ def json_page() -> str:
     ]
     for name in names:
         lines += record(getattr(inspected, name))
-    for name in ("Answer", "Workload", "Need", "Plan", "Layout", "Footprint", "Term", "Remedy", "Price"):
+    for name in (
+        "Answer",
+        "Workload",
+        "Need",
+        "Plan",
+        "Layout",
+        "Footprint",
+        "Term",
+        "Speed",
+        "Range",
+        "Remedy",
+        "Price",
+    ):
         lines += record(getattr(planned, name))
     for enum in (inspected.Origin, inspected.Grade, inspected.ModelClass, inspected.Part, planned.Verdict):
         lines += ["", f"## {enum.__name__}", "", ", ".join(f"`{member.value}`" for member in enum)]
@@ -97,7 +109,7 @@ def cli_page() -> str:
     from whichgpu.tui.command import cli
 
     lines = ["# The command line", "", "<!-- Written by `python -m tests.render_docs`. -->"]
-    for arguments in ([], ["atlas"], ["atlas", "list"], ["atlas", "build"]):
+    for arguments in ([], *([name] for name in COMMANDS), ["atlas", "list"], ["atlas", "build"]):
         name = " ".join(["whichgpu", *arguments])
         text = CliRunner().invoke(cli, [*arguments, "--help"], prog_name="whichgpu", terminal_width=80).output
         lines += ["", f"## {name}", "", "```text", text.rstrip(), "```"]
@@ -106,6 +118,7 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
+COMMANDS = ("command", "compare", "gpus", "breakeven", "atlas")
 ENVIRONMENT = {
     "HF_ENDPOINT": "the Hub or a mirror, http or https (huggingface_hub)",
     "HF_TOKEN": "token for gated and private repositories; never stored, never sent to another host",
@@ -121,6 +134,9 @@ ENVIRONMENT = {
 def main() -> None:
     (DOCS / "json.md").write_text(json_page())
     (DOCS / "cli.md").write_text(cli_page())
+    from benchmarks.claims import page
+
+    (DOCS / "claims.md").write_text(page())
 
 
 if __name__ == "__main__":

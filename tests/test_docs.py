@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from benchmarks import claims
 
 from tests.render_docs import DOCS, cli_page, json_page
 from whichgpu import assets
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
-@pytest.mark.parametrize(("name", "page"), [("json.md", json_page), ("cli.md", cli_page)])
+@pytest.mark.parametrize(("name", "page"), [("json.md", json_page), ("cli.md", cli_page), ("claims.md", claims.page)])
 def test_rendered_pages_are_current(name: str, page: object) -> None:
     assert callable(page)
     assert (DOCS / name).read_text() == page(), "run python -m tests.render_docs"
