@@ -191,13 +191,14 @@ def config_of(request: dict[str, Any]) -> Any:
 
 
 def tensors_of(model: Any) -> tuple[list[dict[str, Any]], int]:
-    """Return parameters and buffers, each tensor once however many names it has, and their bytes."""
+    """Return parameters and buffers, each storage once however many names or views it has, and their bytes."""
     found, seen, total = [], set(), 0
     for kind, named in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
         for name, tensor in named:
-            if id(tensor) in seen:
+            storage = tensor.untyped_storage()._cdata
+            if storage in seen:
                 continue
-            seen.add(id(tensor))
+            seen.add(storage)
             size = tensor.numel() * tensor.element_size()
             total += size
             found.append({"name": name, "kind": kind, "shape": list(tensor.shape), "bytes": size})

@@ -14,6 +14,7 @@ from whichgpu.plan.records import Layout, Objective, Precision, Speed, Workload
 from whichgpu.plan.roofline import parse_calibration, prefill_time, step_time
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.step_work import StepWork, Works
+from whichgpu.tui.exit_codes import ExitCode
 
 FACTORS = FACTS.calibration.factors
 H100 = card("h100_sxm")
@@ -113,9 +114,30 @@ def test_cost_is_dollars_an_hour_over_tokens_an_hour() -> None:
     assert plan.speed.usd_per_million_output.expected == pytest.approx(plan.usd_per_hour / hourly)
 
 
-def test_encoders_and_diffusion_have_no_token_rate() -> None:
-    for name in ("BAAI/bge-large-en-v1.5", "black-forest-labs/FLUX.1-dev"):
+def test_an_idle_half_doubles_the_cost_of_a_token() -> None:
+    full, half = (speed("Qwen/Qwen3-32B", "h200_sxm", busy=share).usd_per_million_output for share in (1.0, 0.5))
+    assert full is not None
+    assert half is not None
+    assert half.expected == pytest.approx(2 * full.expected)
+
+
+def test_encoders_diffusion_and_pooling_models_have_no_token_rate() -> None:
+    for name in ("BAAI/bge-large-en-v1.5", "black-forest-labs/FLUX.1-dev", "Alibaba-NLP/gte-Qwen2-7B-instruct"):
         assert all(p.speed is None for p in ask(name, "h100_sxm").plans)
+
+
+def test_the_front_is_what_nothing_beats() -> None:
+    result = ask("Qwen/Qwen3-32B")
+    points = [
+        (p.usd_per_hour or 0, p.speed.tpot_ms.expected) for p in (result.plans[i] for i in result.front) if p.speed
+    ]
+    assert len(points) >= 2
+    assert points == sorted(points)
+    assert [t for _, t in points] == sorted((t for _, t in points), reverse=True)
+    for plan in result.plans:
+        if plan.fits and plan.speed and plan.usd_per_hour and plan.precision is Precision.PUBLISHED:
+            mine = (plan.usd_per_hour, plan.speed.tpot_ms.expected)
+            assert mine in points or any(d <= mine[0] and t <= mine[1] for d, t in points)
 
 
 class TestObjectives:
@@ -147,6 +169,13 @@ class TestObjectives:
         missed = ask("Qwen/Qwen3-32B", max_tpot_ms=0.5)
         assert missed.recommended is None
         assert any("a token takes" in reason for p in missed.plans for reason in p.reasons)
+        nearest = next(p for p in missed.plans if p.missed)
+        assert nearest.count == 8
+
+    def test_a_request_longer_than_the_context_is_refused(self) -> None:
+        from whichgpu.tui.command import run
+
+        assert run(["--model", "Qwen/Qwen3-32B", "--offline", "--output", "9000"]) == ExitCode.USAGE
 
     def test_a_rate_needs_replicas_and_their_price_is_compared(self) -> None:
         plan = ask("Qwen/Qwen3-32B", "h100_sxm", rate=50.0).recommended

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from whichgpu.plan.records import Objective, Plan, Speed, Verdict, Workload
 
@@ -27,13 +27,19 @@ def rank_of(workload: Workload) -> Callable[[Plan], Rank]:
         return (
             _ORDER[plan.verdict],
             len(plan.missed),
-            _value(plan, workload.objective, cost),
+            _value(plan, _aim(plan, workload), cost),
             cost,
             plan.count * plan.replicas,
             memory,
         )
 
     return rank
+
+
+def _aim(plan: Plan, workload: Workload) -> Objective:
+    """The objective; among plans that are too slow, the nearest miss is the fastest."""
+    slow = workload.max_tpot_ms is not None or workload.max_ttft_ms is not None
+    return Objective.LATENCY if plan.missed and slow else workload.objective
 
 
 def _value(plan: Plan, objective: Objective, cost: float) -> float:
@@ -49,6 +55,18 @@ def _value(plan: Plan, objective: Objective, cost: float) -> float:
     if objective is Objective.THROUGHPUT:
         return -speed.output_tokens_per_second.expected * plan.replicas
     return -(speed.output_tokens_per_joule or 0.0)
+
+
+def front(plans: Sequence[Plan]) -> tuple[Plan, ...]:
+    """Return the plans that no other beats in price and time per token at once, cheapest first."""
+    known = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]
+    known.sort(key=lambda p: ((p.usd_per_hour or 0) * p.replicas, p.speed.tpot_ms.expected if p.speed else 0))
+    best: list[Plan] = []
+    for plan in known:
+        fastest = best[-1].speed.tpot_ms.expected if best and best[-1].speed else None
+        if plan.speed is not None and (fastest is None or plan.speed.tpot_ms.expected < fastest):
+            best.append(plan)
+    return tuple(best)
 
 
 def replicas_for(workload: Workload, speed: Speed | None) -> int:

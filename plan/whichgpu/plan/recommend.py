@@ -8,7 +8,7 @@ from whichgpu.inspect.records import Grade, Inspection, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.notes import answer_notes
-from whichgpu.plan.objectives import rank_of
+from whichgpu.plan.objectives import front, rank_of
 from whichgpu.plan.records import (
     Accelerator,
     Answer,
@@ -55,6 +55,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
         plans=ranked,
         recommended=possible[0] if possible else None,
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
+        front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
         notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.cache_is_known),
         vllm=engine.version,
         facts_date=facts.date,

@@ -50,6 +50,8 @@ class Workload(Record):
     """Requests per second that all replicas together have to serve."""
     objective: Objective = Objective.COST
     price_kind: str = "on-demand"
+    busy: float = 1.0
+    """Share of the paid time that the load is there; costs per token are divided by it."""
     max_tpot_ms: float | None = None
     max_ttft_ms: float | None = None
     max_usd_per_hour: float | None = None
@@ -336,6 +338,8 @@ class Answer(Record):
     recommended: Plan | None
     alternatives: tuple[Plan, ...] = ()
     """The cheapest fitting plan of each other vendor, at the asked precision."""
+    front: tuple[int, ...] = ()
+    """Positions in ``plans`` of those that fit and that no other beats in price and time per token at once, cheapest first."""
     notes: tuple[str, ...] = ()
     vllm: str
     """Version of vLLM that the plans are for."""

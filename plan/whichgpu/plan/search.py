@@ -29,6 +29,7 @@ from whichgpu.plan.roofline import Calibration
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.speed import speed_of
 from whichgpu.plan.step_work import Works
+from whichgpu.plan.support import is_pooling
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class Planner:
     def __init__(self, sizer: Sizer, workload: Workload, facts: Facts) -> None:
         self._sizer, self._workload, self._facts = sizer, workload, facts
         self._works = Works(sizer)
+        self._pooling = is_pooling(sizer.inspection, facts.architectures)
         self._prices: dict[str, Price | None] = {}
 
     def plan(self, precision: Precision, card: Accelerator) -> Plan:
@@ -109,7 +111,11 @@ class Planner:
         command = serve_command(sizer.inspection, workload, precision, layout, facts.architectures)
         price = self._price(card)
         hourly = price.usd_per_hour * layout.cards if price is not None else None
-        speed = speed_of(self._works, workload, precision, card, layout, footprint, facts.calibration, hourly)
+        speed = (
+            None
+            if self._pooling
+            else speed_of(self._works, workload, precision, card, layout, footprint, facts.calibration, hourly)
+        )
         missed = tuple(misses(workload, speed, hourly))
         reasons = (
             *missed,

@@ -79,6 +79,7 @@ class Sizer:
         self._tables: dict[tuple[Precision, bool, bool], WeightTable] = {}
         self._totals: dict[Precision, int | None] = {}
         self._caches: dict[tuple[object, ...], Pool] = {}
+        self._asked: dict[tuple[object, ...], Pool] = {}
         self._loaded: dict[tuple[object, ...], tuple[tuple[tuple[Size, ...], int], ...]] = {}
         self.cache_is_known = _cache_is_known(inspection)
 
@@ -105,9 +106,16 @@ class Sizer:
 
     def cache(self, workload: Workload, layout: Layout, card: Accelerator | None = None) -> Pool:
         """Return the shared pool's geometry."""
-        architecture = self.inspection.architecture
         capability = card.capability if card is not None else "9.0"
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
+        asked = (layout, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
+        if asked not in self._asked:
+            self._asked[asked] = self._pool(workload, layout, capability, tokens)
+        return self._asked[asked]
+
+    def _pool(self, workload: Workload, layout: Layout, capability: str, tokens: int) -> Pool:
+        """Return the pool of a setting; settings that make no difference share one."""
+        architecture = self.inspection.architecture
         steps = self.engine.in_flight_steps + (layout.pipeline_parallel - 1)
         setting = kv_layers.CacheSetting(
             kv_dtype=kv_layers.kv_dtype_of(self.inspection, workload.kv_dtype),

@@ -1,6 +1,7 @@
 """How fast a plan serves and what its tokens cost, from the roofline and its error.
 
-``$/Mtok = $/hour of all cards ÷ (tokens/s × 3,600 ÷ 1,000,000)``, at the load asked for, kept up all the time.
+``$/Mtok = $/hour of all cards ÷ (tokens/s × 3,600 ÷ 1,000,000)``, at the load asked for, divided by the share of the
+time that it is there.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ def speed_of(
     low, high = _error(card, running, calibration)
     rate = running / step.total
     total = rate * (prompt + output) / output
-    cost = usd_per_hour / (rate * 3600 / 1e6) if usd_per_hour is not None else None
+    cost = usd_per_hour / (rate * 3600 / 1e6 * workload.busy) if usd_per_hour is not None else None
     watts = card.board_watts * layout.cards if card.board_watts else None
     return Speed(
         prompt_tokens=prompt,
@@ -64,7 +65,7 @@ def speed_of(
 
 
 def _range(value: float, low: float, high: float) -> Range:
-    return Range(expected=value, low=value * low, high=value * high)
+    return Range.model_construct(expected=value, low=value * low, high=value * high)
 
 
 def _is_covered(card: Accelerator, running: int, calibration: Calibration) -> bool:

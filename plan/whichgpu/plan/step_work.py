@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
 from whichgpu.plan.kv_pool import Pool
-from whichgpu.plan.padding import kernels_of
+from whichgpu.plan.padding import Kernels, kernels_of
 from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
 
@@ -18,6 +18,7 @@ _IDLE = frozenset(
 )
 """Not read by every step: a lookup, encoders, drafts; the experts are counted by how many a batch touches."""
 
+_READ = frozenset(part.value for part in Part if part not in _IDLE)
 _SOFTMAX = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"})
 _FP4_FACTOR = 2
 """Dense FP4 rate over FP8 on Blackwell (NVIDIA datasheets)."""
@@ -89,7 +90,7 @@ class Works:
         decodes = not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
         known = architecture is not None and architecture.hidden and architecture.mixers
         self._architecture = architecture if decodes and known else None
-        tied = bool(architecture and architecture.tied_embeddings)
+        self._tied = tied = bool(architecture and architecture.tied_embeddings)
         busy = [g for g in inspection.tensors if g.part not in _IDLE or (tied and g.part is Part.EMBEDDING)]
         self._dense = [g for g in busy if g.part is not Part.NORM]
         self._experts = [g for g in inspection.tensors if g.part is Part.ROUTED_EXPERTS]
@@ -97,6 +98,7 @@ class Works:
         self._routed_parameters = sum(g.parameters for g in self._experts)
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
         self._caches: dict[Pool, tuple[tuple[tuple[float, int], ...], float]] = {}
+        self._read: dict[tuple[Precision, Layout, Kernels], tuple[float, float]] = {}
         self._formats: dict[Precision, tuple[str, str]] = {}
 
     def of(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> StepWork | None:
@@ -104,11 +106,7 @@ class Works:
         architecture, stages = self._architecture, layout.pipeline_parallel
         if architecture is None or not architecture.layers or architecture.hidden is None or not self._dense_parameters:
             return None
-        table = self._sizer.table(precision, workload).stages(layout, kernels_of(card))
-        held = {name: sum(values) / stages for name, values in table.items()}
-        read = sum(held.get(part.value, 0.0) for part in Part if part not in _IDLE)
-        if architecture.tied_embeddings and stages == 1:
-            read += held.get(Part.EMBEDDING.value, 0.0)
+        read, experts = self._weights(workload, precision, card, layout)
         block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None)
         share = (block.top_k or 1) / (block.experts or 1) if block else 0.0
         ranks = layout.tensor_parallel * stages
@@ -118,7 +116,7 @@ class Works:
         caches, state = self._caches[pool]
         return StepWork(
             weights=read,
-            experts=held.get(Part.ROUTED_EXPERTS.value, 0.0),
+            experts=experts,
             expert_count=(block.experts or 0) if block else 0,
             top_k=(block.top_k or 1) if block else 0,
             dense_flop=2.0 * self._dense_parameters / ranks,
@@ -133,6 +131,21 @@ class Works:
             hidden=architecture.hidden,
             rates=self._rates(precision, card),
         )
+
+    def _weights(
+        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
+    ) -> tuple[float, float]:
+        """Bytes on one card that every step reads, and of routed experts."""
+        table, kernels = self._sizer.table(precision, workload), kernels_of(card)
+        key = (precision, layout, kernels)
+        if key not in self._read:
+            stages = layout.pipeline_parallel
+            held = {name: sum(values) / stages for name, values in table.stages(layout, kernels).items()}
+            read = sum(size for name, size in held.items() if name in _READ)
+            if self._tied and stages == 1:
+                read += held.get(Part.EMBEDDING.value, 0.0)
+            self._read[key] = read, held.get(Part.ROUTED_EXPERTS.value, 0.0)
+        return self._read[key]
 
     def _rates(self, precision: Precision, card: Accelerator) -> Rates:
         """Return the rates at which a card multiplies this model's weights.

@@ -97,7 +97,7 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
 
     FP32 whatever the checkpoint: states' decay (A_log), routers' correction bias, hyper-connections, compressors'
     positions, some families' routers. BF16 although stored in FP8: the indexer's fused key and weight projection.
-    Twice: Mamba 2's convolution, once more as a buffer; one projection for keys and values (Gemma 4's global layers).
+    Twice: one projection that serves as keys and values (Gemma 4's global layers).
     """
     kind = (architecture.model_type if architecture else None) or ""
     if _KEPT_FP32.search(group.name) and not group.quantised:
@@ -116,8 +116,7 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
     size = bytes_at(group, precision)
     if ".k_proj." in group.name and architecture is not None and _serves_twice(group, architecture):
         return 2 * size
-    second = architecture is not None and any(m.kind in ("mamba2", "hybrid") for m in architecture.mixers)
-    return 2 * size if second and group.name.endswith("conv1d.weight") else size
+    return size
 
 
 def _odd_tower(architecture: Architecture | None) -> bool:

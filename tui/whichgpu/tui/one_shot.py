@@ -62,7 +62,16 @@ def replied(options: Mapping[str, Any], terminal: Terminal) -> Reply:
 
 
 def question_of(options: Mapping[str, Any]) -> Question:
-    """Return the question that the command line asks."""
+    """Return the question that the command line asks.
+
+    Raises:
+        UsageError: a request longer than the context.
+    """
+    request = (options["prompt"] or 1) + (options["output"] or 1)
+    if request > max(options["context"], 2):
+        raise click.UsageError(
+            f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
+        )
     return Question(
         model=options["model"],
         workload=Workload(
@@ -75,6 +84,7 @@ def question_of(options: Mapping[str, Any]) -> Question:
             max_tpot_ms=options["max_tpot"],
             max_ttft_ms=options["max_ttft"],
             max_usd_per_hour=options["max_price"],
+            busy=options["busy"],
             price_kind="spot" if options["spot"] else "on-demand",
             precision=Precision(options["precision"]),
             kv_dtype=KvDtype(options["kv_dtype"]),

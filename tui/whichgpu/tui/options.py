@@ -76,6 +76,13 @@ workload_options = _together(
     ),
     click.option("--exclude", multiple=True, metavar="NAME", help="Leave this accelerator out; may be repeated."),
     click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
+    click.option(
+        "--busy",
+        type=click.FloatRange(0, 1, min_open=True),
+        default=1.0,
+        show_default=True,
+        help="Share of the paid time that the load is there; divides the cost of a token.",
+    ),
     click.option("--spot", is_flag=True, help="Compare spot prices instead of on-demand ones."),
     click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),
 )

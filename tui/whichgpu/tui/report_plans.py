@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tabulate import tabulate
 
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
@@ -99,7 +101,9 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
     """Return the recommendation with its arithmetic and command, or why nothing fits and what would help."""
     plan = answer.recommended
     if plan is None or plan.footprint is None:
-        return "\n".join([terminal.bold("Nothing fits"), _why_not(answer), *_first_cures(answer)])
+        missed = any(p.missed for p in answer.plans)
+        title = "Nothing keeps the limits; the nearest" if missed else "Nothing fits"
+        return "\n".join([terminal.bold(title), _why_not(answer), *_first_cures(answer)])
     money = f" at {dollars(plan.usd_per_hour)}/hour" if plan.price is not None else " (no dated price is known)"
     title = _TITLES[plan.verdict]
     cards = f"{plan.count} × {plan.accelerator_name}"
@@ -107,6 +111,7 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
         cards, money = f"{plan.replicas} replicas of {cards}", _together(plan)
     lines = [terminal.bold(title) + terminal.good(cards) + money]
     lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
+    lines += _front_lines([answer.plans[i] for i in answer.front])
     lines += _price_lines(plan.price)
     lines += _arithmetic(answer, plan.footprint)
     lines += speed_lines(plan)
@@ -126,8 +131,12 @@ def _together(plan: Plan) -> str:
 
 def _why_not(answer: Answer) -> str:
     asked = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
-    reasons = dict.fromkeys(f"{p.accelerator_name}: {p.reasons[0]}" for p in asked)
+    reasons = dict.fromkeys(f"{_counted(p)}: {p.reasons[0]}" for p in asked)
     return "\n".join(line for reason in list(reasons)[:_REASONS_SHOWN] for line in wrapped(reason, 2))
+
+
+def _counted(plan: Plan) -> str:
+    return f"{plan.count} × {plan.accelerator_name}" if plan.missed else plan.accelerator_name
 
 
 def _first_cures(answer: Answer) -> list[str]:
@@ -139,6 +148,19 @@ def cures(plan: Plan, shown: int) -> list[str]:
     """Return what would make a plan fit, one line each, as it was recomputed."""
     lines = [f"  {r.verdict.value:<5}  {r.flag}: {r.effect}" for r in plan.remedies[:shown]]
     return ["", "  What would change it, each alone:", *(f"  {line}" for line in lines)] if lines else []
+
+
+def _front_lines(front: Sequence[Plan]) -> list[str]:
+    """Say what more money buys, where it buys anything."""
+    if len(front) < 2:
+        return []
+    parts = [
+        f"{p.count * p.replicas} × {_short_name(p.accelerator)} {dollars((p.usd_per_hour or 0) * p.replicas)}"
+        f" {p.speed.tpot_ms.expected:.1f} ms"
+        for p in front
+        if p.speed is not None
+    ]
+    return wrapped("dearer but faster: " + " → ".join(parts), 2, 4)
 
 
 def _price_lines(price: Price | None) -> list[str]:
