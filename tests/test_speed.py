@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 
 from tests.planning import FACTS, ask, card, model, plan_for
 from whichgpu.plan.errors import FactsError
+from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.records import Layout, Objective, Precision, Speed, Workload
 from whichgpu.plan.roofline import parse_calibration, prefill_time, step_time
 from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.speed import speed_of
 from whichgpu.plan.step_work import StepWork, Works
 from whichgpu.tui.exit_codes import ExitCode
 
@@ -97,12 +99,14 @@ def test_a_cache_is_read_up_to_its_windows() -> None:
 
 
 def test_sequences_beyond_the_pool_queue() -> None:
-    result = ask("Qwen/Qwen3-32B", "h100_sxm", context=8192, concurrency=10_000)
-    plan = plan_for(result, "h100_sxm")
-    if plan.speed is not None:
-        assert plan.footprint is not None
-        assert plan.speed.running + plan.speed.waiting == 10_000
-        assert plan.speed.running <= (plan.footprint.max_sequences or 0) * (plan.layout or plan.footprint.layout).cards
+    sizer = Sizer(model("Qwen/Qwen3-32B"), FACTS.engines.of(None))
+    asked, layout = Workload(context=8192, concurrency=10_000), Layout(tensor_parallel=2)
+    foot = footprint_of(sizer, sizer.size(asked, Precision.PUBLISHED, H100, layout), asked, layout)
+    found = speed_of(Works(sizer), asked, Precision.PUBLISHED, H100, layout, foot, FACTS.calibration, None)
+    assert found is not None
+    assert found.running == foot.max_sequences
+    assert found.running + found.waiting == 10_000
+    assert found.usd_per_million_output is None
 
 
 def test_cost_is_dollars_an_hour_over_tokens_an_hour() -> None:

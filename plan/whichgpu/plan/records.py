@@ -246,7 +246,7 @@ class Footprint(Record):
 
 
 class Range(Record):
-    """A figure with the bounds between which four of five measurements fell."""
+    """A figure with bounds: between them fell four of five measurements; where ``in_range`` is false they are assumed."""
 
     expected: float
     low: float

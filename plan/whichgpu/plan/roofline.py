@@ -2,7 +2,8 @@
 
 Formulas: per decoding step of B sequences, time = max(weights, compute) + cache + links + overheads; while sequences
 come and go, every step also carries B / output prefills. The factors say how much of a card's published rates vLLM's
-kernels reach, and what it spends beside them; ``benchmarks/throughput.py --fit`` finds them from public measurements.
+kernels reach, and what it spends beside them. ``benchmarks/serving.py --fit`` calibrates them on public measurements:
+it starts from values set by hand, and only those that the rows decide move far (see docs/accuracy.md).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from whichgpu.plan.records import Accelerator, Layout
 from whichgpu.plan.step_work import StepWork
 
 _PCIE_GBS = 50.0
-"""Two-way rate between cards without links: PCIe 4.0 x16 as measured."""
+"""Two-way rate between cards without links. Assumed: somewhat below PCIe 4.0 x16 both ways (64); not measured."""
 
 
 _FITTED = ("9.0", "10.0", "10.3")

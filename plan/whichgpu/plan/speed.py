@@ -11,7 +11,9 @@ from whichgpu.plan.roofline import Calibration, Step, prefill_time, step_time
 from whichgpu.plan.step_work import Works
 
 _WIDER, _WIDER_OTHERS = 1.3, 1.6
-"""Factor on the slow end for what the fit has not seen: NVIDIA's other cards or larger loads, other vendors' cards."""
+"""Factor on the slow end for what the fit has not seen: NVIDIA's other cards or larger loads, other vendors' cards.
+
+Assumed, not calibrated: no recent measurement of such cards was at hand."""
 
 
 def lengths(workload: Workload) -> tuple[int, int]:

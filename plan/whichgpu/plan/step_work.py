@@ -21,7 +21,7 @@ _IDLE = frozenset(
 _READ = frozenset(part.value for part in Part if part not in _IDLE)
 _SOFTMAX = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"})
 _FP4_FACTOR = 2
-"""Dense FP4 rate over FP8 on Blackwell (NVIDIA datasheets)."""
+"""Dense FP4 rate over FP8: B200, GB200, MI350X and MI355X; B300 and GB300 have 3 (vendor figures), counted as 2."""
 
 
 @dataclass(frozen=True, slots=True)
