@@ -8,7 +8,7 @@ from whichgpu.inspect.records import Inspection
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import find
 from whichgpu.plan.kv_layers import CacheSetting, block_size, cache_layers, kv_dtype_of
-from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.kv_pool import Grouping, Pool
 from whichgpu.plan.padding import Kernels
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Accelerator, Answer, Footprint, KvDtype, Layout, Plan, Precision, Workload
@@ -86,4 +86,4 @@ def pool_of(
         state_blocks=state_blocks,
         **setting,  # type: ignore[arg-type]
     )
-    return Pool(cache_layers(architecture, made), [range(10**6)], in_flight, shared=shared)
+    return Pool(Grouping(cache_layers(architecture, made)), [range(10**6)], in_flight, shared=shared)

@@ -190,3 +190,25 @@ class TestHardware:
             parse_accelerators(data)
         with pytest.raises(FactsError):
             parse_prices(data)
+
+
+@pytest.mark.parametrize("asked", [Precision.PUBLISHED, Precision.BF16])
+def test_a_checkpoint_in_bf16_has_one_plan_under_two_names(asked: Precision) -> None:
+    found = ask("Qwen/Qwen3-8B", "h100_sxm", "t4", precision=asked)
+    published, bf16 = (plan_for(found, "h100_sxm", p) for p in (Precision.PUBLISHED, Precision.BF16))
+    assert published.footprint is not None
+    assert bf16.footprint is not None
+    detailed = published.footprint if asked is Precision.PUBLISHED else bf16.footprint
+    other = bf16.footprint if asked is Precision.PUBLISHED else published.footprint
+    assert detailed.terms
+    assert not other.terms
+    assert other == detailed.model_copy(update={"terms": ()})
+    assert (published.command, published.speed) == (bf16.command, bf16.speed)
+    refused = plan_for(found, "t4", Precision.BF16)
+    assert refused.verdict is Verdict.NO
+    assert "compute capability" in refused.reasons[0]
+
+
+def test_an_fp8_checkpoint_has_a_plan_of_its_own_at_bf16() -> None:
+    found = ask("deepseek-ai/DeepSeek-V3", "h200_sxm")
+    assert plan_for(found, "h200_sxm", Precision.BF16).count > plan_for(found, "h200_sxm").count

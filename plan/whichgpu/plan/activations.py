@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from whichgpu.inspect.records import Architecture, Inspection, Tower
 from whichgpu.plan.engine import Engine
-from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
-from whichgpu.plan.runtime import Batch, batch_of, expert_kernel
+from whichgpu.plan.records import Layout, Precision, Workload
+from whichgpu.plan.runtime import Batch, CardKind, expert_kernel
 from whichgpu.plan.terms import GIB, Size, computed
 
 _DTYPE = 2
@@ -34,31 +34,42 @@ _ANY_SIZE_TOKENS = 16_384
 """Largest image of processors that take any size (Qwen-VL and its kin: max_pixels), in tokens."""
 
 
-def activation_size(
-    inspection: Inspection,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-    engine: Engine,
-    workload: Workload,
-    first: bool,
-    last: bool,
-) -> Size:
-    """Return the peak on one card of a pipeline stage; ``first`` holds the encoders, ``last`` samples."""
-    architecture = inspection.architecture
-    if architecture is None or not architecture.hidden:
-        return computed("activations", GIB, (0.3, 2.0), "an allowance: the hidden size is unknown")
-    batch = batch_of(card, engine, workload)
-    embeds = _embeds(architecture, batch, workload)
-    passing = embeds + _passing_experts(inspection, precision, card, layout, batch)
-    candidates = [_forward(inspection, layout, batch, passing, single=first and last)]
-    if last:
-        candidates.append(_sampler(architecture, engine, batch, embeds))
-    if first and not workload.text_only:
-        candidates += [_encoder(t, architecture, layout, engine, batch) for t in architecture.towers]
-    largest = max(candidates, key=lambda s: s.bytes)
-    low = max(s.low for s in candidates) * (_ROCM_LEAST if card.vendor == "amd" else 1)
-    return largest._replace(low=low, high=max(s.high for s in candidates))
+class Activations:
+    """The peak of one model under one version of vLLM; what its cards have in common is worked out once."""
+
+    def __init__(self, inspection: Inspection, engine: Engine) -> None:
+        self._inspection, self._engine = inspection, engine
+        architecture = inspection.architecture
+        if architecture is not None:
+            self._width = 3 * _dense_width(architecture) + _quantised_input(inspection)
+            self._attention = _attention_width(architecture)
+            self._copies = _HIDDEN_COPIES + 3 * (_residual_streams(inspection) - 1)
+
+    def size(
+        self, precision: Precision, card: CardKind, layout: Layout, workload: Workload, first: bool, last: bool
+    ) -> Size:
+        """Return the peak on one card of a pipeline stage; ``first`` holds the encoders, ``last`` samples."""
+        architecture = self._inspection.architecture
+        if architecture is None or not architecture.hidden:
+            return computed("activations", GIB, (0.3, 2.0), "an allowance: the hidden size is unknown")
+        batch = card.batch
+        embeds = _embeds(architecture, batch, workload)
+        passing = embeds + _passing_experts(self._inspection, precision, card, layout)
+        candidates = [self._forward(architecture.hidden, layout, batch, passing, single=first and last)]
+        if last:
+            candidates.append(_sampler(architecture, self._engine, batch, embeds))
+        if first and not workload.text_only:
+            candidates += [_encoder(t, architecture, layout, self._engine, batch) for t in architecture.towers]
+        largest = max(candidates, key=lambda s: s.bytes)
+        low = max(s.low for s in candidates) * (_ROCM_LEAST if card.vendor == "amd" else 1)
+        return largest._replace(low=low, high=max(s.high for s in candidates))
+
+    def _forward(self, hidden: int, layout: Layout, batch: Batch, embeds: float, single: bool) -> Size:
+        copies = self._copies + (0 if single else _STAGE_COPIES)
+        widest = max(self._width, self._attention) / layout.tensor_parallel
+        size = batch.tokens * _DTYPE * (copies * hidden + widest) + embeds
+        why = "one step of max_num_batched_tokens through the widest layer"
+        return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens")
 
 
 def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> float:
@@ -68,31 +79,22 @@ def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> flo
     return batch.tokens * (architecture.hidden or 0) * _DTYPE
 
 
-def _forward(inspection: Inspection, layout: Layout, batch: Batch, embeds: float, single: bool) -> Size:
-    architecture = inspection.architecture
-    assert architecture is not None
-    tp, hidden = layout.tensor_parallel, architecture.hidden or 0
-    width = 3 * _dense_width(architecture) + _quantised_input(inspection)
-    attention = max(
-        (((m.heads or 0) * 2 + (m.kv_heads or 0)) * (m.head_dim or 0) for m in architecture.mixers if m.kind != "mla"),
-        default=0,
+def _attention_width(architecture: Architecture) -> int:
+    """Queries, output and keys of the widest attention layer."""
+    widths = (
+        ((m.heads or 0) * 2 + (m.kv_heads or 0)) * (m.head_dim or 0) for m in architecture.mixers if m.kind != "mla"
     )
-    copies = _HIDDEN_COPIES + 3 * (_residual_streams(inspection) - 1) + (0 if single else _STAGE_COPIES)
-    size = batch.tokens * _DTYPE * (copies * hidden + max(width, attention) / tp) + embeds
-    why = "one step of max_num_batched_tokens through the widest layer"
-    return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens")
+    return max(widths, default=0)
 
 
-def _passing_experts(
-    inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout, batch: Batch
-) -> float:
+def _passing_experts(inspection: Inspection, precision: Precision, card: CardKind, layout: Layout) -> float:
     """What Triton's MXFP4 kernels allocate for one layer and give back: rows × (3 widths + hidden) × 2."""
     architecture = inspection.architecture
     block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
     if architecture is None or block is None or expert_kernel(inspection, precision, card) != "triton-mxfp4":
         return 0.0
     ranks = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
-    rows = batch.tokens * (block.top_k or 1)
+    rows = card.batch.tokens * (block.top_k or 1)
     return rows * 2.0 * (3 * (block.intermediate or 0) // ranks + (architecture.hidden or 0))
 
 

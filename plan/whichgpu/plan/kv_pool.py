@@ -33,6 +33,16 @@ class Group:
         return sum(cache.page for index, cache in self.members if low <= index < high)
 
 
+class Grouping:
+    """The layers' caches dealt into groups; the same however pipelines are cut, so many pools share one."""
+
+    def __init__(self, members: Sequence[_Member]) -> None:
+        self.groups = grouped(members)
+        self.caches = tuple(c for g in self.groups for _, c in g.members)
+        self.growth = sum(c.token_bytes for c in self.caches if c.kind == "full")
+        self.state = sum(c.page for c in self.caches if c.kind == "state")
+
+
 class Pool:
     """How the caches of a model's layers share one pool.
 
@@ -42,15 +52,15 @@ class Pool:
     """
 
     def __init__(
-        self, members: Sequence[_Member], stages: Sequence[range], in_flight: int, steps: int = 1, shared: int = 1
+        self, grouping: Grouping, stages: Sequence[range], in_flight: int, steps: int = 1, shared: int = 1
     ) -> None:
-        self.groups = grouped(members)
+        self.grouping, self.groups = grouping, grouping.groups
         self._in_flight, self._steps, self._shared = in_flight, steps, shared
         self._per_sequence: dict[int, int] = {}
-        caches = [c for g in self.groups for _, c in g.members]
-        self.growth = sum(c.token_bytes for c in caches if c.kind == "full") / shared
+        self._settled: dict[int, int] = {}
+        self.growth = grouping.growth / shared
         """Bytes that one further token takes in the layers that see everything, over all stages of one card each."""
-        self.state = sum(c.page for c in caches if c.kind == "state")
+        self.state = grouping.state
         """Bytes of recurrent state per sequence, one copy, over all stages."""
         self.bytes_per_block = tuple(max((g.bytes_per_block(s) for g in self.groups), default=0) for s in stages)
 
@@ -83,7 +93,11 @@ class Pool:
 
     def settled(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds while it decodes: windows have let go of what is behind them."""
-        return sum(g.first.blocks(tokens, self._steps, self._shared) for g in self.groups)
+        known = self._settled.get(tokens)
+        if known is not None:
+            return known
+        found = self._settled[tokens] = sum(g.first.blocks(tokens, self._steps, self._shared) for g in self.groups)
+        return found
 
     def together(self, sequences: int, tokens: int) -> int:
         """Blocks that so many sequences need: the tokens in flight are those of all of them together.

@@ -121,6 +121,8 @@ class Step:
     overhead: float
     prefill: float
     """Of other sequences' prompts, spread over the tokens."""
+    prompt: float
+    """One prompt alone, which no part of ``total`` holds."""
 
     @property
     def total(self) -> float:
@@ -165,13 +167,15 @@ def step_time(
         + batch * factors.sequence
     )
     links = _links(work, card, layout, factors, batch)
+    alone = prefill_time(work, card, layout, factors, prompt)
     return Step(
         weights=weights * stages,
         compute=compute * stages,
         cache=cache * stages,
         links=links * stages,
         overhead=overhead * stages,
-        prefill=local * prefill_time(work, card, layout, factors, prompt) / stages / output,
+        prefill=local * alone / stages / output,
+        prompt=alone,
     )
 
 

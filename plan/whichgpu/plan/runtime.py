@@ -7,7 +7,8 @@ charged), v1/worker/workspace and layers/fused_moe (workspaces), config/compilat
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.plan.engine import Engine, Spread
@@ -30,8 +31,7 @@ _LINKED = 300
 """GB/s from which cards are joined by NVLink or Infinity Fabric rather than a bridge."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(NamedTuple):
     """Batch limits of ``vllm serve`` on a card."""
 
     tokens: int
@@ -52,10 +52,27 @@ def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
     return Batch(tokens, min(workload.max_sequences or sequences, tokens))
 
 
+class CardKind(NamedTuple):
+    """All that matters of a card for what lies beside weights and cache: cards of one kind have it in common."""
+
+    vendor: str
+    capability: str
+    linked: bool
+    """Joined by NVLink or Infinity Fabric rather than a bridge or PCIe."""
+    unified: bool
+    batch: Batch
+
+
+def kind_of(card: Accelerator, engine: Engine, workload: Workload) -> CardKind:
+    """Return the kind of a card under a version's batch limits."""
+    linked = card.link_gbs >= _LINKED and card.linked_cards >= 4
+    return CardKind(card.vendor, card.capability, linked, card.unified, batch_of(card, engine, workload))
+
+
 def runtime_sizes(
     inspection: Inspection,
     precision: Precision,
-    card: Accelerator,
+    card: CardKind,
     layout: Layout,
     engine: Engine,
     workload: Workload,
@@ -63,7 +80,7 @@ def runtime_sizes(
 ) -> Iterator[Size]:
     """Yield what stays resident on one card; ``last`` is the pipeline stage that samples."""
     architecture = inspection.architecture
-    batch = batch_of(card, engine, workload)
+    batch = card.batch
     yield assumed("kernels", engine.kernels_gib, "cuBLAS, Triton and others beside torch, as measured for this version")
     if layout.cards > 1:
         yield _peers(card, layout, engine)
@@ -75,12 +92,12 @@ def runtime_sizes(
         size = batch.sequences * architecture.vocabulary * engine.buffer_bytes
         why = "max_num_seqs × vocabulary × 4.1 bytes (V2 model runner)"
         yield computed("sampler buffers", size, (0.9, 1.1), why, "--max-num-seqs")
-    workspace = expert_workspace(inspection, precision, card, layout, batch)
+    workspace = expert_workspace(inspection, precision, card, layout)
     if workspace:
         why = "routed tokens × both expert widths, kept by the fused expert kernel"
         yield computed("expert workspace", workspace, (0.5, 1.3), why, "--max-num-batched-tokens")
     if engine.graphs_charged and not workload.eager and architecture.mixers and not overestimates_graphs(layout):
-        yield graphs(architecture, card, layout, batch, workload)
+        yield graphs(architecture, card, layout, workload)
 
 
 def overestimates_graphs(layout: Layout) -> bool:
@@ -91,9 +108,8 @@ def overestimates_graphs(layout: Layout) -> bool:
     return layout.expert_parallel and layout.data_parallel > 1
 
 
-def _peers(card: Accelerator, layout: Layout, engine: Engine) -> Size:
-    linked = card.link_gbs >= _LINKED and card.linked_cards >= 4 and layout.tensor_parallel > 1
-    if linked:
+def _peers(card: CardKind, layout: Layout, engine: Engine) -> Size:
+    if card.linked and layout.tensor_parallel > 1:
         why = "collectives and all-reduce workspaces over fast links, as measured on H100s"
         return assumed("links between cards", engine.peers_gib, why)
     expected = engine.peers_gib.low if layout.tensor_parallel > 1 else 0.0
@@ -101,9 +117,7 @@ def _peers(card: Accelerator, layout: Layout, engine: Engine) -> Size:
     return assumed("links between cards", spread, "NCCL channels without all-reduce workspaces")
 
 
-def expert_workspace(
-    inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout, batch: Batch
-) -> float:
+def expert_workspace(inspection: Inspection, precision: Precision, card: CardKind, layout: Layout) -> float:
     """Bytes of the two buffers that the fused expert kernel keeps (layers/fused_moe), by kernel.
 
     Triton: rows × (max(I, H) + max(2I, H)) × 2. Marlin (packed 4 bit): twice as wide. DeepGEMM (FP8 blocks on
@@ -119,7 +133,7 @@ def expert_workspace(
     ranks = layout.tensor_parallel * layout.data_parallel
     width = block.intermediate if layout.expert_parallel else block.intermediate // ranks
     hidden = block.latent or architecture.hidden
-    rows = batch.tokens * (layout.data_parallel if layout.expert_parallel else 1) * (block.top_k or 1)
+    rows = card.batch.tokens * (layout.data_parallel if layout.expert_parallel else 1) * (block.top_k or 1)
     if kernel == "deepgemm":
         experts = (block.experts or 1) // (ranks if layout.expert_parallel else 1)
         rows = -(-(rows + 127 * experts) // 128) * 128
@@ -128,7 +142,7 @@ def expert_workspace(
     return rows * 2.0 * (max(factor * width, hidden) + max(2 * factor * width, hidden))
 
 
-def expert_kernel(inspection: Inspection, precision: Precision, card: Accelerator) -> str:
+def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) -> str:
     """Return the kernel that runs the routed experts: triton, triton-mxfp4, marlin or deepgemm."""
     label = inspection.quantisation.label if inspection.quantisation and precision is Precision.PUBLISHED else ""
     label = label or precision.value
@@ -144,16 +158,22 @@ def expert_kernel(inspection: Inspection, precision: Precision, card: Accelerato
     return "deepgemm" if "fp8" in label and blocked and capability >= 9.0 else "triton"
 
 
-def graphs(architecture: Architecture, card: Accelerator, layout: Layout, batch: Batch, workload: Workload) -> Size:
+def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload) -> Size:
     """CUDA graphs: one of each capture size piecewise, and one more whole up to max_num_seqs."""
+    batch = card.batch
     wide = card.capability.startswith("10.") or architecture.model_type == "gpt_oss"
     largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), 1024 if wide else 512, batch.tokens)
-    sizes = capture_sizes(largest)
-    count = len(sizes) + sum(s <= batch.sequences for s in sizes)
+    count = _captured(largest, batch.sequences)
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
     found = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")
     return found._replace(high=found.high + _EXPERT_GRAPHS) if layout.expert_parallel else found
+
+
+@cache
+def _captured(largest: int, sequences: int) -> int:
+    sizes = capture_sizes(largest)
+    return len(sizes) + sum(s <= sequences for s in sizes)
 
 
 def capture_sizes(largest: int) -> list[int]:

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from whichgpu.plan.commands import serve_command
+from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import price_of
 from whichgpu.plan.notes import plan_reasons, shortfall
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
+from whichgpu.plan.padding import Kernels, kernels_of
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,
@@ -31,6 +32,9 @@ from whichgpu.plan.speed import speed_of
 from whichgpu.plan.step_work import Works
 from whichgpu.plan.support import is_pooling
 
+_TWINS = (Precision.PUBLISHED, Precision.BF16)
+"""What is one plan where a checkpoint is published in BF16."""
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -45,6 +49,15 @@ class Facts:
     date: str
 
 
+@dataclass(frozen=True, slots=True)
+class _Choices:
+    """What vLLM would accept on a kind of node, fewest cards first."""
+
+    layouts: tuple[tuple[Layout, float], ...]
+    """Each with what every card would hold of weights that divide evenly: some card holds at least as much."""
+    refusals: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class _Search:
     """What came of the layouts of one card."""
@@ -53,7 +66,6 @@ class _Search:
     second: tuple[Layout, Sizes] | None = None
     """The first that is tight or unknown."""
     last: tuple[Layout, Sizes] | None = None
-    reasons: tuple[str, ...] = ()
 
 
 class Planner:
@@ -64,23 +76,37 @@ class Planner:
         self._works = Works(sizer)
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
         self._prices: dict[str, Price | None] = {}
+        self._refusals: dict[tuple[Layout, bool], str | None] = {}
+        self._choices: dict[tuple[tuple[int, ...], Precision, Kernels], _Choices] = {}
+        self._published_is_bf16 = sizer.published_is_bf16(workload)
+        self._commands: dict[tuple[Layout, Precision], Command] = {}
+        self._twins: dict[str, Plan] = {}
 
     def plan(self, precision: Precision, card: Accelerator) -> Plan:
         """Return the layout that serves the objective on one kind of card, or the reasons why none fits.
 
         That is the smallest that fits; where speed is what counts, the best within a node for the asked precision.
         """
-        sizer, workload, facts = self._sizer, self._workload, self._facts
-        impossible = _impossible(sizer, card, precision)
+        impossible = _impossible(self._sizer, card, precision)
         if impossible is not None:
             return _made(card, precision, Verdict.NO, None, None, None, None, None, (impossible,))
-        search = _searched(sizer, workload, precision, card, facts)
+        if not self._published_is_bf16 or precision not in _TWINS:
+            return self._planned(precision, card)
+        if card.key not in self._twins:
+            asked = self._workload.precision
+            self._twins[card.key] = self._planned(asked if asked in _TWINS else precision, card)
+        return _as(precision, self._twins[card.key])
+
+    def _planned(self, precision: Precision, card: Accelerator) -> Plan:
+        sizer, workload = self._sizer, self._workload
+        choices = self._acceptable(precision, card)
+        search = _searched(sizer, workload, precision, card, choices)
         found = search.fitting or search.second or search.last
         if found is None:
-            return _made(card, precision, Verdict.NO, None, None, None, None, None, search.reasons)
+            return _made(card, precision, Verdict.NO, None, None, None, None, None, choices.refusals)
         if found[1].verdict is Verdict.NO:
             footprint = footprint_of(sizer, found[1], workload, found[0], precision is workload.precision)
-            reasons = (shortfall(found[0], footprint), *search.reasons)
+            reasons = (shortfall(found[0], footprint), *choices.refusals)
             return _made(card, precision, Verdict.NO, None, footprint, None, None, None, reasons)
         smallest = self._worked_out(precision, card, *found, extra=_smaller(search))
         if search.fitting is None or precision is not workload.precision or not prefers_speed(workload):
@@ -89,14 +115,50 @@ class Planner:
 
     def _larger(self, precision: Precision, card: Accelerator, smallest: Layout) -> Iterator[Plan]:
         """Yield what fits on more cards of one node, tensor parallel."""
-        for layout in self._sizer.layouts(card):
+        for layout, _ in self._acceptable(precision, card).layouts:
             inside = layout.cards <= max(card.node_counts) and layout.pipeline_parallel == 1
             if not inside or layout.cards <= smallest.cards or layout.data_parallel > 1:
                 continue
-            if _refusal(self._sizer, layout, precision, self._facts) is None:
-                sizes = self._sizer.size(self._workload, precision, card, layout)
-                if sizes.verdict is Verdict.FITS:
-                    yield self._worked_out(precision, card, layout, sizes)
+            sizes = self._sizer.size(self._workload, precision, card, layout)
+            if sizes.verdict is Verdict.FITS:
+                yield self._worked_out(precision, card, layout, sizes)
+
+    def _acceptable(self, precision: Precision, card: Accelerator) -> _Choices:
+        """Return the layouts for one kind of node: the same for every card that comes so, so worked out once."""
+        key = (card.node_counts, precision, kernels_of(card))
+        if key not in self._choices:
+            self._choices[key] = self._chosen(precision, card)
+        return self._choices[key]
+
+    def _chosen(self, precision: Precision, card: Accelerator) -> _Choices:
+        layouts, reasons, refused = list[tuple[Layout, float]](), list[str](), set[int]()
+        total = self._sizer.table(precision, self._workload).total
+        for layout in self._sizer.layouts(card):
+            if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
+                continue  # inside a node a pipeline is for what tensor parallelism can't split
+            refusal = self._refusal(layout, precision)
+            if refusal is None:
+                layouts.append((layout, total / layout.cards))
+            else:
+                reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
+                refused.add(layout.cards)
+        return _Choices(tuple(layouts), tuple(dict.fromkeys(reasons)))
+
+    def _refusal(self, layout: Layout, precision: Precision) -> str | None:
+        """Why vLLM would refuse a layout: the same on every card, and at all precisions but the published one."""
+        key = (layout, precision is Precision.PUBLISHED)
+        if key not in self._refusals:
+            engine, registry = self._sizer.engine, self._facts.architectures
+            self._refusals[key] = layout_refusal(self._sizer.inspection, layout, precision, engine, registry)
+        return self._refusals[key]
+
+    def _command(self, precision: Precision, layout: Layout) -> Command:
+        """Return the command of a layout: the same on every card."""
+        key = (layout, precision)
+        if key not in self._commands:
+            inspection, registry = self._sizer.inspection, self._facts.architectures
+            self._commands[key] = serve_command(inspection, self._workload, precision, layout, registry)
+        return self._commands[key]
 
     def _price(self, card: Accelerator) -> Price | None:
         if card.key not in self._prices:
@@ -108,7 +170,7 @@ class Planner:
     ) -> Plan:
         sizer, workload, facts = self._sizer, self._workload, self._facts
         footprint = footprint_of(sizer, sizes, workload, layout, detailed=precision is workload.precision)
-        command = serve_command(sizer.inspection, workload, precision, layout, facts.architectures)
+        command = self._command(precision, layout)
         price = self._price(card)
         hourly = price.usd_per_hour * layout.cards if price is not None else None
         speed = (
@@ -128,6 +190,14 @@ class Planner:
         return made.model_copy(update={"missed": missed, "replicas": replicas}) if missed or replicas > 1 else made
 
 
+def _as(precision: Precision, twin: Plan) -> Plan:
+    """The same plan under its other name, without the details that only the asked precision has."""
+    if twin.precision is precision:
+        return twin
+    footprint = twin.footprint.model_copy(update={"terms": ()}) if twin.footprint else None
+    return twin.model_copy(update={"precision": precision, "footprint": footprint})
+
+
 def _smaller(search: _Search) -> tuple[str, ...]:
     """Say which smaller layout was passed over because it is too close."""
     if search.fitting is None or search.second is None:
@@ -139,18 +209,11 @@ def _smaller(search: _Search) -> tuple[str, ...]:
     return (f"{cards} tight: inside the error of the prediction",)
 
 
-def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, facts: Facts) -> _Search:
-    search, reasons, refused = _Search(), list[str](), set[int]()
+def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, choices: _Choices) -> _Search:
+    search, room = _Search(), sizer.room(workload, card)
     hopeless: Layout | None = None
-    for layout in sizer.layouts(card):
-        if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
-            continue  # inside a node a pipeline is for what tensor parallelism can't split
-        refusal = _refusal(sizer, layout, precision, facts)
-        if refusal is not None:
-            reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
-            refused.add(layout.cards)
-            continue
-        if sizer.hopeless(workload, precision, card, layout):
+    for layout, share in choices.layouts:
+        if share > room or sizer.fullest(workload, precision, card, layout) > room:
             hopeless = layout
             continue
         sizes = sizer.size(workload, precision, card, layout)
@@ -164,16 +227,7 @@ def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Acce
                 break
     if search.last is None and hopeless is not None:
         search.last = hopeless, sizer.size(workload, precision, card, hopeless)
-    search.reasons = tuple(dict.fromkeys(reasons))
     return search
-
-
-def _refusal(sizer: Sizer, layout: Layout, precision: Precision, facts: Facts) -> str | None:
-    """Why vLLM would refuse a layout; the same on every card, so worked out once."""
-    key = (layout, precision)
-    if key not in sizer.refusals:
-        sizer.refusals[key] = layout_refusal(sizer.inspection, layout, precision, sizer.engine, facts.architectures)
-    return sizer.refusals[key]
 
 
 def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | None:

@@ -10,13 +10,13 @@ from typing import Any
 
 from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
 from whichgpu.plan import kv_layers
-from whichgpu.plan.activations import activation_size
+from whichgpu.plan.activations import Activations
 from whichgpu.plan.engine import Engine
-from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.kv_pool import Grouping, Pool
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.padding import kernels_of
 from whichgpu.plan.records import Accelerator, Layout, Precision, Verdict, Workload
-from whichgpu.plan.runtime import batch_of, runtime_sizes
+from whichgpu.plan.runtime import CardKind, batch_of, kind_of, runtime_sizes
 from whichgpu.plan.terms import GIB, Size
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
@@ -71,15 +71,16 @@ class Sizer:
 
     def __init__(self, inspection: Inspection, engine: Engine, registry: Mapping[str, Any] | None = None) -> None:
         self.inspection, self.engine = inspection, engine
+        self._activations = Activations(inspection, engine)
         names = inspection.architecture.names if inspection.architecture else ()
         self._rotary = not any(n in (registry or {}).get("transformers_backend", ()) for n in names)
-        self.refusals: dict[tuple[Layout, Precision], str | None] = {}
-        """Room for whoever asks why layouts are refused."""
         self._candidates: dict[tuple[int, ...], tuple[Layout, ...]] = {}
         self._tables: dict[tuple[Precision, bool, bool], WeightTable] = {}
         self._totals: dict[Precision, int | None] = {}
+        self._groupings: dict[kv_layers.CacheSetting, Grouping] = {}
         self._caches: dict[tuple[object, ...], Pool] = {}
         self._asked: dict[tuple[object, ...], Pool] = {}
+        self._beside: dict[tuple[object, ...], tuple[tuple[Size, ...], int]] = {}
         self._loaded: dict[tuple[object, ...], tuple[tuple[tuple[Size, ...], int], ...]] = {}
         self.cache_is_known = _cache_is_known(inspection)
 
@@ -108,7 +109,8 @@ class Sizer:
         """Return the shared pool's geometry."""
         capability = card.capability if card is not None else "9.0"
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
-        asked = (layout, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
+        ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
+        asked = (ways, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
         if asked not in self._asked:
             self._asked[asked] = self._pool(workload, layout, capability, tokens)
         return self._asked[asked]
@@ -128,10 +130,11 @@ class Sizer:
         )
         key = (setting, layout.pipeline_parallel, layout.context_parallel, tokens * steps)
         if key not in self._caches:
-            members = kv_layers.cache_layers(architecture, setting)
+            if setting not in self._groupings:
+                self._groupings[setting] = Grouping(kv_layers.cache_layers(architecture, setting))
             ranges = self._ranges(layout.pipeline_parallel)
             drafted = steps * (1 + workload.speculative_tokens)
-            self._caches[key] = Pool(members, ranges, tokens * steps, drafted, layout.context_parallel)
+            self._caches[key] = Pool(self._groupings[setting], ranges, tokens * steps, drafted, layout.context_parallel)
         return self._caches[key]
 
     def _attention_free(self) -> bool:
@@ -173,28 +176,49 @@ class Sizer:
 
     def hopeless(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> bool:
         """True where the weights alone are too many for a card, which is quick to see."""
+        room = self.room(workload, card)
+        share = self.table(precision, workload).total / layout.cards
+        return share > room or self.fullest(workload, precision, card, layout) > room
+
+    def fullest(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> int:
+        """Return the bytes of weights on the card that holds most of them."""
+        return max(self.table(precision, workload).per_stage(layout, kernels_of(card)))
+
+    def room(self, workload: Workload, card: Accelerator) -> float:
+        """Return the bytes that weights may take on a card if everything errs in their favour."""
         share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
-        room = (card.usable_gib * GIB * share + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
-        table = self.table(precision, workload)
-        return table.total > room * layout.cards or max(table.per_stage(layout, kernels_of(card))) > room
+        return (card.usable_gib * GIB * share + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
+
+    def published_is_bf16(self, workload: Workload) -> bool:
+        """True where the published weights are loaded as BF16 to the byte, so that both columns are one."""
+        if self.inspection.quantisation is not None:
+            return False
+        return self.table(Precision.PUBLISHED, workload).same_as(self.table(Precision.BF16, workload))
 
     def _stages(
         self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, budget: int
     ) -> tuple[StageSizes, ...]:
-        """Work out one card of each pipeline stage; what is not weights is the same for all stages between the ends."""
-        beside: dict[tuple[bool, bool], tuple[tuple[Size, ...], float]] = {}
+        """Work out one card of each pipeline stage."""
+        last, kind = layout.pipeline_parallel - 1, kind_of(card, self.engine, workload)
         stages: list[StageSizes] = []
         for index, (parts, weights) in enumerate(self._weights(workload, precision, card, layout)):
-            ends = index == 0, index == layout.pipeline_parallel - 1
-            if ends not in beside:
-                others = (
-                    activation_size(self.inspection, precision, card, layout, self.engine, workload, *ends),
-                    *runtime_sizes(self.inspection, precision, card, layout, self.engine, workload, ends[1]),
-                )
-                beside[ends] = others, sum(p.bytes for p in others)
-            others, size = beside[ends]
-            stages.append(StageSizes(weights, (*parts, *others), budget - weights - round(size)))
+            others, size = self._others(workload, precision, kind, layout, index == 0, index == last)
+            stages.append(StageSizes(weights, (*parts, *others), budget - weights - size))
         return tuple(stages)
+
+    def _others(
+        self, workload: Workload, precision: Precision, kind: CardKind, layout: Layout, first: bool, last: bool
+    ) -> tuple[tuple[Size, ...], int]:
+        """Return what is not weights: the same on all stages between the ends, and on cards of one kind."""
+        ways = layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards > 1
+        settings = workload.eager, workload.text_only, workload.speculative_tokens
+        key = (ways, precision, kind, first, last, settings)
+        if key not in self._beside:
+            peak = self._activations.size(precision, kind, layout, workload, first, last)
+            stays = runtime_sizes(self.inspection, precision, kind, layout, self.engine, workload, last)
+            others = (peak, *stays)
+            self._beside[key] = others, round(sum(p.bytes for p in others))
+        return self._beside[key]
 
     def _weights(
         self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout

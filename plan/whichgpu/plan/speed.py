@@ -7,7 +7,7 @@ time that it is there.
 from __future__ import annotations
 
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, Verdict, Workload
-from whichgpu.plan.roofline import Calibration, Step, prefill_time, step_time
+from whichgpu.plan.roofline import Calibration, Step, step_time
 from whichgpu.plan.step_work import Works
 
 _WIDER, _WIDER_OTHERS = 1.3, 1.6
@@ -54,7 +54,7 @@ def speed_of(
         running=running,
         waiting=workload.concurrency - running,
         tpot_ms=_range(step.total * 1e3, low, high),
-        ttft_ms=_range(prefill_time(work, card, layout, factors, prompt) * 1e3 + step.total * 1e3, low, high),
+        ttft_ms=_range((step.prompt + step.total) * 1e3, low, high),
         output_tokens_per_second=_range(rate, 1 / high, 1 / low),
         total_tokens_per_second=_range(total, 1 / high, 1 / low),
         usd_per_million_output=_range(cost, low, high) if cost is not None else None,
@@ -67,7 +67,7 @@ def speed_of(
 
 
 def _range(value: float, low: float, high: float) -> Range:
-    return Range.model_construct(expected=value, low=value * low, high=value * high)
+    return Range(expected=value, low=value * low, high=value * high)
 
 
 def _is_covered(card: Accelerator, running: int, calibration: Calibration) -> bool:

@@ -5,10 +5,11 @@ Bytes come from the same tables that size the memory, so quantisation, replicati
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
-from whichgpu.plan.kv_pool import Pool
+from whichgpu.plan.kv_pool import Grouping
 from whichgpu.plan.padding import Kernels, kernels_of
 from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
@@ -96,8 +97,14 @@ class Works:
         self._experts = [g for g in inspection.tensors if g.part is Part.ROUTED_EXPERTS]
         self._dense_parameters = sum(g.parameters for g in busy)
         self._routed_parameters = sum(g.parameters for g in self._experts)
+        blocks, mixers = (architecture.feed_forwards, architecture.mixers) if architecture else ((), ())
+        self._block = next((f for f in blocks if f.kind == "moe"), None)
+        self._share = (self._block.top_k or 1) / (self._block.experts or 1) if self._block else 0.0
+        self._moe_layers = sum(f.layers for f in blocks if f.kind == "moe")
+        self._latent_layers = sum(m.layers for m in mixers if m.kind in ("mla", "compressed"))
+        self._attended = _attended(mixers)
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
-        self._caches: dict[Pool, tuple[tuple[tuple[float, int], ...], float]] = {}
+        self._caches: dict[Grouping, tuple[tuple[tuple[float, int], ...], float]] = {}
         self._read: dict[tuple[Precision, Layout, Kernels], tuple[float, float]] = {}
         self._formats: dict[Precision, tuple[str, str]] = {}
 
@@ -107,26 +114,25 @@ class Works:
         if architecture is None or not architecture.layers or architecture.hidden is None or not self._dense_parameters:
             return None
         read, experts = self._weights(workload, precision, card, layout)
-        block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None)
-        share = (block.top_k or 1) / (block.experts or 1) if block else 0.0
+        block = self._block
         ranks = layout.tensor_parallel * stages
-        pool = self._sizer.cache(workload, layout, card)
-        if pool not in self._caches:
-            self._caches[pool] = _caches(pool, stages)
-        caches, state = self._caches[pool]
+        grouping = self._sizer.cache(workload, layout, card).grouping
+        if grouping not in self._caches:
+            self._caches[grouping] = _caches(grouping)
+        caches, state = self._caches[grouping]
         return StepWork(
             weights=read,
             experts=experts,
             expert_count=(block.experts or 0) if block else 0,
             top_k=(block.top_k or 1) if block else 0,
             dense_flop=2.0 * self._dense_parameters / ranks,
-            expert_flop=2.0 * self._routed_parameters * share / ranks,
-            caches=caches,
-            state=state,
-            attended=tuple(_attended(architecture, ranks)),
+            expert_flop=2.0 * self._routed_parameters * self._share / ranks,
+            caches=tuple((size / stages, span) for size, span in caches),
+            state=state / stages,
+            attended=tuple((flop / ranks, span) for flop, span in self._attended),
             layers=architecture.layers / stages,
-            moe_layers=sum(f.layers for f in architecture.feed_forwards if f.kind == "moe") / stages,
-            latent_layers=sum(m.layers for m in architecture.mixers if m.kind in ("mla", "compressed")) / stages,
+            moe_layers=self._moe_layers / stages,
+            latent_layers=self._latent_layers / stages,
             collectives=self._collectives,
             hidden=architecture.hidden,
             rates=self._rates(precision, card),
@@ -174,25 +180,19 @@ def _whole_norms(inspection: Inspection, architecture: Architecture) -> bool:
     return any(g.name.endswith("q_norm.weight") and wide and g.shape[-1:] == (wide,) for g in inspection.tensors)
 
 
-def _caches(pool: Pool, stages: int) -> tuple[tuple[tuple[float, int], ...], float]:
+def _caches(grouping: Grouping) -> tuple[tuple[tuple[float, int], ...], float]:
     """Sum layers that see the same; states are read and written once a step."""
     sizes: dict[int, float] = {}
-    state = 0.0
-    for group in pool.groups:
-        for _, cache in group.members:
-            if cache.kind == "state":
-                state += 2.0 * cache.page / stages
-            else:
-                sizes[cache.span] = sizes.get(cache.span, 0.0) + cache.token_bytes / stages
-    return tuple((size, span) for span, size in sizes.items()), state
+    for cache in grouping.caches:
+        if cache.kind != "state":
+            sizes[cache.span] = sizes.get(cache.span, 0.0) + cache.token_bytes
+    return tuple((size, span) for span, size in sizes.items()), 2.0 * grouping.state
 
 
-def _attended(architecture: Architecture, ranks: int) -> list[tuple[float, int]]:
+def _attended(mixers: Iterable[Mixer]) -> list[tuple[float, int]]:
     """FLOP per pair of tokens of each kind of attention: 4 × heads × head size, scores and values together."""
     return [
-        (2.0 * (m.heads or 0) * _widths(m) * m.layers / ranks, m.window or 0)
-        for m in architecture.mixers
-        if m.kind in _SOFTMAX and m.heads
+        (2.0 * (m.heads or 0) * _widths(m) * m.layers, m.window or 0) for m in mixers if m.kind in _SOFTMAX and m.heads
     ]
 
 

@@ -64,6 +64,18 @@ class WeightTable:
         groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
         self._pieces = _pieces(groups, inspection, precision)
         self._packed = any(p.packed for p in self._pieces)
+        self._has_rows = any(p.row for p in self._pieces)
+        self._places: dict[tuple[str, Stage], int] = {}
+        self._merged: dict[tuple[str, Stage, int], int] = {}
+        self._placed = [
+            (
+                piece,
+                size,
+                self._places.setdefault((piece.part.value, piece.stage), len(self._places)),
+                self._merged.setdefault((piece.name, piece.stage, piece.layers), len(self._merged)),
+            )
+            for piece, size in self._pieces.items()
+        ]
         self.total = sum(self._pieces.values())
         """Bytes of everything once: over all its cards, a layout holds at least this much."""
         self._buffers = _buffers(self._architecture, rotary, image_factor)
@@ -76,6 +88,10 @@ class WeightTable:
         self._cuts: dict[int, Mapping[Stage, Sequence[float]]] = {}
         self._sums: dict[tuple[Layout, padding.Kernels], tuple[int, ...]] = {}
         self._memo: dict[tuple[Layout, padding.Kernels], Mapping[str, tuple[int, ...]]] = {}
+
+    def same_as(self, other: WeightTable) -> bool:
+        """True where both hold the same bytes in the same places."""
+        return (self._pieces, self._buffers, self._copies) == (other._pieces, other._buffers, other._copies)
 
     def stages(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
         """Return, per component, the bytes on one card of each pipeline stage."""
@@ -95,7 +111,8 @@ class WeightTable:
 
     def _alike(self, kernels: padding.Kernels) -> padding.Kernels:
         """Kernels that pad the same of this model are one."""
-        return kernels if self._packed or kernels is padding.Kernels.ROCM else padding.Kernels.PLAIN
+        differ = self._packed or (self._has_rows and kernels is padding.Kernels.ROCM)
+        return kernels if differ else padding.Kernels.PLAIN
 
     def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
         stages = layout.pipeline_parallel
@@ -115,15 +132,17 @@ class WeightTable:
         key = (layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, kernels)
         if key in self._held:
             return self._held[key]
-        held: dict[tuple[str, Stage], float] = defaultdict(float)
-        kept: dict[tuple[str, Stage, int], float] = defaultdict(float)
-        for piece, size in self._pieces.items():
+        sizes, single = [0.0] * len(self._places), [0.0] * len(self._merged)
+        for piece, size, place, merged in self._placed:
             local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
-            held[piece.part.value, piece.stage] += local
-            kept[piece.name, piece.stage, piece.layers] += local * piece.share / piece.layers
-        held["MLA copies", Stage.ATTENTION] += self._absorbed(layout.tensor_parallel)
-        for (_, stage, layers), one in kept.items():
-            held[ROUNDING, stage] += allocator.unused(one) * layers
+            sizes[place] += local
+            single[merged] += local * piece.share / piece.layers
+        held = dict(zip(self._places, sizes, strict=True))
+        held["MLA copies", Stage.ATTENTION] = self._absorbed(layout.tensor_parallel)
+        for (_, stage, layers), one in zip(self._merged, single, strict=True):
+            rounding = allocator.unused(one) * layers
+            if rounding:
+                held[ROUNDING, stage] = held.get((ROUNDING, stage), 0.0) + rounding
         self._held[key] = held
         return held
 
