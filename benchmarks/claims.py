@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from whichgpu import assets
 from whichgpu.catalog.atlas import FILE_NAME, Atlas
 from whichgpu.inspect.records import Inspection
-from whichgpu.plan.hardware import find, price_of
+from whichgpu.plan.hardware import find
+from whichgpu.plan.prices import price_of
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Plan, Precision, Workload
-from whichgpu.tui.answering import load_facts
+from whichgpu.tui.facts import load_facts
 
 _FACTS = load_facts()
 _ATLAS = Atlas(assets.read(FILE_NAME))

@@ -22,7 +22,7 @@ from whichgpu.catalog.atlas import FILE_NAME, Atlas
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
-from whichgpu.tui.answering import load_facts
+from whichgpu.tui.facts import load_facts
 
 _MODELS = (
     "Qwen/Qwen3-8B",

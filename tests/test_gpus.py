@@ -14,7 +14,8 @@ from tests.conftest import Result
 from tests.planning import FACTS, card
 from tests.planning import ask as plans_of
 from whichgpu.plan.errors import UnknownAcceleratorError
-from whichgpu.plan.hardware import price_of, read_card
+from whichgpu.plan.hardware import read_card
+from whichgpu.plan.prices import price_of
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.units import is_stale
 

@@ -8,7 +8,8 @@ from tests.planning import FACTS, ONE, ask, footprint, model, plan_for
 from whichgpu.inspect.records import Mixer
 from whichgpu.plan.commands import serve_command
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
-from whichgpu.plan.hardware import find, parse_accelerators, parse_prices, price_of
+from whichgpu.plan.hardware import find, parse_accelerators
+from whichgpu.plan.prices import parse_prices, price_of
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import KvDtype, Layout, Precision, Verdict, Workload
 

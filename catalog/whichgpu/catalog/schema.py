@@ -32,3 +32,28 @@ def m001_findings(db: Database) -> None:
         not_null={"identity", "kind", "origin", "model", "made_at", "tool_version", "inspection_identity", "body"},
     )
     db["findings"].create_index(["model", "kind", "made_at"])  # type: ignore[union-attr]
+
+
+@migrations()
+def m002_prices(db: Database) -> None:
+    """Prices of card-hours: refreshed ones and contracts; a withdrawn row takes a contract back."""
+    db["prices"].create(  # type: ignore[union-attr]
+        {
+            "identity": str,
+            "accelerator": str,
+            "usd_per_hour": float,
+            "provider": str,
+            "kind": str,
+            "date": str,
+            "source": str,
+            "region": str,
+            "count": int,
+            "instance": str,
+            "contract": int,
+            "withdrawn": int,
+            "made_at": str,
+        },
+        pk="identity",
+        not_null={"identity", "accelerator", "usd_per_hour", "provider", "kind", "source", "contract", "withdrawn"},
+    )
+    db["prices"].create_index(["provider", "contract", "accelerator", "made_at"])  # type: ignore[union-attr]

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from whichgpu.catalog import prices
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
 from whichgpu.catalog.records import Finding
 from whichgpu.inspect.text import clean
+from whichgpu.plan.records import PriceOffer
 
-SCHEMA_STEPS = 1
+SCHEMA_STEPS = 2
 """Number of migrations in ``schema.py``; a test keeps the two together."""
 
 _BUSY_SECONDS = 10
@@ -65,6 +67,31 @@ class Catalog:
                 (model, commit, commit, commit),
             ).fetchone()
         return _finding(row) if row is not None else None
+
+    def add_prices(self, offers: Iterable[PriceOffer], made_at: str, withdrawn: bool = False) -> int:
+        """Store offers and return how many are new; ``withdrawn`` takes contracts back.
+
+        Raises:
+            CatalogError: the file cannot be written; nothing was changed.
+        """
+        rows = prices.rows_of(offers, made_at, withdrawn)
+        marks = ", ".join("?" * len(prices.COLUMNS.split(",")))
+        with self._translated(), closing(self._open()) as connection, connection:
+            before = connection.total_changes
+            connection.executemany(f"INSERT OR IGNORE INTO prices ({prices.COLUMNS}) VALUES ({marks})", rows)
+            return connection.total_changes - before
+
+    def prices(self) -> list[PriceOffer]:
+        """Return the refreshed offers and the contracts that count; empty where there is no catalog yet.
+
+        Raises:
+            CatalogError: the file exists but cannot be read.
+        """
+        if not self.path.exists():
+            return []
+        with self._translated(), closing(self._connect(read_only=True)) as connection:
+            present = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'prices'").fetchone()
+            return prices.current(connection) if present is not None else []
 
     def count(self) -> int:
         """Return the number of findings."""

@@ -1,19 +1,15 @@
-"""Accelerators and prices, from the JSON facts that ``assets`` ships."""
+"""Accelerators, from the JSON facts that ``assets`` ships or the user's own."""
 
 from __future__ import annotations
 
 import json
 import re
-import statistics
-from collections.abc import Iterable, Sequence
-from typing import TypeVar
+from collections.abc import Sequence
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
-from whichgpu.plan.records import Accelerator, Price, PriceOffer
-
-_Fact = TypeVar("_Fact", Accelerator, PriceOffer)
+from whichgpu.plan.records import Accelerator
 
 
 def parse_accelerators(data: bytes) -> tuple[Accelerator, ...]:
@@ -22,19 +18,10 @@ def parse_accelerators(data: bytes) -> tuple[Accelerator, ...]:
     Raises:
         FactsError: damaged facts.
     """
-    return tuple(_parse(data, TypeAdapter(list[Accelerator]), "accelerators"))
-
-
-def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
-    """Parse the price facts; see ``parse_accelerators``."""
-    return tuple(_parse(data, TypeAdapter(list[PriceOffer]), "offers"))
-
-
-def _parse(data: bytes, adapter: TypeAdapter[list[_Fact]], key: str) -> list[_Fact]:
     try:
-        return adapter.validate_python(json.loads(data)[key])
+        return tuple(Accelerator.model_validate(card) for card in json.loads(data)["accelerators"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
-        raise FactsError(f"The {key} facts are damaged.", "Reinstall whichgpu.") from error
+        raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
 
 
 def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
@@ -90,13 +77,6 @@ def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
     )
 
 
-def own_price(key: str, usd_per_hour: float, kind: str, date: str) -> PriceOffer:
-    """A price that the user names."""
-    return PriceOffer(
-        accelerator=key, usd_per_hour=usd_per_hour, provider="yours", kind=kind, date=date, source="as you said"
-    )
-
-
 def is_called(accelerator: Accelerator, name: str) -> bool:
     """True when a name, spelled anyhow, is this accelerator's key, name or alias."""
     return _plain(name) in {_plain(n) for n in (accelerator.key, accelerator.name, *accelerator.aliases)}
@@ -104,21 +84,3 @@ def is_called(accelerator: Accelerator, name: str) -> bool:
 
 def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer], kind: str = "on-demand") -> Price | None:
-    """Return the median of the dated offers of a kind, ``None`` when there is none."""
-    own = [o for o in offers if o.accelerator == accelerator.key and o.kind == kind and o.date is not None]
-    if not own:
-        return None
-    values, dates = [o.usd_per_hour for o in own], [o.date for o in own if o.date is not None]
-    return Price(
-        usd_per_hour=round(statistics.median(values), 4),
-        low=min(values),
-        high=max(values),
-        offers=len(own),
-        oldest=min(dates),
-        newest=max(dates),
-        kind=kind,
-        yours=all(o.provider == "yours" for o in own),
-    )

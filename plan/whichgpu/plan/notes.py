@@ -66,6 +66,15 @@ def _padded(inspection: Inspection, precision: Precision, card: Accelerator, lay
     return padding.packed_experts(inspection.architecture, padding.kernels_of(card), ways)
 
 
+def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> Iterator[str]:
+    """Mark a count that no known offer has, where all known offers are for fixed counts."""
+    wanted = min(layout.cards, max(card.node_counts))
+    if sold is not None and wanted not in sold:
+        larger = next((c for c in sold if c > wanted), None)
+        cure = f"; the next larger is {larger}" if larger else ""
+        yield f"no known offer rents {wanted} of these in one machine{cure}"
+
+
 def shortfall(layout: Layout, found: Footprint) -> str:
     """Return why even the largest layout tried is too small."""
     cards = "one card" if layout.cards == 1 else f"even {layout.cards} cards"

@@ -57,6 +57,43 @@ def _value(plan: Plan, objective: Objective, cost: float) -> float:
     return -(speed.output_tokens_per_joule or 0.0)
 
 
+def why_lost(first: Plan, second: Plan, workload: Workload) -> str:
+    """Return why one plan ranks behind another, and what it has for it."""
+    if second.verdict is not first.verdict:
+        return f"it is only “{second.verdict.value}”"
+    if second.missed:
+        return second.missed[0]
+    against, better = list[str](), list[str]()
+    for name, mine, theirs, more_is_better in _measures(first, second):
+        if mine is None or theirs is None or not min(mine, theirs) or mine == theirs:
+            continue
+        factor = max(mine, theirs) / min(mine, theirs)
+        worse = (theirs < mine) == more_is_better
+        if factor >= 1.01:
+            (against if worse else better).append(f"{factor:.2f} × {name[0] if worse else name[1]}")
+    if not against:
+        unpriced = second.usd_per_hour is None and workload.objective is Objective.COST
+        against = ["no dated price is known"] if unpriced else ["no difference that counts"]
+    return ", ".join(against) + (f"; for it: {', '.join(better)}" if better else "")
+
+
+def _measures(first: Plan, second: Plan) -> Iterator[tuple[tuple[str, str], float | None, float | None, bool]]:
+    """Yield (words for worse and better), both values, and whether more is better."""
+
+    def hourly(plan: Plan) -> float | None:
+        return plan.usd_per_hour * plan.replicas if plan.usd_per_hour is not None else None
+
+    yield ("the price an hour", "cheaper an hour"), hourly(first), hourly(second), False
+    yield ("the cards", "fewer cards"), first.count * first.replicas, second.count * second.replicas, False
+    if first.speed is None or second.speed is None:
+        return
+    one, two = first.speed, second.speed
+    yield ("the time per token", "faster per token"), one.tpot_ms.expected, two.tpot_ms.expected, False
+    costs = one.usd_per_million_output, two.usd_per_million_output
+    if costs[0] is not None and costs[1] is not None:
+        yield ("the cost per token", "cheaper per token"), costs[0].expected, costs[1].expected, False
+
+
 def front(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     """Return the plans that no other beats in price and time per token at once, cheapest first."""
     known = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]

@@ -8,7 +8,7 @@ from whichgpu.inspect.records import Grade, Inspection, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.notes import answer_notes
-from whichgpu.plan.objectives import front, rank_of
+from whichgpu.plan.objectives import front, rank_of, why_lost
 from whichgpu.plan.records import (
     Accelerator,
     Answer,
@@ -16,6 +16,7 @@ from whichgpu.plan.records import (
     Need,
     Plan,
     Precision,
+    RunnerUp,
     Verdict,
     Workload,
 )
@@ -55,6 +56,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
         plans=ranked,
         recommended=possible[0] if possible else None,
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
+        runner_up=_runner_up(ranked, possible, workload),
         front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
         notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.cache_is_known),
         vllm=engine.version,
@@ -68,6 +70,16 @@ def _resolved(inspection: Inspection, workload: Workload, engine: Engine) -> Wor
     share = workload.utilisation if workload.utilisation is not None else engine.utilisation
     context = min(workload.context, limit) if limit else workload.context
     return workload.model_copy(update={"context": context, "utilisation": share})
+
+
+def _runner_up(ranked: Sequence[Plan], possible: Sequence[Plan], workload: Workload) -> RunnerUp | None:
+    """The next plan on another card; where limits are asked, also one that misses them."""
+    if not possible:
+        return None
+    first = possible[0]
+    asked = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision]
+    second = next((p for p in asked if p.accelerator != first.accelerator), None)
+    return RunnerUp(plan=ranked.index(second), why=why_lost(first, second, workload)) if second is not None else None
 
 
 def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:

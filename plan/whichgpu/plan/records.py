@@ -24,6 +24,7 @@ __all__ = [
     "PriceOffer",
     "Range",
     "Remedy",
+    "RunnerUp",
     "Speed",
     "Term",
     "Verdict",
@@ -88,6 +89,8 @@ class Accelerator(Record):
     """Dense."""
     fp8_tflops: float | None
     board_watts: int | None
+    facility_watts: int | None = None
+    """Power of one card at the utility's meter: with its share of server, network and cooling."""
     memory_share: float | None = None
     """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
     flop_share: float | None = None
@@ -119,10 +122,16 @@ class PriceOffer(Record):
     date: str | None
     """ISO date on which it was seen; ``None`` when the source does not say."""
     source: str
+    region: str | None = None
+    count: int | None = None
+    """Cards in the instance that is rented; ``None`` where any number is, or it isn't said."""
+    instance: str | None = None
+    contract: bool = False
+    """True for a price of the user's own: typed, or a contract of the team's."""
 
 
 class Price(Record):
-    """The price used for an accelerator: the median of its dated on-demand offers."""
+    """The price used for an accelerator: the median over providers of each one's newest, cheapest dated offer."""
 
     usd_per_hour: float
     low: float
@@ -133,7 +142,8 @@ class Price(Record):
     kind: str = "on-demand"
     """on-demand, or spot: cheaper, and taken away at any time."""
     yours: bool = False
-    """True for a price that the user named."""
+    """True for a price that the user named, or a contract of the team's."""
+    providers: tuple[str, ...] = ()
 
 
 class Layout(Record):
@@ -275,6 +285,8 @@ class Speed(Record):
     """Per million of input and output tokens together."""
     output_tokens_per_joule: float | None
     """Tokens per second and watt of board power."""
+    output_tokens_per_facility_joule: float | None = None
+    """Tokens per second and watt at the utility's meter; ``None`` where that power is not known."""
     limit: str
     """What takes most of the time."""
     step_ms: dict[str, float]
@@ -314,6 +326,8 @@ class Plan(Record):
     command: str | None
     speed: Speed | None = None
     """``None`` for what does not decode token by token, or where no layout fits."""
+    other_price: Price | None = None
+    """Of the other kind, to compare: spot beside on-demand, or the other way round."""
     replicas: int = 1
     """Copies that the asked rate of requests needs; prices and counts are of one."""
     missed: tuple[str, ...] = ()
@@ -329,6 +343,15 @@ class Plan(Record):
         return self.verdict is Verdict.FITS
 
 
+class RunnerUp(Record):
+    """The best plan on another card than the recommended one's."""
+
+    plan: int
+    """Position in the answer's plans."""
+    why: str
+    """Why it lost, and what it has for it."""
+
+
 class Answer(Record):
     """Needs at each precision and the plans, cheapest first."""
 
@@ -338,6 +361,7 @@ class Answer(Record):
     recommended: Plan | None
     alternatives: tuple[Plan, ...] = ()
     """The cheapest fitting plan of each other vendor, at the asked precision."""
+    runner_up: RunnerUp | None = None
     front: tuple[int, ...] = ()
     """Positions in ``plans`` of those that fit and that no other beats in price and time per token at once, cheapest first."""
     notes: tuple[str, ...] = ()

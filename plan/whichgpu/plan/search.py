@@ -9,10 +9,10 @@ from typing import Any
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
-from whichgpu.plan.hardware import price_of
-from whichgpu.plan.notes import plan_reasons, shortfall
+from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.padding import Kernels, kernels_of
+from whichgpu.plan.prices import ON_DEMAND, SPOT, price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,
@@ -75,7 +75,7 @@ class Planner:
         self._sizer, self._workload, self._facts = sizer, workload, facts
         self._works = Works(sizer)
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
-        self._prices: dict[str, Price | None] = {}
+        self._prices: dict[str, tuple[Price | None, Price | None, tuple[int, ...] | None]] = {}
         self._refusals: dict[tuple[Layout, bool], str | None] = {}
         self._choices: dict[tuple[tuple[int, ...], Precision, Kernels], _Choices] = {}
         self._published_is_bf16 = sizer.published_is_bf16(workload)
@@ -160,9 +160,16 @@ class Planner:
             self._commands[key] = serve_command(inspection, self._workload, precision, layout, registry)
         return self._commands[key]
 
-    def _price(self, card: Accelerator) -> Price | None:
+    def _price(self, card: Accelerator) -> tuple[Price | None, Price | None, tuple[int, ...] | None]:
+        """Return the price of the asked kind, that of the other, and the counts in which the card is sold."""
         if card.key not in self._prices:
-            self._prices[card.key] = price_of(card, self._facts.offers, self._workload.price_kind)
+            offers, kind = self._facts.offers, self._workload.price_kind
+            other = SPOT if kind == ON_DEMAND else ON_DEMAND
+            self._prices[card.key] = (
+                price_of(card, offers, kind),
+                price_of(card, offers, other),
+                sold_counts(card, offers),
+            )
         return self._prices[card.key]
 
     def _worked_out(
@@ -171,7 +178,7 @@ class Planner:
         sizer, workload, facts = self._sizer, self._workload, self._facts
         footprint = footprint_of(sizer, sizes, workload, layout, detailed=precision is workload.precision)
         command = self._command(precision, layout)
-        price = self._price(card)
+        price, other, sold = self._price(card)
         hourly = price.usd_per_hour * layout.cards if price is not None else None
         speed = (
             None
@@ -183,11 +190,12 @@ class Planner:
             *missed,
             *plan_reasons(sizer, workload, precision, card, layout, sizes),
             *command.reasons,
+            *unsold(card, layout, sold),
             *extra,
         )
         made = _made(card, precision, sizes.verdict, layout, footprint, command.text, speed, price, reasons)
         replicas = replicas_for(workload, speed)
-        return made.model_copy(update={"missed": missed, "replicas": replicas}) if missed or replicas > 1 else made
+        return made.model_copy(update={"missed": missed, "replicas": replicas, "other_price": other})
 
 
 def _as(precision: Precision, twin: Plan) -> Plan:

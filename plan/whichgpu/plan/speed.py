@@ -48,6 +48,7 @@ def speed_of(
     total = rate * (prompt + output) / output
     cost = usd_per_hour / (rate * 3600 / 1e6 * workload.busy) if usd_per_hour is not None else None
     watts = card.board_watts * layout.cards if card.board_watts else None
+    facility = card.facility_watts * layout.cards if card.facility_watts else None
     return Speed(
         prompt_tokens=prompt,
         output_tokens=output,
@@ -60,6 +61,7 @@ def speed_of(
         usd_per_million_output=_range(cost, low, high) if cost is not None else None,
         usd_per_million_total=_range(cost * output / (prompt + output), low, high) if cost is not None else None,
         output_tokens_per_joule=rate / watts if watts else None,
+        output_tokens_per_facility_joule=rate / facility if facility else None,
         limit=step.limit,
         step_ms=_parts(step),
         in_range=_is_covered(card, running, calibration),

@@ -6,9 +6,8 @@ comes from is part of it.
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -23,13 +22,10 @@ from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.sources.base import Progress, silent
 from whichgpu.inspect.text import clean
-from whichgpu.plan import hardware
-from whichgpu.plan.engine import Engines
-from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
-from whichgpu.plan.roofline import parse_calibration
 from whichgpu.plan.search import Facts
+from whichgpu.tui.facts import Own, facts_for
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +34,8 @@ class Question:
 
     model: str
     workload: Workload
-    accelerators: tuple[str, ...] = ()
-    """As the user spelled them: ``H100``, ``H100:80GB:$1.85``."""
-    excluded: tuple[str, ...] = ()
-    prices: tuple[str, ...] = ()
-    """``NAME=USD``."""
+    own: Own = field(default_factory=Own)
+    """The user's cards and prices."""
     offline: bool = False
     quick: bool = False
     variant: str | None = None
@@ -61,48 +54,8 @@ class Reply:
     origin_note: str | None
     """A sentence when the answer is not fresh."""
     warnings: tuple[str, ...]
-
-
-def load_facts() -> Facts:
-    """Load the bundled hardware facts."""
-    accelerators = assets.read("accelerators.json")
-    return Facts(
-        accelerators=hardware.parse_accelerators(accelerators),
-        offers=hardware.parse_prices(assets.read("prices.json")),
-        architectures=json.loads(assets.read("vllm_architectures.json")),
-        engines=Engines(assets.read("vllm_versions.json")),
-        calibration=parse_calibration(assets.read("throughput.json")),
-        date=str(json.loads(accelerators)["date"]),
-    )
-
-
-def facts_for(question: Question) -> tuple[Facts, tuple[str, ...]]:
-    """Return the facts with the user's own cards and prices, and the keys to consider.
-
-    Raises:
-        UnknownAcceleratorError: a name, memory or price that is none.
-    """
-    facts = load_facts()
-    known, kind = list(facts.accelerators), question.workload.price_kind
-    priced: dict[str, float] = {}
-    keys: list[str] = []
-    for spec in question.accelerators:
-        card, price = hardware.read_card(spec, known)
-        known += [card] if all(card.key != k.key for k in known) else []
-        keys.append(card.key)
-        priced |= {card.key: price} if price is not None else {}
-    for spec in question.prices:
-        if "=" not in spec:
-            raise UnknownAcceleratorError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
-        card, price = hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), known)
-        priced |= {card.key: price} if price is not None else {}
-    today = datetime.now(UTC).date().isoformat()
-    offers = [o for o in facts.offers if o.accelerator not in priced]
-    offers += [hardware.own_price(key, usd, kind, today) for key, usd in priced.items()]
-    if question.excluded:
-        out = {hardware.find(name, known).key for name in question.excluded}
-        keys = [k for k in keys or [a.key for a in known if a.default] if k not in out]
-    return replace(facts, accelerators=tuple(known), offers=tuple(offers)), tuple(dict.fromkeys(keys))
+    facts: Facts
+    """What it rests on."""
 
 
 def catalog_path(given: str | None) -> Path:
@@ -122,7 +75,8 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
         WhichgpuError: the model cannot be found or read, or an accelerator is unknown. A catalog that cannot
             be used is only a warning.
     """
-    facts, keys = facts_for(question)
+    catalog = Catalog(question.catalog) if question.catalog is not None else None
+    facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
     workload = question.workload.model_copy(update={"accelerators": keys})
     reference = parse_reference(question.model)
     try:
@@ -132,13 +86,13 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
             error.hint = f"A folder of that name is here; for it, write ./{clean(reference.name)}. {error.hint}"
         raise
     result = answer(inspection, workload, facts)
-    warnings = list(inspection.warnings)
-    if question.catalog is not None:
+    warnings = [*inspection.warnings, *notes]
+    if catalog is not None:
         try:
-            _keep(Catalog(question.catalog), inspection, result, fresh=origin not in ("catalog", "atlas"))
+            _keep(catalog, inspection, result, fresh=origin not in ("catalog", "atlas"))
         except CatalogError as error:
             warnings.append(f"Not kept: {error.message} {error.hint}".strip())
-    return Reply(inspection, result, origin, note, tuple(warnings))
+    return Reply(inspection, result, origin, note, tuple(warnings), facts)
 
 
 def _find(question: Question, reference: Reference, progress: Progress) -> tuple[Inspection, str, str | None]:

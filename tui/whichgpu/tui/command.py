@@ -143,6 +143,61 @@ def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: s
     return list_gpus(name, vendor, min_memory, sort, as_json)
 
 
+_CATALOG = click.option("--catalog", metavar="PATH", help="Catalog file (default: as for answers).")
+
+
+@cli.group()
+def prices() -> None:
+    """What card-hours cost: list, refresh, and the team's contracts."""
+
+
+@prices.command("list")
+@click.argument("gpu", required=False)
+@click.option("--provider", "providers", multiple=True, help="Only this provider's; may be repeated.")
+@click.option("--spot", is_flag=True, help="Only spot prices.")
+@_CATALOG
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def prices_list(gpu: str | None, providers: tuple[str, ...], spot: bool, catalog: str | None, as_json: bool) -> int:
+    """List the offers that answers use."""
+    from whichgpu.tui.price_commands import list_prices
+
+    return list_prices(gpu, providers, spot, catalog, as_json)
+
+
+@prices.command("refresh")
+@click.option("--from", "source", default="gpuhunt", show_default=True, metavar="gpuhunt|FILE", help="Where to read.")
+@click.option("--provider", "providers", multiple=True, help="Only this provider; or whose file it is.")
+@click.option("--date", metavar="YYYY-MM-DD", help="When a file was read (default: its own date).")
+@_CATALOG
+def prices_refresh(source: str, providers: tuple[str, ...], date: str | None, catalog: str | None) -> int:
+    """Read prices anew: live through gpuhunt, or from a SkyPilot catalog CSV or a CSV of your own."""
+    from whichgpu.tui.price_commands import refresh
+
+    return refresh(source, providers, date, catalog)
+
+
+@prices.command("set")
+@click.argument("specs", nargs=-1, required=True, metavar="NAME=USD…")
+@click.option("--provider", default="contract", show_default=True, help="Who sells it.")
+@_CATALOG
+def prices_set(specs: tuple[str, ...], provider: str, catalog: str | None) -> int:
+    """Keep contract prices in the catalog; they go before every list."""
+    from whichgpu.tui.price_commands import contract
+
+    return contract(specs, provider, catalog, withdrawn=False)
+
+
+@prices.command("unset")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.option("--provider", default="contract", show_default=True, help="Whose contract.")
+@_CATALOG
+def prices_unset(names: tuple[str, ...], provider: str, catalog: str | None) -> int:
+    """Take contract prices back."""
+    from whichgpu.tui.price_commands import contract
+
+    return contract(names, provider, catalog, withdrawn=True)
+
+
 @cli.group()
 def atlas() -> None:
     """The bundled atlas of well-known models."""

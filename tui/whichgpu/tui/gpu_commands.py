@@ -10,7 +10,7 @@ import click
 from tabulate import tabulate
 
 from whichgpu import assets
-from whichgpu.plan import hardware
+from whichgpu.plan import hardware, prices
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
@@ -32,19 +32,19 @@ _SORTS: dict[str, _Key] = {
 def list_gpus(text: str | None, vendor: str | None, memory: float | None, sort: str, as_json: bool) -> int:
     """List accelerators that match, or one in full when the text names it exactly."""
     cards = hardware.parse_accelerators(assets.read("accelerators.json"))
-    offers = hardware.parse_prices(assets.read("prices.json"))
+    offers = prices.parse_prices(assets.read("prices.json"))
     found = _matching(cards, text, vendor, memory)
     if not found:
         raise click.ClickException("No accelerator matches. Run whichgpu gpus without options for all of them.")
-    prices = {c.key: hardware.price_of(c, offers) for c in found}
-    found.sort(key=lambda c: (_SORTS[sort](c, prices[c.key]), c.key))
+    priced = {c.key: prices.price_of(c, offers) for c in found}
+    found.sort(key=lambda c: (_SORTS[sort](c, priced[c.key]), c.key))
     terminal = Terminal.detect()
     if as_json:
-        click.echo(json.dumps([_record(c, prices[c.key]) for c in found], indent=2))
+        click.echo(json.dumps([_record(c, priced[c.key]) for c in found], indent=2))
     elif len(found) == 1:
-        click.echo(terminal.text(_whole(found[0], prices[found[0].key], offers)))
+        click.echo(terminal.text(_whole(found[0], priced[found[0].key], offers)))
     else:
-        click.echo(terminal.text(_table(found, prices)))
+        click.echo(terminal.text(_table(found, priced)))
     return ExitCode.OK
 
 
@@ -62,7 +62,7 @@ def _record(card: Accelerator, price: Price | None) -> dict[str, Any]:
     return {**card.model_dump(mode="json"), "price": price.model_dump(mode="json") if price else None}
 
 
-def _table(cards: Sequence[Accelerator], prices: dict[str, Price | None]) -> str:
+def _table(cards: Sequence[Accelerator], priced: dict[str, Price | None]) -> str:
     rows = [
         (
             c.key,
@@ -72,7 +72,7 @@ def _table(cards: Sequence[Accelerator], prices: dict[str, Price | None]) -> str
             _number(c.fp8_tflops),
             NOTHING if c.board_watts is None else str(c.board_watts),
             f"{c.link_gbs:.0f}" if c.link_gbs else "PCIe",
-            _hourly(prices[c.key]),
+            _hourly(priced[c.key]),
             c.confidence[:4].replace("medi", "med"),
         )
         for c in cards

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Workload
-from whichgpu.tui.answering import Question, Reply, catalog_path, facts_for, reply_to
+from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
 from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.facts import Own
 from whichgpu.tui.terminal import Terminal
 
 
@@ -36,15 +38,14 @@ def print_target(options: Mapping[str, Any], target: str) -> int:
         why = plan.reasons[0] if plan is not None and plan.reasons else "Nothing fits."
         click.echo(terminal.text(f"whichgpu: error: no command: {why} whichgpu --model says more."), err=True)
         return ExitCode.NOTHING_FITS
-    facts, _ = facts_for(question_of(options))
     deployment = Deployment(
         inspection=reply.inspection,
         workload=reply.answer.workload,
         plan=plan,
         layout=plan.layout,
-        card=find(plan.accelerator, facts.accelerators),
+        card=find(plan.accelerator, reply.facts.accelerators),
         vllm=reply.answer.vllm,
-        registry=facts.architectures,
+        registry=reply.facts.architectures,
     )
     click.echo(terminal.text(render(target, deployment)))
     price = f" at ${plan.usd_per_hour * plan.replicas:,.2f}/hour" if plan.usd_per_hour is not None else ""
@@ -97,14 +98,23 @@ def question_of(options: Mapping[str, Any]) -> Question:
             speculative_tokens=options["speculative"],
             text_only=options["text_only"],
         ),
-        accelerators=options["gpus"],
-        excluded=options["exclude"],
-        prices=options["prices"],
+        own=Own(
+            accelerators=options["gpus"],
+            excluded=options["exclude"],
+            prices=options["prices"],
+            price_file=_path(options["price_file"]),
+            card_file=_path(options["gpu_file"]),
+            providers=options["providers"],
+        ),
         offline=options["offline"],
         quick=options["quick"],
         variant=options["variant"],
         catalog=catalog_path(options["catalog"]),
     )
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text is not None else None
 
 
 def _print(reply: Reply, options: Mapping[str, Any], terminal: Terminal) -> None:

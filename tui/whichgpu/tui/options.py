@@ -72,7 +72,7 @@ workload_options = _together(
         "gpus",
         multiple=True,
         metavar="NAME[:GB][:$PRICE]",
-        help="Consider only this accelerator, with your memory or price an hour; may be repeated.",
+        help="Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable.",
     ),
     click.option("--exclude", multiple=True, metavar="NAME", help="Leave this accelerator out; may be repeated."),
     click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
@@ -83,7 +83,10 @@ workload_options = _together(
         show_default=True,
         help="Share of the paid time that the load is there; divides the cost of a token.",
     ),
-    click.option("--spot", is_flag=True, help="Compare spot prices instead of on-demand ones."),
+    click.option("--spot/--on-demand", "spot", default=False, help="Which prices to compare (default: on-demand)."),
+    click.option("--provider", "providers", multiple=True, help="Only this provider's prices; may be repeated."),
+    click.option("--price-file", metavar="FILE", help="Your prices: CSV of accelerator,usd_per_hour, or SkyPilot's."),
+    click.option("--gpu-file", metavar="FILE", help="Your accelerators, as JSON like whichgpu gpus --json."),
     click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),
 )
 """What is asked of the model."""

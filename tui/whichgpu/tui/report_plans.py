@@ -111,8 +111,12 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
         cards, money = f"{plan.replicas} replicas of {cards}", _together(plan)
     lines = [terminal.bold(title) + terminal.good(cards) + money]
     lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
+    if answer.runner_up is not None:
+        second = answer.plans[answer.runner_up.plan]
+        lines += wrapped(f"runner-up: {_counted_cards(second)}: {answer.runner_up.why}", 2, 4)
     lines += _front_lines([answer.plans[i] for i in answer.front])
     lines += _price_lines(plan.price)
+    lines += _other_kind(plan)
     lines += _arithmetic(answer, plan.footprint)
     lines += speed_lines(plan)
     lines += [line for reason in plan.reasons for line in wrapped(f"but: {reason}", 2)]
@@ -167,7 +171,8 @@ def _price_lines(price: Price | None) -> list[str]:
     if price is None:
         return []
     if price.yours:
-        return wrapped("your price", 2)
+        named = [p for p in price.providers if p != "yours"]
+        return wrapped(f"contract price of {', '.join(named)}" if named else "your price", 2)
     risk = " (over 60 days old)" if is_stale(price.newest) else ""
     risk += "; spot: it can be taken away at any time" if price.kind == "spot" else ""
     if price.offers == 1:
@@ -175,6 +180,22 @@ def _price_lines(price: Price | None) -> list[str]:
     spread = f"{dollars(price.low)} to {dollars(price.high)} a card"
     dates = f"{price.oldest} to {price.newest}"
     return wrapped(f"median of {price.offers} {price.kind} offers, {spread}, {dates}{risk}", 2)
+
+
+def _other_kind(plan: Plan) -> list[str]:
+    """Compare spot with on-demand, and say what the cheaper one risks."""
+    price, other = plan.price, plan.other_price
+    if price is None or other is None or price.yours:
+        return []
+    total = dollars(other.usd_per_hour * plan.count * plan.replicas)
+    change = other.usd_per_hour / price.usd_per_hour - 1
+    risk = "; it can be taken away at any time" if other.kind == "spot" else ""
+    return wrapped(f"{other.kind} would be {total}/hour ({change:+.0%}, {other.newest}){risk}", 2)
+
+
+def _counted_cards(plan: Plan) -> str:
+    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
+    return f"{replicas}{plan.count} × {plan.accelerator_name}"
 
 
 def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:

@@ -21,6 +21,8 @@ def speed_lines(plan: Plan) -> list[str]:
     limit = f"limited by {speed.limit}"
     if speed.output_tokens_per_joule is not None:
         limit += f"; {speed.output_tokens_per_joule:.2f} tokens/s per watt of board power"
+    if speed.output_tokens_per_facility_joule is not None:
+        limit += f", {speed.output_tokens_per_facility_joule:.2f} at the data centre's meter"
     lines += wrapped(limit, 2)
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)

@@ -1,0 +1,225 @@
+"""Prices of card-hours: offers as providers publish them, read from several formats, and the one price that is used."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from pydantic import ValidationError
+
+from whichgpu.plan.errors import FactsError
+from whichgpu.plan.hardware import is_called
+from whichgpu.plan.records import Accelerator, Price, PriceOffer
+
+ON_DEMAND, SPOT = "on-demand", "spot"
+
+_VARIANTS = {
+    "h100mem94": "h100_nvl",
+    "h100sxm5": "h100_sxm",
+    "a100sxm4": "a100_40_sxm",
+    "a100pcie": "a100_80_pcie",
+    "rtxpro6000": "rtx_pro_6000_server",
+    "rtxpro6000server": "rtx_pro_6000_server",
+    "rtx6000ada": "rtx_6000_ada",
+    "rtx4090": "rtx_4090",
+    "rtx3090": "rtx_3090",
+    "rtx5090": "rtx_5090",
+    "mi250": "mi250x",
+}
+"""Spellings of price lists that are nobody's alias, without punctuation."""
+
+_BY_MEMORY = {"a100": {40: "a100_40_sxm", 80: "a100_80_sxm"}, "v100": {16: "v100_16", 32: "v100_32"}}
+_BY_MEMORY |= {"h100": {80: "h100_sxm", 94: "h100_nvl"}, "gh200": {96: "gh200_96", 141: "gh200_144", 144: "gh200_144"}}
+_A100_BARE = "a100_40_sxm"
+"""SkyPilot writes A100 for 40 GB and A100-80GB for the other."""
+
+
+def card_key(name: str, memory_gb: float | None, known: Sequence[Accelerator]) -> str | None:
+    """Return the key of a card as a price list spells it (``RTXPRO6000``, ``A100-80GB``, ``H100`` of 94 GB)."""
+    plain = re.sub(r"[^a-z0-9]", "", name.lower())
+    sized = _BY_MEMORY.get(plain, {})
+    if sized and memory_gb:
+        return sized[min(sized, key=lambda size: abs(size - memory_gb))]
+    if plain == "a100":
+        return _A100_BARE
+    key = _VARIANTS.get(plain)
+    return next((c.key for c in known if c.key == key or (key is None and is_called(c, name))), None)
+
+
+def read_prices(text: str, provider: str, date: str, source: str, known: Sequence[Accelerator]) -> list[PriceOffer]:
+    """Read a price file: this project's JSON, a SkyPilot catalog CSV, or a CSV of ``accelerator,usd_per_hour,…``.
+
+    Columns of the last: accelerator, usd_per_hour (per card), and where known provider, kind, region, count, date.
+
+    Raises:
+        FactsError: none of these, or nothing in it is a known card.
+    """
+    if text.lstrip().startswith("{"):
+        return list(parse_prices(text.encode()))
+    try:
+        rows = list(csv.DictReader(io.StringIO(text)))
+    except csv.Error as error:
+        raise FactsError("The price file is no CSV.", _FORMATS) from error
+    columns = set(rows[0]) if rows else set()
+    if {"AcceleratorName", "AcceleratorCount", "Price"} <= columns:
+        offers = list(_skypilot(rows, provider, date, source, known))
+    elif {"accelerator", "usd_per_hour"} <= columns:
+        offers = list(_plain(rows, provider, date, source, known))
+    else:
+        raise FactsError("The price file has none of the known columns.", _FORMATS)
+    if not offers:
+        raise FactsError("No row of the price file is for a known accelerator.", "whichgpu gpus lists them.")
+    return offers
+
+
+_FORMATS = "It takes SkyPilot's CSV, or columns accelerator,usd_per_hour,provider,kind,region,count,date."
+
+
+def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
+    """Parse price facts in this project's own JSON.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+    try:
+        return tuple(PriceOffer.model_validate(o) for o in json.loads(data)["offers"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise FactsError("The price facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
+
+
+def _skypilot(
+    rows: Iterable[Mapping[str, str]], provider: str, date: str, source: str, known: Sequence[Accelerator]
+) -> Iterator[PriceOffer]:
+    """SkyPilot's catalog (schema v8): one row per instance, region and zone; prices of the whole instance."""
+    seen: set[tuple[str, str, str]] = set()
+    for row in rows:
+        count = _number(row.get("AcceleratorCount"))
+        key = card_key(row.get("AcceleratorName") or "", None, known)
+        region = row.get("Region") or ""
+        if key is None or not count or count < 1 or (row.get("InstanceType", ""), region, key) in seen:
+            continue
+        seen.add((row.get("InstanceType", ""), region, key))
+        for kind, column in ((ON_DEMAND, "Price"), (SPOT, "SpotPrice")):
+            price = _number(row.get(column))
+            if price:
+                yield _offer(key, price / count, provider, kind, date, source, region, int(count), row["InstanceType"])
+
+
+def _plain(
+    rows: Iterable[Mapping[str, str]], provider: str, date: str, source: str, known: Sequence[Accelerator]
+) -> Iterator[PriceOffer]:
+    for row in rows:
+        key = card_key(row["accelerator"] or "", None, known)
+        key = next((c.key for c in known if c.key == row["accelerator"]), key)
+        price, count = _number(row["usd_per_hour"]), _number(row.get("count"))
+        if key is None or not price:
+            continue
+        kind = SPOT if (row.get("kind") or "").lower() == SPOT else ON_DEMAND
+        named = row.get("provider") or provider
+        own = (named, kind, row.get("date") or date, source, row.get("region"), int(count) if count else None)
+        yield _offer(key, price, *own, row.get("instance"))
+
+
+def read_gpuhunt(items: Iterable[Any], date: str, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
+    """Turn gpuhunt's catalog items (prices of whole instances) into offers; what is no known card is left out."""
+    for item in items:
+        key = card_key(item.gpu_name or "", item.gpu_memory, known) if item.gpu_count else None
+        if key is None or not item.price:
+            continue
+        kind, each = SPOT if item.spot else ON_DEMAND, item.price / item.gpu_count
+        yield _offer(key, each, item.provider, kind, date, "gpuhunt", item.location, item.gpu_count, item.instance_name)
+
+
+def _offer(
+    key: str,
+    each: float,
+    provider: str,
+    kind: str,
+    date: str,
+    source: str,
+    region: str | None,
+    count: int | None,
+    instance: str | None,
+) -> PriceOffer:
+    return PriceOffer(
+        accelerator=key,
+        usd_per_hour=round(each, 4),
+        provider=provider,
+        kind=kind,
+        date=date,
+        source=source,
+        region=region or None,
+        count=count,
+        instance=instance or None,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 < value < 1e6 else None
+
+
+def own_price(key: str, usd_per_hour: float, kind: str, date: str) -> PriceOffer:
+    """A price that the user names."""
+    return PriceOffer(
+        accelerator=key,
+        usd_per_hour=usd_per_hour,
+        provider="yours",
+        kind=kind,
+        date=date,
+        source="as you said",
+        contract=True,
+    )
+
+
+def combined(bundled: Sequence[PriceOffer], *newer: Sequence[PriceOffer]) -> list[PriceOffer]:
+    """Return offers with later lists ahead: for a card and kind, a list that has any replaces those before it.
+
+    A contract replaces the offers of both kinds: nobody takes a contract's card away.
+    """
+    offers = list(bundled)
+    for own in newer:
+        covered = {(o.accelerator, o.kind) for o in own}
+        covered |= {(o.accelerator, kind) for o in own if o.contract for kind in (ON_DEMAND, SPOT)}
+        offers = [o for o in offers if (o.accelerator, o.kind) not in covered] + list(own)
+    return offers
+
+
+def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer], kind: str = ON_DEMAND) -> Price | None:
+    """Return the median over providers of each one's newest and cheapest dated offer; ``None`` when there is none."""
+    own: dict[str, PriceOffer] = {}
+    for offer in offers:
+        if offer.accelerator != accelerator.key or offer.kind != kind or offer.date is None:
+            continue
+        best = own.get(offer.provider)
+        if best is None or (offer.date, -offer.usd_per_hour) > (best.date or "", -best.usd_per_hour):
+            own[offer.provider] = offer
+    if not own:
+        return None
+    values, dates = [o.usd_per_hour for o in own.values()], [o.date for o in own.values() if o.date is not None]
+    return Price(
+        usd_per_hour=round(statistics.median(values), 4),
+        low=min(values),
+        high=max(values),
+        offers=len(own),
+        oldest=min(dates),
+        newest=max(dates),
+        kind=kind,
+        yours=all(o.contract for o in own.values()),
+        providers=tuple(sorted(own)),
+    )
+
+
+def sold_counts(accelerator: Accelerator, offers: Iterable[PriceOffer]) -> tuple[int, ...] | None:
+    """Return how many cards the known instances hold; ``None`` where some offer is for any number, or none is known."""
+    counts = [o.count for o in offers if o.accelerator == accelerator.key]
+    known = sorted({c for c in counts if c is not None})
+    return tuple(known) if known and None not in counts else None

@@ -1,0 +1,133 @@
+"""This machine's own GPUs, as NVIDIA's management library reports them (NVML, package nvidia-ml-py)."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from whichgpu.inspect.text import clean
+from whichgpu.plan.records import Accelerator
+from whichgpu.trial.errors import NoGpuError
+
+_MIB, _GIB = 2**20, 2**30
+_TORCH_SHARE = 0.996
+"""torch's total over NVML's, on cards whose usable memory was never measured (0.995 to 0.997 on known ones)."""
+
+_NOISE = re.compile(r"nvidia|geforce|tesla|quadro|graphics|generation|hbm\d\w*|\d+\s*gb", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class LocalGpu:
+    """One GPU of this machine. Memory in bytes."""
+
+    index: int
+    name: str
+    total: int
+    free: int
+    processes: int
+    """Processes that compute on it now."""
+
+
+def gpus_here() -> tuple[LocalGpu, ...]:
+    """Return this machine's NVIDIA GPUs.
+
+    Raises:
+        NoGpuError: the library is not installed, there is no driver, or there is no GPU.
+    """
+    try:
+        import pynvml
+    except ImportError as error:
+        raise NoGpuError("NVIDIA's management library is missing.", "pip install 'whichgpu[local]'") from error
+    try:
+        pynvml.nvmlInit()
+        try:
+            found = tuple(_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+        finally:
+            pynvml.nvmlShutdown()
+    except pynvml.NVMLError as error:
+        raise NoGpuError(f"This machine's GPUs cannot be read: {clean(error, 80)}.", _ELSE) from error
+    if not found:
+        raise NoGpuError("This machine has no NVIDIA GPU.", _ELSE)
+    return found
+
+
+_ELSE = "Name a card instead, for example --gpu H100."
+
+
+def _read(library: Any, index: int) -> LocalGpu:
+    handle = library.nvmlDeviceGetHandleByIndex(index)
+    memory = library.nvmlDeviceGetMemoryInfo(handle)
+    name = library.nvmlDeviceGetName(handle)
+    return LocalGpu(
+        index=index,
+        name=clean(name.decode() if isinstance(name, bytes) else name, 80),
+        total=int(memory.total),
+        free=int(memory.free),
+        processes=len(library.nvmlDeviceGetComputeRunningProcesses(handle)),
+    )
+
+
+def as_accelerators(found: Sequence[LocalGpu], known: Sequence[Accelerator]) -> tuple[list[Accelerator], list[str]]:
+    """Return one accelerator per kind of GPU found, with as many as there are, and what is to be said about them.
+
+    Raises:
+        NoGpuError: a GPU is no known card.
+    """
+    kinds: dict[tuple[str, int], list[LocalGpu]] = defaultdict(list)
+    for gpu in found:
+        kinds[gpu.name, gpu.total // _MIB].append(gpu)
+    cards, notes = list[Accelerator](), list[str]()
+    for (name, mib), gpus in kinds.items():
+        known_card = _known(name, mib, known)
+        if known_card is None:
+            raise NoGpuError(f"This machine's {name} is no known card.", "Describe it with --gpu-file.")
+        cards.append(_own(known_card, mib, len(gpus)))
+        notes += [_busy(gpu) for gpu in gpus if gpu.free < 0.9 * gpu.total]
+    return cards, notes
+
+
+def _known(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | None:
+    """The card whose name has the most of the reported words, then the nearest memory."""
+    words = set(re.findall(r"[a-z0-9]+", _NOISE.sub(" ", name).lower()))
+    words |= {re.sub(r"^(rtx|sxm)(\d+)$", r"\1", w) for w in words}
+
+    def score(card: Accelerator) -> tuple[int, float]:
+        own = set(re.findall(r"[a-z0-9]+", card.name.lower()))
+        return len(words & own), -abs(card.usable_gib - mib / 1024)
+
+    models = {w for w in words if re.search(r"\d", w)}
+    fitting = [
+        c for c in known if models & set(re.findall(r"[a-z0-9]+", f"{c.name} {c.key}".lower().replace("_", " ")))
+    ]
+    return max(fitting, key=score, default=None)
+
+
+def _own(card: Accelerator, mib: int, count: int) -> Accelerator:
+    """The known card as this machine has it: so many, and its memory as read where that differs."""
+    total = mib / 1024
+    same = abs(card.usable_gib / total - _TORCH_SHARE) < 0.05
+    counts = sorted({n for n in (1, 2, 4, 8) if n <= count} | {count})
+    return card.model_copy(
+        update={
+            "key": f"{card.key}_here",
+            "name": f"{card.name} (here)",
+            "aliases": (),
+            "usable_gib": card.usable_gib if same else round(total * _TORCH_SHARE, 2),
+            "node_counts": tuple(counts),
+            "linked_cards": min(card.linked_cards, count),
+            "sources": {**card.sources, "here": f"NVML: {count} with {mib:,} MiB each"},
+        }
+    )
+
+
+def _busy(gpu: LocalGpu) -> str:
+    users = f", {gpu.processes} process{'es' if gpu.processes != 1 else ''} on it" if gpu.processes else ""
+    free, total = gpu.free / _GIB, gpu.total / _GIB
+    share = max(0.01, int(gpu.free / gpu.total * 100 - 2) / 100)
+    return (
+        f"GPU {gpu.index} has {free:.1f} of {total:.1f} GiB free{users}; "
+        f"vLLM wants its share free: end them, or plan with --gpu-memory-utilization {share:.2f}"
+    )

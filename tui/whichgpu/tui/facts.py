@@ -1,0 +1,162 @@
+"""The facts that an answer rests on: bundled, refreshed, of the team's contracts, and the user's own."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from whichgpu import assets
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.text import clean
+from whichgpu.plan import hardware
+from whichgpu.plan.engine import Engines
+from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.prices import combined, own_price, parse_prices, read_prices
+from whichgpu.plan.records import Accelerator, PriceOffer
+from whichgpu.plan.roofline import parse_calibration
+from whichgpu.plan.search import Facts
+
+HERE = "here"
+"""What ``--gpu`` calls the machine's own cards."""
+
+
+@dataclass(frozen=True, slots=True)
+class Own:
+    """The user's cards and prices, as they were spelled."""
+
+    accelerators: tuple[str, ...] = ()
+    """``H100``, ``H100:80GB:$1.85``, ``here``."""
+    excluded: tuple[str, ...] = ()
+    prices: tuple[str, ...] = ()
+    """``NAME=USD``."""
+    price_file: Path | None = None
+    card_file: Path | None = None
+    providers: tuple[str, ...] = ()
+    """Only these providers' prices; all where empty."""
+
+
+def load_facts() -> Facts:
+    """Load the bundled facts."""
+    accelerators = assets.read("accelerators.json")
+    return Facts(
+        accelerators=hardware.parse_accelerators(accelerators),
+        offers=parse_prices(assets.read("prices.json")),
+        architectures=json.loads(assets.read("vllm_architectures.json")),
+        engines=Engines(assets.read("vllm_versions.json")),
+        calibration=parse_calibration(assets.read("throughput.json")),
+        date=str(json.loads(accelerators)["date"]),
+    )
+
+
+def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:
+    """Return the facts with the user's own, the keys to consider, and what should be said about them.
+
+    Prices, first to last: typed, of the user's file, the team's contracts, refreshed, bundled.
+
+    Raises:
+        UnknownAcceleratorError: a name, memory or price that is none.
+        FactsError: a file of the user's that cannot be read, or a provider that sells nothing.
+    """
+    facts, today = load_facts(), datetime.now(UTC).date().isoformat()
+    known = list(facts.accelerators)
+    if own.card_file is not None:
+        theirs = hardware.parse_accelerators(_read(own.card_file).encode())
+        known = [k for k in known if all(k.key != t.key for t in theirs)] + list(theirs)
+    keys, typed, notes = _chosen(own, known, kind, today)
+    if own.card_file is not None and not own.accelerators:
+        keys += [t.key for t in theirs]
+    kept, trouble = _kept_prices(catalog)
+    from_file: list[PriceOffer] = []
+    if own.price_file is not None:
+        read = read_prices(_read(own.price_file), own.price_file.stem, today, str(own.price_file.name), known)
+        from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in read]
+    listed = [o for o in kept if not o.contract]
+    contracts = [o for o in kept if o.contract]
+    offers = combined(list(_of(own.providers, combined(facts.offers, listed))), contracts, from_file, typed)
+    if own.excluded:
+        out = {hardware.find(name, known).key for name in own.excluded}
+        keys = [k for k in keys or [a.key for a in known if a.default] if k not in out]
+    return (
+        replace(facts, accelerators=tuple(known), offers=tuple(offers)),
+        tuple(dict.fromkeys(keys)),
+        (*notes, *trouble),
+    )
+
+
+def _chosen(
+    own: Own, known: list[Accelerator], kind: str, today: str
+) -> tuple[list[str], list[PriceOffer], tuple[str, ...]]:
+    """Read the cards and prices that were typed; new cards go into ``known``."""
+    priced: dict[str, float] = {}
+    keys: list[str] = []
+    notes: list[str] = []
+    for spec in own.accelerators:
+        if spec.lower() == HERE:
+            cards, said = _cards_here(known)
+            known += [c for c in cards if all(c.key != k.key for k in known)]
+            keys += [c.key for c in cards]
+            notes += said
+            continue
+        card, price = hardware.read_card(spec, known)
+        known += [card] if all(card.key != k.key for k in known) else []
+        keys.append(card.key)
+        priced |= {card.key: price} if price is not None else {}
+    for spec in own.prices:
+        card, price = read_price(spec, known)
+        priced[card.key] = price
+    return keys, [own_price(key, usd, kind, today) for key, usd in priced.items()], tuple(notes)
+
+
+def read_price(spec: str, known: list[Accelerator]) -> tuple[Accelerator, float]:
+    """Read ``NAME=USD``.
+
+    Raises:
+        UnknownAcceleratorError: no such name, or no price.
+    """
+    card, price = hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), known) if "=" in spec else (None, None)
+    if card is None or price is None:
+        raise UnknownAcceleratorError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
+    return card, price
+
+
+def _cards_here(known: list[Accelerator]) -> tuple[list[Accelerator], list[str]]:
+    from whichgpu.trial.gpus import as_accelerators, gpus_here
+
+    return as_accelerators(gpus_here(), known)
+
+
+def _kept_prices(catalog: Catalog | None) -> tuple[list[PriceOffer], tuple[str, ...]]:
+    if catalog is None:
+        return [], ()
+    try:
+        return catalog.prices(), ()
+    except CatalogError as error:
+        return [], (f"Its prices are left out: {error.message}",)
+
+
+def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceOffer]:
+    wanted = {p.lower() for p in providers}
+    sold = {o.provider.lower() for o in offers}
+    missing = wanted - sold
+    if missing:
+        names = ", ".join(sorted(sold))
+        raise FactsError(f"No price of {', '.join(sorted(missing))} is known.", f"Known providers: {names}.")
+    yield from (o for o in offers if not wanted or o.provider.lower() in wanted)
+
+
+def _read(path: Path) -> str:
+    """Read a file of the user's.
+
+    Raises:
+        FactsError: it isn't there, isn't text, or can't be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FactsError(f"{clean(path)} is no text file.", "Give JSON or CSV.") from error
+    except OSError as error:
+        raise FactsError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error

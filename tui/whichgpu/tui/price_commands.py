@@ -1,0 +1,165 @@
+"""``whichgpu prices``: what card-hours cost, refreshed from price lists, and the team's contracts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from tabulate import tabulate
+
+from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.text import clean
+from whichgpu.plan import hardware
+from whichgpu.plan.errors import FactsError
+from whichgpu.plan.prices import ON_DEMAND, SPOT, combined, own_price, read_gpuhunt, read_prices
+from whichgpu.plan.records import PriceOffer
+from whichgpu.tui.answering import catalog_path
+from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.facts import load_facts, read_price
+from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.units import NOTHING, dollars, is_stale, wrapped
+
+
+def list_prices(gpu: str | None, providers: Sequence[str], spot: bool, catalog: str | None, as_json: bool) -> int:
+    """Print the offers that answers use, cheapest first."""
+    facts = load_facts()
+    key = hardware.find(gpu, facts.accelerators).key if gpu else None
+    kept = Catalog(catalog_path(catalog)).prices()
+    listed, contracts = [o for o in kept if not o.contract], [o for o in kept if o.contract]
+    wanted = {p.lower() for p in providers}
+    found = [
+        o
+        for o in combined(facts.offers, listed, contracts)
+        if key in (None, o.accelerator)
+        and (not spot or o.kind == SPOT)
+        and (not wanted or o.provider.lower() in wanted)
+    ]
+    found.sort(key=lambda o: (o.accelerator, o.usd_per_hour, o.provider))
+    if not found:
+        raise FactsError("No price matches.", "whichgpu prices without options lists all.")
+    if as_json:
+        click.echo(json.dumps([o.model_dump(mode="json") for o in found], indent=2))
+    else:
+        click.echo(Terminal.detect().text(_table(found)))
+    return ExitCode.OK
+
+
+def _table(offers: Sequence[PriceOffer]) -> str:
+    rows = [
+        (
+            o.accelerator,
+            dollars(o.usd_per_hour),
+            clean(o.provider, 14),
+            "contract" if o.contract else o.kind,
+            NOTHING if o.count is None else str(o.count),
+            clean(o.region or NOTHING, 16),
+            _dated(o),
+        )
+        for o in offers
+    ]
+    headers = ("card", "$/hour", "provider", "kind", "cards", "region", "date")
+    made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old; undated prices are listed but not used."
+    return str(made) + "\n\n" + "\n".join(wrapped(note))
+
+
+def _dated(offer: PriceOffer) -> str:
+    if offer.date is None:
+        return "undated"
+    return offer.date + ("*" if is_stale(offer.date) else "")
+
+
+def refresh(source: str, providers: Sequence[str], date: str | None, catalog: str | None) -> int:
+    """Read prices anew into the catalog: through gpuhunt, or from a price file."""
+    terminal, known = Terminal.detect(), load_facts().accelerators
+    today = datetime.now(UTC).date().isoformat()
+    if source == "gpuhunt":
+        click.echo(terminal.text("whichgpu: reading gpuhunt's price lists"), err=True)
+        offers = list(read_gpuhunt(_hunted(providers), date or today, known))
+    else:
+        path = Path(source).expanduser()
+        text = _text(path)
+        named = providers[0] if providers else (path.parent.name if path.stem == "vms" else path.stem)
+        when = date or datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
+        offers = read_prices(text, clean(named, 40), when, clean(path.name, 80), known)
+    offers = _cheapest(offers)
+    if not offers:
+        raise FactsError("No price of a known accelerator was found.", "whichgpu gpus lists them.")
+    made_at = datetime.now(UTC).isoformat(timespec="microseconds")
+    Catalog(catalog_path(catalog)).add_prices(offers, made_at)
+    sellers = len({o.provider for o in offers})
+    cards = len({o.accelerator for o in offers})
+    click.echo(
+        terminal.text(f"{len(offers):,} prices of {cards} cards from {sellers} providers, as of {offers[0].date}.")
+    )
+    return ExitCode.OK
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FactsError(f"{clean(path)} is no text file.", "Give a CSV, or gpuhunt.") from error
+    except OSError as error:
+        raise FactsError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
+
+
+def _hunted(providers: Sequence[str]) -> list[Any]:
+    """Query gpuhunt: its published lists, or the folder that ``GPUHUNT_CATALOG_DIR`` names."""
+    try:
+        import gpuhunt
+    except ImportError as error:
+        raise FactsError("gpuhunt is not installed.", "pip install 'whichgpu[prices]'") from error
+    logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)  # its tracebacks; what failed is said in one sentence
+    folder = os.environ.get("GPUHUNT_CATALOG_DIR")
+    catalog = gpuhunt.Catalog(auto_reload=False)
+    asked = [p.lower() for p in providers]
+    try:
+        if folder is None:
+            catalog.load()
+        else:
+            asked = asked or sorted(path.stem for path in Path(folder).glob("*.csv"))
+        return list(catalog.query(provider=asked or None, min_gpu_count=1))
+    except (gpuhunt.GPUHuntError, ValueError, OSError) as error:
+        where = f"Look into {folder}." if folder else "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs."
+        raise FactsError(f"gpuhunt could not read its prices: {clean(error, 120)}.", where) from error
+
+
+def _cheapest(offers: Iterable[PriceOffer]) -> list[PriceOffer]:
+    """The cheapest region of every provider, card, kind and count: what a catalog needs to keep."""
+    best: dict[tuple[object, ...], PriceOffer] = {}
+    for offer in offers:
+        key = (offer.provider, offer.accelerator, offer.kind, offer.count)
+        if key not in best or offer.usd_per_hour < best[key].usd_per_hour:
+            best[key] = offer
+    return sorted(best.values(), key=lambda o: (o.accelerator, o.usd_per_hour, o.provider))
+
+
+def contract(specs: Sequence[str], provider: str, catalog: str | None, withdrawn: bool) -> int:
+    """Keep contract prices for everyone who uses the catalog, or take them back."""
+    known = list(load_facts().accelerators)
+    today = datetime.now(UTC).date().isoformat()
+    offers: list[PriceOffer] = []
+    for spec in specs:
+        card, price = (hardware.find(spec, known), 1.0) if withdrawn else read_price(spec, known)
+        made = own_price(card.key, price, ON_DEMAND, today)
+        offers.append(made.model_copy(update={"provider": clean(provider, 40), "source": "contract"}))
+    store = Catalog(catalog_path(catalog))
+    if withdrawn:
+        held = {(o.accelerator, o.provider): o for o in store.prices() if o.contract}
+        missing = [o.accelerator for o in offers if (o.accelerator, o.provider) not in held]
+        if missing:
+            raise FactsError(
+                f"No contract of {clean(provider)} for {', '.join(missing)} is kept.", "whichgpu prices list"
+            )
+    store.add_prices(offers, datetime.now(UTC).isoformat(timespec="microseconds"), withdrawn)
+    said = "no longer kept" if withdrawn else "kept"
+    names = ", ".join(o.accelerator if withdrawn else f"{o.accelerator} {dollars(o.usd_per_hour)}/hour" for o in offers)
+    click.echo(Terminal.detect().text(f"{provider}: {names} {said}."))
+    return ExitCode.OK
