@@ -5,7 +5,8 @@ WhichgpuError
     UnknownAcceleratorError   no accelerator of that name (exit 2)
     UnknownVersionError       no vLLM version of that name (exit 2)
     TargetError               no deployment of that kind for this plan (exit 2)
-    FactsError                the hardware facts cannot be read (exit 6)
+    FactsError                the hardware facts, or the user's own, cannot be read (exit 6)
+    FleetError                a list of models cannot be read (exit 2)
 """
 
 from __future__ import annotations
@@ -27,6 +28,10 @@ class UnknownVersionError(PlanError):
 
 class TargetError(PlanError):
     """A plan cannot be written for this target."""
+
+
+class FleetError(PlanError):
+    """A list of models is empty or in no known form."""
 
 
 class FactsError(PlanError):

@@ -29,8 +29,8 @@ _CURED = 2
 """Plans that get advice: the first that don't fit."""
 
 
-def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
-    """Work out what the model needs and where it runs.
+def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_side: bool = True) -> Answer:
+    """Work out what the model needs and where it runs; ``side_by_side`` also at other precisions than the asked one.
 
     The recommendation is the cheapest plan that fits at the asked precision; without prices, the one with the
     fewest cards and then the least memory. Where nothing fits safely, the cheapest that is tight or unknown.
@@ -42,7 +42,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts) -> Answer:
     asked = workload.context
     workload = _resolved(inspection, workload, engine)
     sizer = Sizer(inspection, engine, facts.architectures)
-    shown = dict.fromkeys((*_SIDE_BY_SIDE, workload.precision))
+    shown = dict.fromkeys((*(_SIDE_BY_SIDE if side_by_side else ()), workload.precision))
     chosen = [
         a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
     ]

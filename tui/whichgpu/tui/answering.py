@@ -9,8 +9,10 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
@@ -27,6 +29,9 @@ from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.facts import Own, facts_for
 
+if TYPE_CHECKING:
+    from whichgpu.catalog.atlas import Atlas
+
 
 @dataclass(frozen=True, slots=True)
 class Question:
@@ -39,6 +44,8 @@ class Question:
     offline: bool = False
     quick: bool = False
     variant: str | None = None
+    max_age: float = 0.0
+    """Seconds within which a kept inspection is taken for what the Hub has now."""
     catalog: Path | None = None
     """``None`` keeps nothing."""
 
@@ -78,13 +85,7 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     catalog = Catalog(question.catalog) if question.catalog is not None else None
     facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
     workload = question.workload.model_copy(update={"accelerators": keys})
-    reference = parse_reference(question.model)
-    try:
-        inspection, origin, note = _find(question, reference, progress)
-    except SourceError as error:
-        if reference.kind == "hub" and Path(reference.name).is_dir():
-            error.hint = f"A folder of that name is here; for it, write ./{clean(reference.name)}. {error.hint}"
-        raise
+    inspection, origin, note = look_up(question, progress)
     result = answer(inspection, workload, facts)
     warnings = [*inspection.warnings, *notes]
     if catalog is not None:
@@ -95,9 +96,27 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     return Reply(inspection, result, origin, note, tuple(warnings), facts)
 
 
+def look_up(question: Question, progress: Progress = silent) -> tuple[Inspection, str, str | None]:
+    """Return a model's inspection, where it comes from, and a sentence when it is not fresh.
+
+    Raises:
+        WhichgpuError: the model cannot be found or read.
+    """
+    reference = parse_reference(question.model)
+    try:
+        return _find(question, reference, progress)
+    except SourceError as error:
+        if reference.kind == "hub" and Path(reference.name).is_dir():
+            error.hint = f"A folder of that name is here; for it, write ./{clean(reference.name)}. {error.hint}"
+        raise
+
+
 def _find(question: Question, reference: Reference, progress: Progress) -> tuple[Inspection, str, str | None]:
     if question.offline and reference.kind == "hub":
         return _from_memory(question, reference, OfflineError("The network is switched off (--offline)."))
+    recent = _from_catalog(question, reference, question.max_age) if question.max_age else None
+    if recent is not None and reference.kind == "hub":
+        return recent[0], "catalog", None
     try:
         found = inspect_model(reference, quick=question.quick, variant=question.variant, progress=progress)
     except NetworkError as error:
@@ -109,8 +128,6 @@ def _find(question: Question, reference: Reference, progress: Progress) -> tuple
 
 def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> tuple[Inspection, str, str | None]:
     """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
-    from whichgpu.catalog.atlas import FILE_NAME, Atlas
-
     why = reason.message.rstrip(".")
     kept = _from_catalog(question, reference)
     if kept is not None:
@@ -118,7 +135,7 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
     cached = _from_cache(question, reference)
     if cached is not None:
         return cached, "cache", f"{why}. This is from the Hugging Face cache."
-    atlas = Atlas(assets.read(FILE_NAME))
+    atlas = bundled_atlas()
     found = atlas.find(reference.name) if reference.revision in (None, "main") else None
     if found is not None:
         source = ModelSource.model_validate(found.source.model_dump() | {"kind": "atlas"})
@@ -132,15 +149,32 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
     ) from reason
 
 
-def _from_catalog(question: Question, reference: Reference) -> tuple[Inspection, str] | None:
+@cache
+def bundled_atlas() -> Atlas:
+    """Return the bundled atlas, opened once."""
+    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+
+    return Atlas(assets.read(FILE_NAME))
+
+
+def _from_catalog(
+    question: Question, reference: Reference, max_age: float | None = None
+) -> tuple[Inspection, str] | None:
     if question.catalog is None:
         return None
     try:
         commit = reference.revision if reference.revision not in (None, "main") else None
         finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
-        return (finding.inspection(), finding.made_at[:10]) if finding is not None else None
+        if finding is None or (max_age is not None and _age(finding.made_at) > max_age):
+            return None
+        return finding.inspection(), finding.made_at[:10]
     except CatalogError:
         return None  # the answer comes from elsewhere; keeping it will say what is wrong with the catalog
+
+
+def _age(made_at: str) -> float:
+    """Seconds since a time in ISO 8601."""
+    return (datetime.now(UTC) - datetime.fromisoformat(made_at)).total_seconds()
 
 
 def _from_cache(question: Question, reference: Reference) -> Inspection | None:
@@ -161,6 +195,12 @@ def _from_cache(question: Question, reference: Reference) -> Inspection | None:
 
 def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool) -> None:
     """Store the inspection (when it was just made) and the answer in one transaction."""
+    found = findings_of(inspection, result)
+    catalog.add(*(found if fresh else found[1:]))
+
+
+def findings_of(inspection: Inspection, result: Answer | None = None) -> tuple[Finding, ...]:
+    """Return what the catalog keeps of an inspection and, where there is one, of the answer."""
     made_at = datetime.now(UTC).isoformat(timespec="seconds")
     tool, identity = version("whichgpu"), inspection_identity(inspection)
     common = {
@@ -172,6 +212,8 @@ def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool)
         "inspection_identity": identity,
     }
     found = Finding(identity=identity, kind="inspection", facts_date=None, body=inspection.model_dump_json(), **common)
+    if result is None:
+        return (found,)
     answered = Finding(
         identity=answer_identity(identity, result, tool),
         kind="answer",
@@ -179,4 +221,4 @@ def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool)
         body=result.model_dump_json(),
         **common,
     )
-    catalog.add(*((found, answered) if fresh else (answered,)))
+    return found, answered

@@ -143,6 +143,44 @@ def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: s
     return list_gpus(name, vendor, min_memory, sort, as_json)
 
 
+@cli.command()
+@click.argument("chip", required=False)
+@click.option("-m", "--model", help="Say what this model can expect of each chip.")
+@source_options
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def silicon(chip: str | None, model: str | None, offline: bool, quick: bool, catalog: str | None, as_json: bool) -> int:
+    """List custom chips (TPU, Trainium, Groq, …): who can use them, and what a model can expect."""
+    from whichgpu.tui.silicon_command import show
+
+    return show(chip, model, offline, quick, catalog, as_json)
+
+
+@cli.command()
+@click.argument("source", metavar="FILE|-")
+@workload_options
+@engine_options
+@source_options
+@click.option(
+    "--fresh",
+    type=click.FloatRange(0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Take what the catalog read within so many hours; a second run goes on where the first ended.",
+)
+@click.option("--solver", type=_POSITIVE, metavar="SECONDS", help="Pack with OR-tools for so long (extra: fleet).")
+@click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
+def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **options: Any) -> int:
+    """Size a list of served models and pack them on the cheapest machines.
+
+    FILE has ids one a line, a CSV with a model column, or YAML; settings of a model: context, concurrency, input,
+    output, rate, precision, kv_dtype, replicas.
+    """
+    from whichgpu.tui.fleet_command import fleet as plan_all
+
+    return plan_all(source, options, fresh, solver, as_json)
+
+
 _CATALOG = click.option("--catalog", metavar="PATH", help="Catalog file (default: as for answers).")
 
 

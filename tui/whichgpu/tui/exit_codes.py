@@ -37,13 +37,16 @@ MEANINGS = {
 def code_of(error: Exception) -> ExitCode:
     """Map a failure to its exit code, most specific class first."""
     from whichgpu.inspect import errors
-    from whichgpu.plan.errors import TargetError, UnknownAcceleratorError, UnknownVersionError
+    from whichgpu.plan.errors import FleetError, TargetError, UnknownAcceleratorError, UnknownVersionError
+    from whichgpu.trial.errors import NoGpuError
 
     mapping: tuple[tuple[type[Exception], ExitCode], ...] = (
         (errors.UsageError, ExitCode.USAGE),
         (UnknownAcceleratorError, ExitCode.USAGE),
         (UnknownVersionError, ExitCode.USAGE),
         (TargetError, ExitCode.USAGE),
+        (FleetError, ExitCode.USAGE),
+        (NoGpuError, ExitCode.SYSTEM),
         (errors.NetworkError, ExitCode.NETWORK),
         (errors.NotFoundError, ExitCode.NOT_FOUND),
         (errors.AccessError, ExitCode.NO_ACCESS),

@@ -14,6 +14,7 @@ import click
 from tabulate import tabulate
 
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import NetworkError
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.errors import FactsError
@@ -127,8 +128,10 @@ def _hunted(providers: Sequence[str]) -> list[Any]:
             asked = asked or sorted(path.stem for path in Path(folder).glob("*.csv"))
         return list(catalog.query(provider=asked or None, min_gpu_count=1))
     except (gpuhunt.GPUHuntError, ValueError, OSError) as error:
-        where = f"Look into {folder}." if folder else "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs."
-        raise FactsError(f"gpuhunt could not read its prices: {clean(error, 120)}.", where) from error
+        said = f"gpuhunt could not read its prices: {clean(error, 120)}."
+        if folder is not None or isinstance(error, ValueError):
+            raise FactsError(said, f"Look into {clean(folder)}." if folder else "See --provider.") from error
+        raise NetworkError(said, "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs.") from error
 
 
 def _cheapest(offers: Iterable[PriceOffer]) -> list[PriceOffer]:

@@ -120,6 +120,9 @@ class HubRepository:
             for index, (entry, tensors) in enumerate(zip(files, pool.map(self._one_header, files), strict=True)):
                 found[entry.path] = tensors
                 progress("reading headers", index + 1, len(files))
+        except Exception:
+            pool.shutdown(wait=True, cancel_futures=True)  # others may be reading through the same client
+            raise
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             close()

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -105,13 +106,19 @@ def _client() -> httpx2.Client:
     return httpx2.Client(event_hooks=hooks, follow_redirects=True, timeout=_TIMEOUT)
 
 
+@cache
+def _use_our_client() -> None:
+    """Make huggingface_hub use our client; once, since it closes the client that other threads have in use."""
+    # huggingface_hub logs every retry to stderr; our own narration says what the user needs.
+    logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
+    set_client_factory(_client)
+
+
 class HubHttp:
     """Requests to one endpoint. ``count`` is the number of answers asked for (a redirect belongs to its request)."""
 
     def __init__(self) -> None:
-        # huggingface_hub logs every retry to stderr; our own narration says what the user needs.
-        logging.getLogger("huggingface_hub.utils._http").setLevel(logging.ERROR)
-        set_client_factory(_client)
+        _use_our_client()
         self.endpoint = constants.ENDPOINT.rstrip("/")
         self.count = 0
         token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()

@@ -1,0 +1,271 @@
+"""Many models on the cheapest cards: what each could run on, and how they share.
+
+A model that needs part of one card may share it with others; what needs whole cards keeps them. The heuristic: each
+model takes its cheapest way, priced by the share of a card that it fills; the shares are packed first-fit, largest
+first; then cards that hold little are emptied into others' room or replaced by a cheaper card that holds the same.
+Without sharing whole numbers of cards the sum of the shares would be the cost, so that is the bound it is compared with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from whichgpu.inspect.records import Record
+from whichgpu.plan.records import Answer, Verdict
+
+_SHARED = 0.95
+"""Of a card's budget that models sharing it may fill: each keeps a context and a margin of its own."""
+
+
+_LARGE = 0.9
+"""Share of a card from which a model has it to itself: hardly anything would fit beside it."""
+
+
+class Way(Record):
+    """One way to run one copy of a model."""
+
+    accelerator: str
+    cards: int
+    share: float
+    """Of one card's budget that it needs; 1 where it keeps its cards to itself."""
+    usd_per_card_hour: float
+    layout: str
+    board_watts: int | None = None
+
+    @property
+    def bound(self) -> float:
+        """Dollars an hour if cards could be rented by the share."""
+        return self.usd_per_card_hour * (self.cards if self.share >= 1 else self.share)
+
+
+class Member(Record):
+    """One copy of a model of the fleet, and its ways."""
+
+    model: str
+    ways: tuple[Way, ...]
+
+
+class Placed(Record):
+    """One copy of a model on a machine."""
+
+    model: str
+    cards: int
+    share: float
+    """Of one card, for --gpu-memory-utilization; 1 where it has its cards to itself."""
+
+
+class Machine(Record):
+    """One rented machine: some cards of one kind, and what runs on them."""
+
+    accelerator: str
+    cards: int
+    usd_per_hour: float
+    models: tuple[Placed, ...]
+    filled: float
+    """Share of its cards' budgets in use."""
+    board_watts: int | None = None
+
+
+_Block = tuple[int, tuple[Placed, ...], float]
+"""Cards that stay together, what runs on them, and how many cards' worth it fills."""
+
+
+class Packing(Record):
+    """The machines for a whole fleet."""
+
+    machines: tuple[Machine, ...]
+    usd_per_hour: float
+    bound: float
+    """Dollars an hour that no packing can undercut."""
+    method: str
+    unplaced: tuple[str, ...] = ()
+
+    @property
+    def cards(self) -> int:
+        return sum(m.cards for m in self.machines)
+
+
+@dataclass(slots=True)
+class _Bin:
+    """One shared card."""
+
+    accelerator: str
+    price: float
+    watts: int | None
+    held: dict[int, float] = field(default_factory=dict)
+
+    @property
+    def room(self) -> float:
+        return _SHARED - sum(self.held.values())
+
+
+def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
+    """Return the priced ways of an answer that fit, at the asked precision."""
+    found: list[Way] = []
+    for plan in answer.plans:
+        foot, asked = plan.footprint, plan.precision is answer.workload.precision
+        if plan.verdict is not Verdict.FITS or plan.missed or not asked or foot is None or plan.price is None:
+            continue
+        needed = foot.budget - foot.pool_low + (foot.kv_needed or 0)
+        alone = plan.count > 1 or foot.kv_needed is None or needed > _LARGE * foot.budget
+        found.append(
+            Way(
+                accelerator=plan.accelerator,
+                cards=plan.count,
+                share=1.0 if alone else needed / foot.budget,
+                usd_per_card_hour=plan.price.usd_per_hour,
+                layout=plan.layout.label if plan.layout else "",
+                board_watts=watts.get(plan.accelerator),
+            )
+        )
+    return tuple(found)
+
+
+def pack(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]) -> Packing:
+    """Place every member on the cheapest machines that the heuristic finds.
+
+    ``sold``: per accelerator the counts in which machines come; ``None`` for any.
+    """
+    chosen = {i: min(m.ways, key=lambda w: w.bound) for i, m in enumerate(members) if m.ways}
+    bound = sum(w.bound for w in chosen.values())
+    bins = _first_fit(chosen)
+    _emptied(bins, members)
+    _cheapened(bins, members)
+    shared = {i for b in bins for i in b.held}
+    whole = [(i, w) for i, w in chosen.items() if i not in shared]
+    return packed(members, bins_as_cards(bins), whole, sold, bound, "heuristic")
+
+
+def _first_fit(chosen: Mapping[int, Way]) -> list[_Bin]:
+    bins: list[_Bin] = []
+    for index, way in sorted(chosen.items(), key=lambda item: -item[1].share):
+        if way.share >= 1:
+            continue
+        fitting = (b for b in bins if b.accelerator == way.accelerator and b.room >= way.share)
+        chosen_bin = next(fitting, None)
+        if chosen_bin is None:
+            chosen_bin = _Bin(way.accelerator, way.usd_per_card_hour, way.board_watts)
+            bins.append(chosen_bin)
+        chosen_bin.held[index] = way.share
+    return bins
+
+
+def _emptied(bins: list[_Bin], members: Sequence[Member]) -> None:
+    """Move what the emptiest cards hold into others' room, where all of it goes."""
+    for source in sorted(bins, key=lambda b: sum(b.held.values())):
+        others = [b for b in bins if b is not source]
+        moves: dict[int, tuple[_Bin, float]] = {}
+        for index in sorted(source.held, key=lambda i: -source.held[i]):
+            target = _roomy(others, members[index], moves)
+            if target is None:
+                break
+            moves[index] = target
+        if len(moves) == len(source.held):
+            for index, (target_bin, share) in moves.items():
+                target_bin.held[index] = share
+            bins.remove(source)
+
+
+def _roomy(bins: Iterable[_Bin], member: Member, moves: Mapping[int, tuple[_Bin, float]]) -> tuple[_Bin, float] | None:
+    """The fullest card with room for a member, counting what is about to move there."""
+    best: tuple[_Bin, float] | None = None
+    least = 2.0
+    for candidate in bins:
+        share = next((w.share for w in member.ways if w.accelerator == candidate.accelerator and w.share < 1), None)
+        taken = sum(s for b, s in moves.values() if b is candidate)
+        if share is not None and share <= candidate.room - taken < least:
+            best, least = (candidate, share), candidate.room - taken
+    return best
+
+
+def _cheapened(bins: list[_Bin], members: Sequence[Member]) -> None:
+    """Replace a card by the cheapest that holds all of the same models."""
+    for held in bins:
+        options: dict[str, dict[int, Way]] = {}
+        for index in held.held:
+            for way in members[index].ways:
+                if way.cards == 1:
+                    options.setdefault(way.accelerator, {})[index] = way
+        for accelerator, ways in options.items():
+            total = sum(w.share for w in ways.values())
+            alone = len(held.held) == 1
+            if len(ways) < len(held.held) or (total > _SHARED and not alone):
+                continue
+            way = next(iter(ways.values()))
+            if way.usd_per_card_hour < held.price:
+                held.accelerator, held.price, held.watts = accelerator, way.usd_per_card_hour, way.board_watts
+                held.held = {i: min(1.0, w.share) for i, w in ways.items()}
+
+
+def bins_as_cards(bins: Iterable[_Bin]) -> list[tuple[str, float, int | None, dict[int, float]]]:
+    """Return shared cards as (accelerator, price, watts, {member: share})."""
+    return [(b.accelerator, b.price, b.watts, b.held) for b in bins]
+
+
+def packed(
+    members: Sequence[Member],
+    shared: Sequence[tuple[str, float, int | None, dict[int, float]]],
+    whole: Sequence[tuple[int, Way]],
+    sold: Mapping[str, tuple[int, ...] | None],
+    bound: float,
+    method: str,
+) -> Packing:
+    """Put cards into machines as they are rented, and add up."""
+    blocks: dict[str, list[_Block]] = {}
+    prices: dict[str, tuple[float, int | None]] = {}
+    for accelerator, price, watts, held in shared:
+        alone = len(held) == 1
+        names = tuple(Placed(model=members[i].model, cards=1, share=1.0 if alone else s) for i, s in held.items())
+        blocks.setdefault(accelerator, []).append((1, names, sum(held.values())))
+        prices[accelerator] = price, watts
+    for index, way in whole:
+        placed = Placed(model=members[index].model, cards=way.cards, share=1.0)
+        blocks.setdefault(way.accelerator, []).append((way.cards, (placed,), float(way.cards)))
+        prices[way.accelerator] = way.usd_per_card_hour, way.board_watts
+    machines = [
+        machine
+        for accelerator, own in sorted(blocks.items())
+        for machine in _machines(accelerator, own, sold.get(accelerator), *prices[accelerator])
+    ]
+    return Packing(
+        machines=tuple(machines),
+        usd_per_hour=round(sum(m.usd_per_hour for m in machines), 4),
+        bound=round(bound, 4),
+        method=method,
+        unplaced=tuple(m.model for m in members if not m.ways),
+    )
+
+
+def _machines(
+    accelerator: str,
+    blocks: Sequence[_Block],
+    sold: tuple[int, ...] | None,
+    price: float,
+    watts: int | None,
+) -> list[Machine]:
+    """Deal blocks of cards to machines of the sold sizes, largest first; each block stays in whole machines."""
+    racks: list[list[_Block]] = []
+    for block in sorted(blocks, key=lambda b: -b[0]):
+        largest = max(sold) if sold else block[0]
+        rack = next((r for r in racks if sold and sum(b[0] for b in r) + block[0] <= largest), None)
+        if rack is None:
+            racks.append([block])
+        else:
+            rack.append(block)
+    found: list[Machine] = []
+    for rack in racks:
+        used = sum(b[0] for b in rack)
+        count = min((c for c in sold if c >= used), default=-(-used // max(sold)) * max(sold)) if sold else used
+        names = tuple(name for _, held, _ in rack for name in held)
+        found.append(
+            Machine(
+                accelerator=accelerator,
+                cards=count,
+                usd_per_hour=round(price * count, 4),
+                models=names,
+                filled=sum(b[2] for b in rack) / count,
+                board_watts=watts * count if watts is not None else None,
+            )
+        )
+    return found

@@ -1,0 +1,138 @@
+"""Chips beside the GPUs: who can use them, and whether they would serve a model.
+
+The facts are dated data (assets/silicon.json). A verdict says what an outsider can do today, never that a port works.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from enum import StrEnum
+
+from pydantic import ValidationError
+
+from whichgpu.inspect.records import Inspection, ModelClass, Record
+from whichgpu.plan.errors import FactsError
+
+
+class Access(StrEnum):
+    """How an outsider gets at a chip."""
+
+    RENT = "rent"
+    REGION = "region"
+    """To rent, in one country's clouds alone."""
+    TOKENS = "tokens"
+    """Only what it writes is sold."""
+    CONTRACT = "contract"
+    CAPTIVE = "captive"
+    """Its builder keeps it."""
+
+
+class Chip(Record):
+    """One chip, as far as the public knows it."""
+
+    key: str
+    name: str
+    builder: str
+    access: Access
+    who: str
+    rentable: str
+    stack: str
+    vllm_state: str
+    """plugin, legacy, fork, internal or none."""
+    vllm: str
+    serves: tuple[ModelClass, ...]
+    """Classes of models that its makers say it serves."""
+    never: tuple[ModelClass, ...] = ()
+    """Classes that its design rules out."""
+    families: tuple[str, ...] = ()
+    """Where only listed models run: how their ``model_type`` begins."""
+    memory_gb: float | None
+    """Per chip, 10^9 bytes."""
+    bandwidth_gbs: float | None
+    compute: str
+    status: str
+    as_of: str
+    source: str
+    confidence: str
+
+
+class Outlook(StrEnum):
+    """What a model can expect of a chip."""
+
+    USABLE = "usable today"
+    UNPROVEN = "not on its list"
+    TOKENS = "tokens only"
+    CONTRACT = "by contract"
+    CAPTIVE = "captive"
+    ARCHITECTURE = "not for this architecture"
+
+
+class ChipVerdict(Record):
+    """One chip for one model."""
+
+    chip: str
+    outlook: Outlook
+    why: str
+    chips: int | None
+    """Chips whose memory the published weights fill at least; ``None`` where either is unknown."""
+
+
+def parse_silicon(data: bytes) -> tuple[Chip, ...]:
+    """Parse ``silicon.json``.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+    try:
+        return tuple(Chip.model_validate(chip) for chip in json.loads(data)["chips"])
+    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raise FactsError("The facts about custom silicon are damaged.", "Reinstall whichgpu.") from error
+
+
+def verdict_on(chip: Chip, inspection: Inspection) -> ChipVerdict:
+    """Say what a model can expect of a chip."""
+    outlook, why = _outlook(chip, inspection)
+    return ChipVerdict(chip=chip.key, outlook=outlook, why=why, chips=_chips(chip, inspection))
+
+
+def serves_by_design(chip: Chip, inspection: Inspection) -> bool:
+    """True where neither the design nor the list of what it serves speaks against a model, whoever may use the chip."""
+    classes = _classes(inspection)
+    return bool(classes) and not classes & set(chip.never) and classes <= set(chip.serves) and _listed(chip, inspection)
+
+
+def _outlook(chip: Chip, inspection: Inspection) -> tuple[Outlook, str]:
+    classes = _classes(inspection)
+    excluded = sorted(classes & set(chip.never))
+    if chip.access is Access.CAPTIVE:
+        also = f"; and it serves no {excluded[0]} models" if excluded else ""
+        return Outlook.CAPTIVE, f"{chip.who}{also}"
+    if excluded:
+        return Outlook.ARCHITECTURE, f"by design it serves no {' or '.join(excluded)} models"
+    beyond = sorted(classes - set(chip.serves))
+    if beyond or not classes:
+        what = " and ".join(beyond) or "unrecognised"
+        return Outlook.UNPROVEN, f"nothing says that it serves {what} models"
+    if not _listed(chip, inspection):
+        kind = inspection.architecture.model_type if inspection.architecture else "its"
+        return Outlook.UNPROVEN, f"listed models alone, and {kind} is none of them; it would have to be ported"
+    if chip.access is Access.TOKENS:
+        return Outlook.TOKENS, f"{chip.rentable}, if they serve this model"
+    if chip.access is Access.CONTRACT:
+        return Outlook.CONTRACT, f"{chip.who}; {chip.rentable}"
+    return Outlook.USABLE, f"{chip.rentable}; {chip.vllm}"
+
+
+def _classes(inspection: Inspection) -> set[ModelClass]:
+    return set(inspection.classes) - {ModelClass.UNKNOWN}
+
+
+def _listed(chip: Chip, inspection: Inspection) -> bool:
+    kind = (inspection.architecture.model_type if inspection.architecture else None) or ""
+    return not chip.families or kind.startswith(chip.families)
+
+
+def _chips(chip: Chip, inspection: Inspection) -> int | None:
+    size = inspection.weights.total.value
+    return math.ceil(size / (chip.memory_gb * 1e9)) if size and chip.memory_gb else None

@@ -1,0 +1,131 @@
+"""A whole list of models: looked up side by side, planned, packed. What fails is listed and stops nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.records import Finding
+from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.sources.base import Progress
+from whichgpu.plan.fleet import Member, Packing, pack, ways_of
+from whichgpu.plan.fleet_list import FleetEntry
+from whichgpu.plan.prices import sold_counts
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Answer
+from whichgpu.plan.search import Facts
+from whichgpu.tui.answering import Question, findings_of, look_up
+from whichgpu.tui.facts import facts_for
+
+AT_ONCE = 16
+"""Models that are looked up at once; the Hub's own limit is far higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One entry of the list, answered."""
+
+    entry: FleetEntry
+    inspection: Inspection
+    answer: Answer
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What came of a list."""
+
+    planned: tuple[Planned, ...]
+    failed: tuple[tuple[str, str, WhichgpuError], ...]
+    """(model, sentence, error)."""
+    packing: Packing
+    facts: Facts
+    notes: tuple[str, ...]
+
+
+def plan_fleet(
+    entries: Sequence[FleetEntry], question: Question, progress: Progress, solver_seconds: float | None = None
+) -> Fleet:
+    """Look up, plan and pack a list of models; every inspection is kept as soon as it is made.
+
+    Raises:
+        WhichgpuError: the user's own cards or prices cannot be read.
+    """
+    catalog = Catalog(question.catalog) if question.catalog is not None else None
+    facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
+    base = question.workload.model_copy(update={"accelerators": keys})
+    found, failed, trouble = _looked_up(dict.fromkeys(e.model for e in entries), question, catalog, progress)
+    planned: list[Planned] = []
+    seen: dict[FleetEntry, Answer] = {}
+    for number, entry in enumerate(entries, start=1):
+        if entry.model not in found:
+            continue
+        inspection, origin = found[entry.model]
+        alike = entry.model_copy(update={"replicas": 1})
+        if alike not in seen:
+            seen[alike] = answer(inspection, entry.workload(base), facts, side_by_side=False)
+        planned.append(Planned(entry, inspection, seen[alike], origin))
+        if number % 50 == 0:
+            progress("planning", number, len(entries))
+    packing = _packed(planned, facts, solver_seconds)
+    return Fleet(tuple(planned), tuple(failed), packing, facts, (*notes, *trouble))
+
+
+def _looked_up(
+    models: Sequence[str] | dict[str, None], question: Question, catalog: Catalog | None, progress: Progress
+) -> tuple[dict[str, tuple[Inspection, str]], list[tuple[str, str, WhichgpuError]], list[str]]:
+    found: dict[str, tuple[Inspection, str]] = {}
+    failed: list[tuple[str, str, WhichgpuError]] = []
+    trouble: list[str] = []
+    done = 0
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        waiting = {pool.submit(look_up, replace(question, model=name)): name for name in models}
+        try:
+            for future in as_completed(waiting):
+                name, done = waiting[future], done + 1
+                progress("reading models", done, len(waiting))
+                try:
+                    inspection, origin, _ = future.result()
+                except WhichgpuError as error:
+                    failed.append((name, f"{error.message} {error.hint}".strip(), error))
+                    continue
+                found[name] = inspection, origin
+                if origin not in ("catalog", "atlas"):
+                    trouble += _kept(catalog, findings_of(inspection))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return found, sorted(failed, key=lambda f: f[0]), list(dict.fromkeys(trouble))
+
+
+def _kept(catalog: Catalog | None, findings: Sequence[Finding]) -> Iterator[str]:
+    if catalog is None:
+        return
+    try:
+        catalog.add(*findings)
+    except CatalogError as error:
+        yield f"Not kept: {error.message}"
+
+
+def _packed(planned: Sequence[Planned], facts: Facts, seconds: float | None) -> Packing:
+    watts = {a.key: a.board_watts for a in facts.accelerators}
+    members = [
+        Member(model=p.entry.model, ways=ways)
+        for p in planned
+        for ways in [ways_of(p.answer, watts)]
+        for _ in range(p.entry.replicas * _replicas(p.answer))
+    ]
+    sold = {a.key: sold_counts(a, facts.offers) for a in facts.accelerators}
+    if seconds is None:
+        return pack(members, sold)
+    from whichgpu.plan.fleet_solver import solved
+
+    return solved(members, sold, seconds)
+
+
+def _replicas(found: Answer) -> int:
+    return found.recommended.replicas if found.recommended is not None else 1

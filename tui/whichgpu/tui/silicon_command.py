@@ -1,0 +1,108 @@
+"""``whichgpu silicon``: custom chips, who can use them, and what a model can expect of each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import click
+from tabulate import tabulate
+
+from whichgpu import assets
+from whichgpu.inspect.records import Inspection
+from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
+from whichgpu.plan.records import Workload
+from whichgpu.plan.silicon import Access, Chip, ChipVerdict, Outlook, parse_silicon, verdict_on
+from whichgpu.tui.answering import Question, catalog_path, reply_to
+from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.units import NOTHING, wrapped
+
+_ORDER = list(Outlook)
+_ACCESS = list(Access)
+
+
+def show(name: str | None, model: str | None, offline: bool, quick: bool, catalog: str | None, as_json: bool) -> int:
+    """Print the table, one chip in full, or the verdicts on a model."""
+    terminal = Terminal.detect()
+    chips = parse_silicon(assets.read("silicon.json"))
+    if name is not None:
+        chips = _named(chips, name)
+    if model is None:
+        text = _whole(chips[0]) if len(chips) == 1 else _table(chips)
+        click.echo(json.dumps([c.model_dump(mode="json") for c in chips], indent=2) if as_json else terminal.text(text))
+        return ExitCode.OK
+    workload = Workload(context=DEFAULT_CONTEXT, concurrency=DEFAULT_CONCURRENCY)
+    question = Question(model, workload, offline=offline, quick=quick, catalog=catalog_path(catalog))
+    try:
+        inspection = reply_to(question, terminal.progress).inspection
+    finally:
+        terminal.clear_progress()
+    found = sorted((verdict_on(c, inspection) for c in chips), key=lambda v: _ORDER.index(v.outlook))
+    if as_json:
+        click.echo(json.dumps([v.model_dump(mode="json") for v in found], indent=2))
+    else:
+        click.echo(terminal.text(_verdicts(found, chips, inspection)))
+    return ExitCode.OK
+
+
+def _named(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
+    wanted = name.lower()
+    found = tuple(c for c in chips if c.key == wanted) or tuple(
+        c for c in chips if wanted in f"{c.key} {c.name} {c.builder}".lower()
+    )
+    if not found:
+        keys = ", ".join(c.key for c in chips)
+        raise click.ClickException(f"No chip matches “{name}”. Known: {keys}.")
+    return found
+
+
+def _table(chips: Sequence[Chip]) -> str:
+    rows = [
+        (c.key, c.builder, c.access.value, c.vllm_state, _memory(c), c.who)
+        for c in sorted(chips, key=lambda c: (_ACCESS.index(c.access), c.key))
+    ]
+    headers = ("chip", "builder", "access", "vLLM", "GB", "who can use it")
+    widths = (15, 12, 8, 8, 5, 22)
+    made = tabulate(rows, headers, tablefmt="plain", maxcolwidths=list(widths), disable_numparse=True)
+    note = f"As of {chips[0].as_of}. whichgpu silicon CHIP shows one with its sources; --model X says what a model can expect."
+    return "\n".join([*(line.rstrip() for line in str(made).splitlines()), "", *wrapped(note)])
+
+
+def _memory(chip: Chip) -> str:
+    return NOTHING if chip.memory_gb is None else f"{chip.memory_gb:g}"
+
+
+def _whole(chip: Chip) -> str:
+    rows = {
+        "builder": chip.builder,
+        "who": chip.who,
+        "rentable": chip.rentable,
+        "software": chip.stack,
+        "vLLM": chip.vllm,
+        "serves": ", ".join(chip.serves) + (f"; listed: {', '.join(chip.families)}" if chip.families else ""),
+        "never": ", ".join(chip.never) or NOTHING,
+        "memory": f"{_memory(chip)} GB a chip"
+        + (f", {chip.bandwidth_gbs:,.0f} GB/s" if chip.bandwidth_gbs is not None else ""),
+        "compute": chip.compute,
+        "status": chip.status,
+        "sure": f"{chip.confidence}, as of {chip.as_of}",
+        "source": chip.source,
+    }
+    lines = [f"{chip.name} ({chip.key})"]
+    for label, text in rows.items():
+        lines += wrapped(f"{label:<9} {text}", 2, 12)
+    return "\n".join(lines)
+
+
+def _verdicts(found: Sequence[ChipVerdict], chips: Sequence[Chip], inspection: Inspection) -> str:
+    names = {c.key: c.name for c in chips}
+    rows = [(names[v.chip], v.outlook.value, NOTHING if v.chips is None else f"{v.chips:,}", v.why) for v in found]
+    headers = ("chip", "verdict", "chips ≥", "why")
+    made = tabulate(rows, headers, tablefmt="plain", maxcolwidths=[16, 17, None, 32], disable_numparse=True)
+    title = f"{inspection.source.name}: {inspection.label}"
+    note = (
+        f"Chips ≥: what the published weights fill, without any cache. As of {chips[0].as_of}; public statements, not"
+        " measurements. whichgpu breakeven says what a claim has to beat."
+    )
+    return "\n".join([title, "", *(line.rstrip() for line in str(made).splitlines()), "", *wrapped(note)])
