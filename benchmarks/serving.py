@@ -105,6 +105,8 @@ class Point:
     layout: Layout
     card: Accelerator
     work: StepWork
+    inspection: Inspection
+    asked: Precision
 
     @property
     def measured(self) -> float:
@@ -158,6 +160,8 @@ class Reader:
             layout,
             card,
             work,
+            works.inspection,
+            precision,
         )
 
     def _card(self, name: str) -> Accelerator | None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tabulate import tabulate
 
+from benchmarks.second_opinions import kept
 from benchmarks.serving import Point, shipped
 from whichgpu import assets
 from whichgpu.plan.roofline import Factors
@@ -68,7 +69,7 @@ def speed_sections(outcome: Outcome) -> list[str]:
     for name, (points, left) in outcome.speed.items():
         summary = outcome.summaries()[name]
         figures = [(k, v) for k, v in summary.items() if k != "not_answered"]
-        blocks += [f"### {name}", _grid(figures, ("figure", "")), _by(points)]
+        blocks += [f"### {name}", _grid(figures, ("figure", "")), *_beside(name, points), _by(points)]
         if left:
             blocks.append(_grid([(n, r) for r, n in summary["not_answered"].items()], ("rows", "not answered because")))
     return [*blocks, _NOTES]
@@ -88,6 +89,37 @@ _FACTORS = ("factor", "value", "started at", "origin", "meaning")
 
 def _factor_row(factor: Mapping[str, Any], name: str) -> tuple[str, ...]:
     return name, f"{factor['value']:g}", f"{factor['start']:g}", factor["origin"], _MEANING[name]
+
+
+def _beside(name: str, points: Sequence[Point]) -> list[str]:
+    """Return ours and aiconfigurator-core's figures for the points that both answer."""
+    theirs = kept().get(name, {})
+    both = [p for p in points if p.line in theirs and p.tpot]
+    if not both:
+        return []
+    factors = shipped()
+    groups: dict[str, list[Point]] = defaultdict(list)
+    for point in both:
+        groups[f"{point.model} {point.precision} {point.gpu}"].append(point)
+    groups["all of these"] = both
+    rows = []
+    for group, own in groups.items():
+        ours, other = (
+            [f(p) / (p.tpot or 1) for p in own] for f in (lambda p: p.predicted(factors), lambda p: theirs[p.line])
+        )
+        rows.append((group, len(own), *_error(ours), *_error(other)))
+    headers = ("points", "rows", "ours, median error", "within 25 %", "aiconfigurator-core", "within 25 %")
+    return [_THEIRS, _grid(rows, headers)]
+
+
+def _error(ratios: Sequence[float]) -> tuple[str, str]:
+    off = [abs(r - 1) for r in ratios]
+    return f"{statistics.median(off):.1%}", f"{sum(o <= 0.25 for o in off) / len(off):.0%}"
+
+
+_THEIRS = """Beside aiconfigurator-core 0.12.0 (its steps and prefills in the same formula; figures kept in
+`benchmarks/second_opinions.json`). Ours were calibrated on these rows and its kernel tables were not, so the comparison
+flatters ours; its own rejections (see `--second-opinion`) are not applied."""
 
 
 def _by(points: Sequence[Point]) -> str:

@@ -23,6 +23,7 @@ from whichgpu.plan.records import (
 from whichgpu.plan.remedies import remedies
 from whichgpu.plan.search import Facts, Planner
 from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.step_work import Works
 
 _SIDE_BY_SIDE = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
 _CURED = 2
@@ -62,6 +63,26 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
         vllm=engine.version,
         facts_date=facts.date,
     )
+
+
+def with_second_opinion(inspection: Inspection, found: Answer, facts: Facts) -> Answer:
+    """Return the answer with aiconfigurator-core's word on the recommended plan.
+
+    Raises:
+        FactsError: the package is not installed.
+    """
+    from whichgpu.plan.second_opinion import second_opinion
+
+    best = found.recommended
+    if best is None:
+        return found
+    workload = found.workload
+    card = next(a for a in facts.accelerators if a.key == best.accelerator)
+    works = Works(Sizer(inspection, facts.engines.of(workload.vllm), facts.architectures))
+    work = works.of(workload, best.precision, card, best.layout) if best.layout is not None else None
+    told = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
+    plans = tuple(told if p is best else p for p in found.plans)
+    return found.model_copy(update={"recommended": told, "plans": plans})
 
 
 def _resolved(inspection: Inspection, workload: Workload, engine: Engine) -> Workload:

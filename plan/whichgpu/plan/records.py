@@ -25,6 +25,7 @@ __all__ = [
     "Range",
     "Remedy",
     "RunnerUp",
+    "SecondOpinion",
     "Speed",
     "Term",
     "Verdict",
@@ -295,6 +296,16 @@ class Speed(Record):
     """False where the fit has not seen such a card or so many sequences; the range is wider then."""
 
 
+class SecondOpinion(Record):
+    """Another estimator's figure for the same plan and load."""
+
+    source: str
+    tpot_ms: float | None
+    output_tokens_per_second: float | None
+    note: str | None
+    """Why it is rejected, or why there is none."""
+
+
 class Remedy(Record):
     """One change, and what it was recomputed to do."""
 
@@ -326,6 +337,8 @@ class Plan(Record):
     command: str | None
     speed: Speed | None = None
     """``None`` for what does not decode token by token, or where no layout fits."""
+    second_opinion: SecondOpinion | None = None
+    """Where it was asked for, of the recommended plan."""
     other_price: Price | None = None
     """Of the other kind, to compare: spot beside on-demand, or the other way round."""
     replicas: int = 1

@@ -87,7 +87,8 @@ class Works:
 
     def __init__(self, sizer: Sizer) -> None:
         self._sizer = sizer
-        inspection, architecture = sizer.inspection, sizer.inspection.architecture
+        self.inspection = inspection = sizer.inspection
+        architecture = inspection.architecture
         decodes = not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
         known = architecture is not None and architecture.hidden and architecture.mixers
         self._architecture = architecture if decodes and known else None

@@ -24,7 +24,7 @@ from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.sources.base import Progress, silent
 from whichgpu.inspect.text import clean
-from whichgpu.plan.recommend import answer
+from whichgpu.plan.recommend import answer, with_second_opinion
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.facts import Own, facts_for
@@ -46,6 +46,8 @@ class Question:
     variant: str | None = None
     max_age: float = 0.0
     """Seconds within which a kept inspection is taken for what the Hub has now."""
+    second_opinion: bool = False
+    """Ask aiconfigurator-core too."""
     catalog: Path | None = None
     """``None`` keeps nothing."""
 
@@ -87,6 +89,8 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     workload = question.workload.model_copy(update={"accelerators": keys})
     inspection, origin, note = look_up(question, progress)
     result = answer(inspection, workload, facts)
+    if question.second_opinion:
+        result = with_second_opinion(inspection, result, facts)
     warnings = [*inspection.warnings, *notes]
     if catalog is not None:
         try:

@@ -108,6 +108,7 @@ def question_of(options: Mapping[str, Any]) -> Question:
         ),
         offline=options["offline"],
         quick=options["quick"],
+        second_opinion=options.get("second_opinion", False),
         variant=options["variant"],
         catalog=catalog_path(options["catalog"]),
     )

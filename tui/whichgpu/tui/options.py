@@ -138,6 +138,7 @@ source_options = _together(
 """Where the model is looked up."""
 
 output_options = _together(
+    click.option("--second-opinion", is_flag=True, help="Ask aiconfigurator-core for the speed too (extra; seconds)."),
     click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
     click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
     click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),

@@ -24,11 +24,24 @@ def speed_lines(plan: Plan) -> list[str]:
     if speed.output_tokens_per_facility_joule is not None:
         limit += f", {speed.output_tokens_per_facility_joule:.2f} at the data centre's meter"
     lines += wrapped(limit, 2)
+    lines += _second(plan)
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)
     if not speed.in_range:
         lines += wrapped("speed is outside what was measured (Hopper and Blackwell, up to 256 at once): wide range", 2)
     return lines
+
+
+def _second(plan: Plan) -> list[str]:
+    """Return the other estimator's figure beside ours, rejected with a word where it can't be."""
+    other = plan.second_opinion
+    if other is None:
+        return []
+    if other.tpot_ms is None or other.output_tokens_per_second is None:
+        return wrapped(f"{other.source} has no figure: {other.note}", 2)
+    note = f"; {other.note}" if other.note else ""
+    figure = f"{other.output_tokens_per_second:,.0f} tokens/s, {other.tpot_ms:.1f} ms per token"
+    return wrapped(f"{other.source} says {figure}{note}", 2)
 
 
 def step_table(speed: Speed) -> list[str]:

@@ -1,0 +1,183 @@
+"""A second opinion on speed: aiconfigurator-core (extra), NVIDIA's tables of measured kernels, beside our roofline.
+
+It is asked only for models whose config and cards whose tables it ships, as published, tensor parallel alone. Its
+answer is rejected with a word where it is more than twice as slow as the roofline (its tables have such errors for
+block-FP8 on Blackwell) or more than 20 % faster than the card's rates allow.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from importlib.resources import files
+from typing import Any
+
+from whichgpu.inspect.records import Inspection
+from whichgpu.plan.errors import FactsError
+from whichgpu.plan.records import Accelerator, Layout, Plan, Precision, SecondOpinion
+from whichgpu.plan.roofline import Factors, step_time
+from whichgpu.plan.step_work import StepWork
+
+_SYSTEMS = {
+    "a100_80_sxm": "a100_sxm",
+    "h100_sxm": "h100_sxm",
+    "h200_sxm": "h200_sxm",
+    "b200": "b200_sxm",
+    "b300": "b300_sxm",
+    "gb200": "gb200",
+    "gb300": "gb300",
+    "l40s": "l40s",
+    "rtx_pro_6000_server": "rtx_pro_6000_server",
+    "b60": "b60",
+}
+"""Cards that have measured vLLM tables in 0.12, by its names."""
+
+TOO_SLOW, TOO_FAST = 2.0, 1.2
+"""Factors on the roofline's time, and on the rate that physics allows."""
+
+_PHYSICS = Factors(1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.5)
+"""Every rate as published and no overhead: what no engine can beat."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What both opinions are about."""
+
+    inspection: Inspection
+    precision: Precision
+    card: Accelerator
+    layout: Layout
+    running: int
+    prompt: int
+    output: int
+
+
+def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: StepWork | None) -> SecondOpinion:
+    """Return what aiconfigurator-core says of a plan whose own speed is known, or why it says nothing.
+
+    Raises:
+        FactsError: the package is not installed.
+    """
+    if plan.speed is None or plan.layout is None or work is None:
+        return _silent("there is no speed to compare with")
+    speed = plan.speed
+    asked = Asked(
+        inspection, plan.precision, card, plan.layout, speed.running, speed.prompt_tokens, speed.output_tokens
+    )
+    tpot = time_per_token(asked)
+    if isinstance(tpot, str):
+        return _silent(tpot)
+    physics = step_time(work, card, plan.layout, _PHYSICS, speed.running, speed.prompt_tokens, speed.output_tokens)
+    rejected = rejection(tpot, speed.tpot_ms.expected, physics.total * 1e3)
+    return SecondOpinion(
+        source=_source(), tpot_ms=tpot, output_tokens_per_second=1e3 * speed.running / tpot, note=rejected
+    )
+
+
+def rejection(tpot_ms: float, ours_ms: float, physics_ms: float) -> str | None:
+    """Why a time per token is not to be believed, or ``None``."""
+    if tpot_ms > TOO_SLOW * ours_ms:
+        return f"rejected: {tpot_ms / ours_ms:.1f} × slower than the roofline"
+    if tpot_ms * TOO_FAST < physics_ms:
+        return f"rejected: {physics_ms / tpot_ms:.1f} × faster than the card's rates allow"
+    return None
+
+
+def time_per_token(asked: Asked) -> float | str:
+    """Return milliseconds per output token in the steady state (decoding, and others' prefills), or why there is none.
+
+    Raises:
+        FactsError: the package is not installed.
+    """
+    try:
+        from aiconfigurator_core.sdk import EngineHandle
+    except ImportError as error:
+        raise FactsError("aiconfigurator-core is not installed.", "pip install 'whichgpu[second-opinion]'") from error
+    logging.getLogger("aiconfigurator_core").setLevel(logging.CRITICAL)
+    if asked.card.key not in _SYSTEMS:
+        return f"it has no vLLM tables of {asked.card.name}"
+    layout = asked.layout
+    if layout.pipeline_parallel > 1 or layout.data_parallel > 1:
+        return "it is asked for tensor parallel alone"
+    if asked.precision is not Precision.PUBLISHED and asked.inspection.quantisation is None:
+        return "it is asked for checkpoints as published"
+    known = _known_as(asked.inspection)
+    if known is None:
+        return "it does not know this model"
+    handle = _compiled(EngineHandle, known, _SYSTEMS[asked.card.key], layout, asked.inspection)
+    if isinstance(handle, str):
+        return handle
+    return _mixed(handle, asked)
+
+
+def _mixed(handle: Any, asked: Asked) -> float | str:
+    try:
+        step = float(handle.decode_step_latency(asked.running, asked.prompt, asked.output))
+        prefill = float(handle.predict_prefill_latency(1, asked.prompt))
+    except Exception as error:  # noqa: BLE001 - a foreign package's tables raise anything
+        return f"its tables fail here ({type(error).__name__})"
+    return step + asked.running * prefill / asked.output if step > 0 and prefill > 0 else "its tables give no time"
+
+
+_ENGINES: dict[tuple[str, str, int, bool], Any] = {}
+
+
+def _compiled(engine: Any, known: str, system: str, layout: Layout, inspection: Inspection) -> Any:
+    """Return its engine, built once, or why it refuses."""
+    key = (known, system, layout.tensor_parallel, layout.expert_parallel)
+    if key not in _ENGINES:
+        experts = {}
+        if inspection.architecture and any(f.kind == "moe" for f in inspection.architecture.feed_forwards):
+            whole = layout.expert_parallel
+            experts = {"moe_tp_size": 1 if whole else key[2], "moe_ep_size": key[2] if whole else 1}
+        try:
+            _ENGINES[key] = engine.compile(known, system, "vllm", tp_size=key[2], **experts)
+        except Exception as error:  # noqa: BLE001 - a foreign package refuses models in many ways
+            _ENGINES[key] = f"it refuses this layout ({type(error).__name__})"
+    return _ENGINES[key]
+
+
+@cache
+def _configs() -> dict[str, dict[str, Any]]:
+    """The configs that the package ships, by repository."""
+    found: dict[str, dict[str, Any]] = {}
+    for entry in files("aiconfigurator_core").joinpath("model_configs").iterdir():
+        if entry.name.endswith("_config.json") and not entry.name.endswith("_hf_quant_config.json"):
+            found[entry.name.removesuffix("_config.json").replace("--", "/", 1)] = json.loads(entry.read_text())
+    return found
+
+
+def _known_as(inspection: Inspection) -> str | None:
+    """The name under which it ships this model: its own, or that of an unquantised model of the very same shape."""
+    configs = _configs()
+    if inspection.source.name in configs:
+        return inspection.source.name
+    shape = inspection.architecture
+    if shape is None or inspection.quantisation is not None:
+        return None
+    own = (shape.model_type, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.vocabulary)
+    names = (
+        "model_type",
+        "hidden_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "num_key_value_heads",
+        "vocab_size",
+    )
+    alike = (
+        name
+        for name, config in configs.items()
+        if "quantization_config" not in config and tuple(config.get(n) for n in names) == own
+    )
+    return next(alike, None)
+
+
+def _source() -> str:
+    return f"aiconfigurator-core {version('aiconfigurator-core')}"
+
+
+def _silent(why: str) -> SecondOpinion:
+    return SecondOpinion(source=_source(), tpot_ms=None, output_tokens_per_second=None, note=why)
