@@ -102,7 +102,7 @@ def time_per_token(asked: Asked) -> float | str:
     layout = asked.layout
     if layout.pipeline_parallel > 1 or layout.data_parallel > 1:
         return "it is asked for tensor parallel alone"
-    if asked.precision is not Precision.PUBLISHED and asked.inspection.quantisation is None:
+    if asked.precision is not Precision.PUBLISHED:
         return "it is asked for checkpoints as published"
     known = _known_as(asked.inspection)
     if known is None:
