@@ -17,12 +17,16 @@ from tests.hub import HubStandIn, shapes
 from whichgpu import assets
 from whichgpu.catalog.atlas import FILE_NAME, Atlas, write_atlas
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
-from whichgpu.catalog.records import Finding, inspection_identity
+from whichgpu.catalog.files import SCHEMA_STEPS
+from whichgpu.catalog.records import Finding, Stamp, inspection_finding
 from whichgpu.catalog.schema import migrations
-from whichgpu.catalog.store import SCHEMA_STEPS, Catalog
+from whichgpu.catalog.store import Catalog
 
 Ask = Callable[..., Result]
 Start = Callable[..., HubStandIn]
+
+
+STAMP = Stamp(made_at="2026-01-01T00:00:00+00:00", made_by="someone", tool_version="0")
 
 
 def finding(identity: str = "a", model: str = "org/name", **changes: str) -> Finding:
@@ -35,7 +39,9 @@ def finding(identity: str = "a", model: str = "org/name", **changes: str) -> Fin
         "made_at": "2026-01-01T00:00:00+00:00",
         "tool_version": "0",
         "facts_date": None,
-        "inspection_identity": identity,
+        "about": None,
+        "private": False,
+        "made_by": "someone",
         "body": '{"x": "é"}',
     }
     return Finding.model_validate({**base, **changes})
@@ -148,7 +154,11 @@ def test_identity_ignores_when_and_where_it_was_read() -> None:
         update={"source": found.source.model_copy(update={"read_on": "1999-01-01", "requests": 99})}
     )
     other = found.model_copy(update={"grade_note": "something else"})
-    assert inspection_identity(found) == inspection_identity(moved) != inspection_identity(other)
+    kept, again, third = (inspection_finding(i, STAMP) for i in (found, moved, other))
+    assert kept.identity == again.identity != third.identity
+    assert kept.is_intact
+    assert not kept.model_copy(update={"body": third.body}).is_intact
+    assert kept.inspection().source.read_on == "2026-01-01"
 
 
 def test_an_atlas_is_the_same_bytes_for_the_same_models(tmp_path: Path) -> None:

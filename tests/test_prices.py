@@ -16,6 +16,7 @@ import pytest
 from tests.conftest import Result
 from tests.planning import FACTS, card, plan_for
 from tests.planning import ask as plans_of
+from whichgpu.catalog.records import Stamp, price_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.prices import card_key, combined, own_price, price_of, read_prices, sold_counts
@@ -218,11 +219,16 @@ def test_a_price_file_and_a_provider_choose_prices(ask: Run, catalog: Path, tmp_
 
 def test_the_newest_refresh_of_a_provider_counts(tmp_path: Path) -> None:
     store = Catalog(tmp_path / "c.db")
-    store.add_prices([offer("a", 3.0), offer("a", 1.0, accelerator="l4")], "2026-11-01T00:00:00")
-    store.add_prices([offer("b", 4.0)], "2026-11-02T00:00:00")
-    store.add_prices([offer("a", 2.5)], "2026-11-03T00:00:00")
+
+    def refresh(at: str, *offers: PriceOffer) -> int:
+        stamp = Stamp(made_at=at, made_by="x", tool_version="0")
+        return store.add(*(price_finding(o, False, stamp) for o in offers))
+
+    refresh("2026-11-01T00:00:00", offer("a", 3.0), offer("a", 1.0, accelerator="l4"))
+    refresh("2026-11-02T00:00:00", offer("b", 4.0))
+    refresh("2026-11-03T00:00:00", offer("a", 2.5))
     assert [(o.provider, o.usd_per_hour) for o in store.prices()] == [("a", 2.5), ("b", 4.0)]
-    assert store.add_prices([offer("b", 4.0)], "2026-11-02T00:00:00") == 0, "the same twice is one row"
+    assert refresh("2026-11-02T00:00:00", offer("b", 4.0)) == 0, "the same twice is one row"
 
 
 def test_a_card_file_adds_a_card(ask: Run, tmp_path: Path) -> None:

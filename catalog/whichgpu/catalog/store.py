@@ -1,4 +1,4 @@
-"""The catalog file: opened, created and migrated on first use, written in one short transaction.
+"""Findings in and out of a catalog file. Each call opens its own connection, so any thread may use it.
 
 Creating and migrating go through sqlite-utils. Reading and writing an up-to-date file use the standard
 library's sqlite3 alone, since importing sqlite-utils costs a one-shot command 0.2 to 0.8 CPU seconds.
@@ -8,31 +8,64 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from whichgpu.catalog import prices
-from whichgpu.catalog.errors import CatalogError, NewerCatalogError
-from whichgpu.catalog.records import Finding
-from whichgpu.inspect.text import clean
+from whichgpu.catalog import derive, files
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.files import SCHEMA_STEPS
+from whichgpu.catalog.records import ANSWER, INSPECTION, Finding
 from whichgpu.plan.records import PriceOffer
 
-SCHEMA_STEPS = 2
-"""Number of migrations in ``schema.py``; a test keeps the two together."""
-
-_BUSY_SECONDS = 10
-_COLUMNS = "identity, kind, origin, model, commit_sha, made_at, tool_version, facts_date, inspection_identity, body"
+_COLUMNS = ", ".join(derive.COLUMNS)
+_PRICE_FIELDS = tuple(f for f in PriceOffer.model_fields)
+_CURRENT_PRICES = f"""
+SELECT {", ".join(f"p.{f}" for f in _PRICE_FIELDS)} FROM prices AS p
+WHERE withdrawn = 0 AND at = (
+  SELECT max(at) FROM prices AS q
+  WHERE q.provider = p.provider AND q.contract = p.contract AND (p.contract = 0 OR q.accelerator = p.accelerator)
+)
+ORDER BY accelerator, usd_per_hour
+"""
+"""Of each provider the newest refresh, of each contract its last word."""
 
 
 class Catalog:
-    """A SQLite file of findings. Each call opens its own connection, so any thread may use it."""
+    """A SQLite file of findings."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """Give a read-only connection.
+
+        Raises:
+            CatalogError: the file cannot be read.
+        """
+        with files.translated(self.path), closing(files.for_reading(self.path)) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Give a connection inside one write transaction, which is kept whole or not at all.
+
+        Raises:
+            CatalogError: the file cannot be written; nothing was changed.
+        """
+        with files.translated(self.path), closing(files.for_writing(self.path, _migrate)) as connection:
+            connection.isolation_level = None
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+            except BaseException:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
 
     def add(self, *findings: Finding) -> int:
         """Store findings and return how many are new; the same content twice is one row.
@@ -40,13 +73,19 @@ class Catalog:
         Raises:
             CatalogError: the file cannot be written; nothing was changed.
         """
-        with self._translated(), closing(self._open()) as connection, connection:
-            before = connection.total_changes
-            connection.executemany(
-                f"INSERT OR IGNORE INTO findings ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [(*_row(f), zlib.compress(f.body.encode())) for f in findings],
-            )
-            return connection.total_changes - before
+        with self.writing() as connection:
+            return derive.insert(connection, findings)
+
+    def find(self, where: str, parameters: Sequence[Any] = (), limit: int | None = None) -> list[Finding]:
+        """Return findings by a condition on their table, newest first; empty where there is no catalog yet."""
+        if not self.path.exists():
+            return []
+        sql = f"SELECT {_COLUMNS} FROM findings WHERE {where} ORDER BY made_at DESC, identity"
+        with self.reading() as connection:
+            if not self._is_readable(connection):
+                return []
+            rows = connection.execute(sql + (f" LIMIT {limit}" if limit is not None else ""), parameters).fetchall()
+        return [finding_of(row) for row in rows]
 
     def latest_inspection(self, model: str, commit: str | None = None) -> Finding | None:
         """Return the newest inspection of a Hub repository (at a commit, or the start of one), or ``None``.
@@ -56,30 +95,50 @@ class Catalog:
         Raises:
             CatalogError: the file exists but cannot be read.
         """
+        found = self.find(
+            "kind = ? AND lower(model) = lower(?) AND origin IN ('hub', 'cache')"
+            " AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?)",
+            (INSPECTION, model, commit, commit, commit),
+            limit=1,
+        )
+        return found[0] if found else None
+
+    def looked_up(self, model: str, commit: str, asked: str, tool_version: str) -> Finding | None:
+        """Return what this version of whichgpu read of a repository at a commit when the same was asked of it."""
+        found = self.find(
+            "identity = (SELECT identity FROM lookups"
+            " WHERE model = lower(?) AND commit_sha = ? AND asked = ? AND tool_version = ?)",
+            (model, commit, asked, tool_version),
+            limit=1,
+        )
+        return found[0] if found else None
+
+    def head(self, model: str, revision: str) -> tuple[str, str] | None:
+        """Return (commit, when it was confirmed) of a branch or tag as last seen."""
         if not self.path.exists():
             return None
-        with self._translated(), closing(self._connect(read_only=True)) as connection:
-            if not 0 < self._steps(connection) <= SCHEMA_STEPS:
+        with self.reading() as connection:
+            if not self._is_readable(connection):
                 return None
             row = connection.execute(
-                f"SELECT {_COLUMNS} FROM findings WHERE kind = 'inspection' AND lower(model) = lower(?)"
-                " AND origin IN ('hub', 'cache') AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?) ORDER BY made_at DESC LIMIT 1",
-                (model, commit, commit, commit),
+                "SELECT commit_sha, confirmed_at FROM heads WHERE model = lower(?) AND revision = ?",
+                (model, revision),
             ).fetchone()
-        return _finding(row) if row is not None else None
+        return (str(row[0]), str(row[1])) if row is not None else None
 
-    def add_prices(self, offers: Iterable[PriceOffer], made_at: str, withdrawn: bool = False) -> int:
-        """Store offers and return how many are new; ``withdrawn`` takes contracts back.
+    def confirm(self, revision: str, asked: str, found: Finding, at: str) -> None:
+        """Remember which commit a branch or tag is at, and which finding answers what was asked of it."""
+        if found.commit is None:
+            return
+        name = found.model.lower()
+        with self.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)", (name, revision, found.commit, at))
+            key = (name, found.commit, asked, found.tool_version, found.identity)
+            connection.execute("INSERT OR REPLACE INTO lookups VALUES (?, ?, ?, ?, ?)", key)
 
-        Raises:
-            CatalogError: the file cannot be written; nothing was changed.
-        """
-        rows = prices.rows_of(offers, made_at, withdrawn)
-        marks = ", ".join("?" * len(prices.COLUMNS.split(",")))
-        with self._translated(), closing(self._open()) as connection, connection:
-            before = connection.total_changes
-            connection.executemany(f"INSERT OR IGNORE INTO prices ({prices.COLUMNS}) VALUES ({marks})", rows)
-            return connection.total_changes - before
+    def answers_to(self, inspection: str) -> list[Finding]:
+        """Return the answers that rest on an inspection, newest first."""
+        return self.find("kind = ? AND about = ?", (ANSWER, inspection))
 
     def prices(self) -> list[PriceOffer]:
         """Return the refreshed offers and the contracts that count; empty where there is no catalog yet.
@@ -89,103 +148,76 @@ class Catalog:
         """
         if not self.path.exists():
             return []
-        with self._translated(), closing(self._connect(read_only=True)) as connection:
-            present = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'prices'").fetchone()
-            return prices.current(connection) if present is not None else []
+        with self.reading() as connection:
+            if not self._is_readable(connection):
+                return []
+            rows = connection.execute(_CURRENT_PRICES).fetchall()
+        try:
+            return [PriceOffer.model_validate(dict(zip(_PRICE_FIELDS, row, strict=True))) for row in rows]
+        except ValidationError as error:
+            raise CatalogError(
+                "A price in the catalog is damaged.", "Refresh prices, or choose another --catalog."
+            ) from error
 
     def count(self) -> int:
         """Return the number of findings."""
-        with self._translated(), closing(self._connect(read_only=True)) as connection:
+        with self.reading() as connection:
             return int(connection.execute("SELECT count(*) FROM findings").fetchone()[0])
 
-    def _open(self) -> sqlite3.Connection:
-        """Connect for writing; create or migrate first where needed."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        connection = self._connect()
-        try:
-            steps = self._steps(connection)
-            if steps > SCHEMA_STEPS:
-                raise NewerCatalogError(
-                    f"{clean(self.path)} was written by a newer whichgpu.",
-                    "Update whichgpu, or choose another --catalog.",
-                )
-            if steps < SCHEMA_STEPS:
-                _migrate(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+    def is_newer(self) -> bool:
+        """True for a file of a newer whichgpu, which is only read."""
+        if not self.path.exists():
+            return False
+        with self.reading() as connection:
+            return files.steps_of(connection) > SCHEMA_STEPS
 
-    def _connect(self, read_only: bool = False) -> sqlite3.Connection:
-        if not read_only:
-            return sqlite3.connect(self.path, timeout=_BUSY_SECONDS)
-        return sqlite3.connect(f"{self.path.resolve().as_uri()}?mode=ro", uri=True, timeout=_BUSY_SECONDS)
-
-    def _steps(self, connection: sqlite3.Connection) -> int:
-        """Migrations already applied to the file."""
-        present = connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
-        if present is None:
-            return 0
-        count = connection.execute(
-            "SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'whichgpu'"
-        ).fetchone()
-        return int(count[0])
-
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.DatabaseError as error:
-            raise CatalogError(
-                f"The catalog {clean(self.path)} cannot be used: {clean(error, 80)}.",
-                "Choose another file with --catalog.",
-            ) from error
-        except OSError as error:
-            raise CatalogError(
-                f"The catalog {clean(self.path)} cannot be used: {clean(error.strerror or error, 80)}.",
-                "Choose another file with --catalog.",
-            ) from error
+    def _is_readable(self, connection: sqlite3.Connection) -> bool:
+        """True where the tables are those of this version, or of a newer one that keeps them; an older file is migrated
+        by the next write."""
+        return files.steps_of(connection) >= SCHEMA_STEPS
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply pending migrations under one write lock, so that two first runs at once do not collide."""
+    """Apply pending migrations inside the caller's write lock, so that two first runs at once do not collide."""
     from sqlite_utils import Database
 
     from whichgpu.catalog.schema import migrations
 
-    isolation, connection.isolation_level = connection.isolation_level, None
-    connection.execute("BEGIN IMMEDIATE")
+    migrations.apply(Database(connection))
+
+
+def finding_of(row: Sequence[Any]) -> Finding:
+    """Return a finding from a row of its table.
+
+    Raises:
+        CatalogError: the row is damaged.
+    """
     try:
-        migrations.apply(Database(connection))
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-    connection.isolation_level = isolation
+        values = dict(zip(derive.COLUMNS, row, strict=True))
+        values["commit"] = values.pop("commit_sha")
+        values["body"] = unpacked(values["body"])
+        return Finding.model_validate(values)
+    except (zlib.error, UnicodeDecodeError, TypeError, ValueError) as error:
+        raise CatalogError("A finding in the catalog is damaged.", "whichgpu catalog verify names it.") from error
 
 
-def _row(finding: Finding) -> tuple[str | None, ...]:
-    return (
-        finding.identity,
-        finding.kind,
-        finding.origin,
-        finding.model,
-        finding.commit,
-        finding.made_at,
-        finding.tool_version,
-        finding.facts_date,
-        finding.inspection_identity,
-    )
+MAX_BODY = 32 * 2**20
+"""Bytes that a record may have unpacked; the largest known inspection has less than one MiB."""
 
 
-def _finding(row: tuple[Any, ...]) -> Finding:
-    try:
-        body = zlib.decompress(row[9]).decode()
-    except (zlib.error, UnicodeDecodeError, TypeError) as error:
-        raise CatalogError("A finding in the catalog is damaged.", "Inspect the model again.") from error
-    names = ("identity", "kind", "origin", "model", "commit", "made_at", "tool_version", "facts_date")
-    values = dict(zip((*names, "inspection_identity"), row[:9], strict=True))
-    try:
-        return Finding.model_validate({**values, "body": body})
-    except ValidationError as error:
-        raise CatalogError("A finding in the catalog is damaged.", "Inspect the model again.") from error
+def unpacked(data: bytes, limit: int = MAX_BODY) -> str:
+    """Decompress a body, up to a limit.
+
+    Raises:
+        ValueError: it unpacks to more, or is not whole.
+    """
+    machine = zlib.decompressobj()
+    text = machine.decompress(data, limit)
+    if machine.unconsumed_tail or not machine.eof:
+        raise ValueError("the record is too large or cut off")
+    return text.decode()
+
+
+def people_of(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, str]]) -> None:
+    """Remember who pseudonyms are; this stays in the file."""
+    connection.executemany("INSERT OR REPLACE INTO people VALUES (?, ?, ?)", rows)

@@ -14,7 +14,7 @@ from whichgpu.inspect.reading import Reading
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.selection import FileSet, choose
-from whichgpu.inspect.sources.base import Listing, Progress, Repository, silent
+from whichgpu.inspect.sources.base import Known, Listing, Progress, Repository, nothing_known, silent
 from whichgpu.inspect.text import clean
 
 _CONFIGS = ("config.json", "params.json")
@@ -34,6 +34,7 @@ def inspect_model(
     quick: bool = False,
     variant: str | None = None,
     progress: Progress = silent,
+    known: Known = nothing_known,
 ) -> Inspection:
     """Inspect a model without reading its weights and without running any of its code.
 
@@ -42,6 +43,7 @@ def inspect_model(
         quick: leave the tensor headers alone; sizes and config only.
         variant: part of a GGUF file's name that picks one quantisation.
         progress: called with (step, done, total).
+        known: asked once the commit is known; an inspection that it has of it is taken instead of reading anew.
 
     Raises:
         WhichgpuError: one of the branches drawn in ``errors.py``.
@@ -50,6 +52,9 @@ def inspect_model(
     repository = open_repository(parsed)
     progress("listing files", 0, 1)
     listing = repository.listing()
+    kept = known(listing.source) if listing.source.commit is not None else None
+    if kept is not None:
+        return kept.model_copy(update={"source": listing.source})
     reading = _read_configs(repository, listing, variant)
     _settle_by_index(reading)
     _read_weights(reading, quick, progress)

@@ -6,6 +6,7 @@ comes from is part of it.
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from typing import TYPE_CHECKING
 
 from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.records import Finding, answer_identity, inspection_identity
+from whichgpu.catalog.people import pseudonym
+from whichgpu.catalog.records import Finding, Stamp, answer_finding, inspection_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import NetworkError, OfflineError, SourceError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
-from whichgpu.inspect.sources.base import Progress, silent
+from whichgpu.inspect.sources.base import Progress, nothing_known, silent
 from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer, with_second_opinion
 from whichgpu.plan.records import Answer, Workload
@@ -45,7 +47,9 @@ class Question:
     quick: bool = False
     variant: str | None = None
     max_age: float = 0.0
-    """Seconds within which a kept inspection is taken for what the Hub has now."""
+    """Seconds within which a branch that was confirmed is not asked for again."""
+    refresh: bool = False
+    """Read anew whatever the catalog has."""
     second_opinion: bool = False
     """Ask aiconfigurator-core too."""
     catalog: Path | None = None
@@ -87,21 +91,35 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     catalog = Catalog(question.catalog) if question.catalog is not None else None
     facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
     workload = question.workload.model_copy(update={"accelerators": keys})
-    inspection, origin, note = look_up(question, progress)
+    looked = look_up(question, progress)
+    inspection = looked.inspection
     result = answer(inspection, workload, facts)
     if question.second_opinion:
         result = with_second_opinion(inspection, result, facts)
     warnings = [*inspection.warnings, *notes]
     if catalog is not None:
         try:
-            _keep(catalog, inspection, result, fresh=origin not in ("catalog", "atlas"))
+            keep(catalog, question, looked, result)
         except CatalogError as error:
             warnings.append(f"Not kept: {error.message} {error.hint}".strip())
-    return Reply(inspection, result, origin, note, tuple(warnings), facts)
+    return Reply(inspection, result, looked.origin, looked.note, tuple(warnings), facts)
 
 
-def look_up(question: Question, progress: Progress = silent) -> tuple[Inspection, str, str | None]:
-    """Return a model's inspection, where it comes from, and a sentence when it is not fresh.
+@dataclass(frozen=True, slots=True)
+class LookedUp:
+    """A model's inspection, and where it comes from."""
+
+    inspection: Inspection
+    origin: str
+    """hub, folder, file, cache, catalog or atlas."""
+    note: str | None = None
+    """A sentence when it is not fresh."""
+    finding: Finding | None = None
+    """As the catalog has it already."""
+
+
+def look_up(question: Question, progress: Progress = silent) -> LookedUp:
+    """Return a model's inspection: from the Hub, or the catalog where the Hub's commit is the same.
 
     Raises:
         WhichgpuError: the model cannot be found or read.
@@ -115,36 +133,70 @@ def look_up(question: Question, progress: Progress = silent) -> tuple[Inspection
         raise
 
 
-def _find(question: Question, reference: Reference, progress: Progress) -> tuple[Inspection, str, str | None]:
+def _find(question: Question, reference: Reference, progress: Progress) -> LookedUp:
     if question.offline and reference.kind == "hub":
         return _from_memory(question, reference, OfflineError("The network is switched off (--offline)."))
-    recent = _from_catalog(question, reference, question.max_age) if question.max_age else None
-    if recent is not None and reference.kind == "hub":
-        return recent[0], "catalog", None
+    kept: list[Finding] = []
+
+    def known(source: ModelSource) -> Inspection | None:
+        found = _kept(question, source.name, source.commit)
+        kept.extend([found] if found is not None else [])
+        return found.inspection() if found is not None else None
+
+    recent = _recent(question, reference) if reference.kind == "hub" and not question.refresh else None
+    if recent is not None:
+        return LookedUp(recent.inspection(), "catalog", None, recent)
     try:
-        found = inspect_model(reference, quick=question.quick, variant=question.variant, progress=progress)
+        asks = known if reference.kind == "hub" and not question.refresh else nothing_known
+        found = inspect_model(reference, quick=question.quick, variant=question.variant, progress=progress, known=asks)
     except NetworkError as error:
         if reference.kind != "hub":
             raise
         return _from_memory(question, reference, error)
-    return found, found.source.kind, None
+    return LookedUp(found, found.source.kind, None, kept[0] if kept else None)
 
 
-def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> tuple[Inspection, str, str | None]:
+def _recent(question: Question, reference: Reference) -> Finding | None:
+    """What the catalog has of a branch that was confirmed a short time ago."""
+    if question.catalog is None or not question.max_age:
+        return None
+    try:
+        head = Catalog(question.catalog).head(reference.name, reference.revision or "main")
+    except CatalogError:
+        return None
+    if head is None or not 0 <= _age(head[1]) <= question.max_age:
+        return None
+    return _kept(question, reference.name, head[0])
+
+
+def _kept(question: Question, name: str, commit: str | None) -> Finding | None:
+    """What this version of whichgpu read of a commit when the same was asked of it."""
+    if question.catalog is None or commit is None:
+        return None
+    try:
+        found = Catalog(question.catalog).looked_up(name, commit, asked_of(question), version("whichgpu"))
+        return found if found is not None and found.inspection() is not None else None
+    except CatalogError:
+        return None  # it is read anew, and keeping that says what is wrong with the catalog
+
+
+def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> LookedUp:
     """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
     why = reason.message.rstrip(".")
     kept = _from_catalog(question, reference)
     if kept is not None:
-        return kept[0], "catalog", f"{why}. This is from the catalog, read on {kept[1]}."
+        sentence = f"{why}. This is from the catalog, read on {kept.made_at[:10]}."
+        return LookedUp(kept.inspection(), "catalog", sentence, kept)
     cached = _from_cache(question, reference)
     if cached is not None:
-        return cached, "cache", f"{why}. This is from the Hugging Face cache."
+        return LookedUp(cached, "cache", f"{why}. This is from the Hugging Face cache.")
     atlas = bundled_atlas()
     found = atlas.find(reference.name) if reference.revision in (None, "main") else None
     if found is not None:
         source = ModelSource.model_validate(found.source.model_dump() | {"kind": "atlas"})
         date = found.source.read_on or "an unknown date"
-        return found.model_copy(update={"source": source}), "atlas", f"{why}. This is from the bundled atlas of {date}."
+        sentence = f"{why}. This is from the bundled atlas of {date}."
+        return LookedUp(found.model_copy(update={"source": source}), "atlas", sentence)
     similar = atlas.similar(reference.name)
     also = f" The atlas has {', '.join(similar)}." if similar else ""
     raise type(reason)(
@@ -161,17 +213,13 @@ def bundled_atlas() -> Atlas:
     return Atlas(assets.read(FILE_NAME))
 
 
-def _from_catalog(
-    question: Question, reference: Reference, max_age: float | None = None
-) -> tuple[Inspection, str] | None:
+def _from_catalog(question: Question, reference: Reference) -> Finding | None:
     if question.catalog is None:
         return None
     try:
         commit = reference.revision if reference.revision not in (None, "main") else None
-        finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
-        if finding is None or (max_age is not None and _age(finding.made_at) > max_age):
-            return None
-        return finding.inspection(), finding.made_at[:10]
+        found = Catalog(question.catalog).latest_inspection(reference.name, commit)
+        return found if found is not None and found.inspection() is not None else None
     except CatalogError:
         return None  # the answer comes from elsewhere; keeping it will say what is wrong with the catalog
 
@@ -197,32 +245,35 @@ def _from_cache(question: Question, reference: Reference) -> Inspection | None:
         return None  # half a snapshot; the atlas may know more
 
 
-def _keep(catalog: Catalog, inspection: Inspection, result: Answer, fresh: bool) -> None:
-    """Store the inspection (when it was just made) and the answer in one transaction."""
-    found = findings_of(inspection, result)
-    catalog.add(*(found if fresh else found[1:]))
+def stamp() -> Stamp:
+    """Return who makes findings now, and with what."""
+    from platformdirs import user_data_path
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    person = pseudonym(user_data_path("whichgpu", appauthor=False))
+    return Stamp(made_at=now, made_by=person, tool_version=version("whichgpu"))
 
 
-def findings_of(inspection: Inspection, result: Answer | None = None) -> tuple[Finding, ...]:
-    """Return what the catalog keeps of an inspection and, where there is one, of the answer."""
-    made_at = datetime.now(UTC).isoformat(timespec="seconds")
-    tool, identity = version("whichgpu"), inspection_identity(inspection)
-    common = {
-        "model": inspection.source.name,
-        "origin": inspection.source.kind,
-        "commit": inspection.source.commit,
-        "made_at": made_at,
-        "tool_version": tool,
-        "inspection_identity": identity,
-    }
-    found = Finding(identity=identity, kind="inspection", facts_date=None, body=inspection.model_dump_json(), **common)
-    if result is None:
-        return (found,)
-    answered = Finding(
-        identity=answer_identity(identity, result, tool),
-        kind="answer",
-        facts_date=result.facts_date,
-        body=result.model_dump_json(),
-        **common,
-    )
-    return found, answered
+def asked_of(question: Question) -> str:
+    """Return what decides which inspection a look-up gives, beside the model and its commit."""
+    from huggingface_hub import constants
+
+    return json.dumps([question.quick, question.variant, constants.ENDPOINT])
+
+
+def keep(catalog: Catalog, question: Question, looked: LookedUp, result: Answer | None) -> Finding:
+    """Store the inspection (when it was just made), where its branch is, and the answer.
+
+    Raises:
+        CatalogError: the catalog cannot be written.
+    """
+    now = stamp()
+    found = looked.finding or inspection_finding(looked.inspection, now)
+    added = [found] if looked.finding is None else []
+    if result is not None:
+        added.append(answer_finding(found, result, now))
+    catalog.add(*added)
+    if looked.origin == "hub":
+        revision = looked.inspection.source.revision or "main"
+        catalog.confirm(revision, asked_of(question), found, now.made_at)
+    return found

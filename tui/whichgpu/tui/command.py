@@ -148,11 +148,11 @@ def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: s
 @click.option("-m", "--model", help="Say what this model can expect of each chip.")
 @source_options
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
-def silicon(chip: str | None, model: str | None, offline: bool, quick: bool, catalog: str | None, as_json: bool) -> int:
+def silicon(chip: str | None, model: str | None, as_json: bool, **options: Any) -> int:
     """List custom chips (TPU, Trainium, Groq, …): who can use them, and what a model can expect."""
     from whichgpu.tui.silicon_command import show
 
-    return show(chip, model, offline, quick, catalog, as_json)
+    return show(chip, model, options, as_json)
 
 
 @cli.command()

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.records import Finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
@@ -18,7 +17,7 @@ from whichgpu.plan.prices import sold_counts
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer
 from whichgpu.plan.search import Facts
-from whichgpu.tui.answering import Question, findings_of, look_up
+from whichgpu.tui.answering import LookedUp, Question, keep, look_up
 from whichgpu.tui.facts import facts_for
 
 AT_ONCE = 16
@@ -89,24 +88,24 @@ def _looked_up(
                 name, done = waiting[future], done + 1
                 progress("reading models", done, len(waiting))
                 try:
-                    inspection, origin, _ = future.result()
+                    looked = future.result()
                 except WhichgpuError as error:
                     failed.append((name, f"{error.message} {error.hint}".strip(), error))
                     continue
-                found[name] = inspection, origin
-                if origin not in ("catalog", "atlas"):
-                    trouble += _kept(catalog, findings_of(inspection))
+                found[name] = looked.inspection, looked.origin
+                if looked.origin not in ("catalog", "atlas"):
+                    trouble += _kept(catalog, replace(question, model=name), looked)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return found, sorted(failed, key=lambda f: f[0]), list(dict.fromkeys(trouble))
 
 
-def _kept(catalog: Catalog | None, findings: Sequence[Finding]) -> Iterator[str]:
+def _kept(catalog: Catalog | None, question: Question, looked: LookedUp) -> Iterator[str]:
     if catalog is None:
         return
     try:
-        catalog.add(*findings)
+        keep(catalog, question, looked, None)
     except CatalogError as error:
         yield f"Not kept: {error.message}"
 

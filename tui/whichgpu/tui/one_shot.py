@@ -75,29 +75,7 @@ def question_of(options: Mapping[str, Any]) -> Question:
         )
     return Question(
         model=options["model"],
-        workload=Workload(
-            context=options["context"],
-            concurrency=options["concurrency"],
-            prompt=options["prompt"],
-            output=options["output"],
-            rate=options["rate"],
-            objective=Objective(options["objective"]),
-            max_tpot_ms=options["max_tpot"],
-            max_ttft_ms=options["max_ttft"],
-            max_usd_per_hour=options["max_price"],
-            busy=options["busy"],
-            price_kind="spot" if options["spot"] else "on-demand",
-            precision=Precision(options["precision"]),
-            kv_dtype=KvDtype(options["kv_dtype"]),
-            vllm=options["vllm"],
-            utilisation=options["gpu_memory_utilization"],
-            utilisation_asked=options["gpu_memory_utilization"] is not None,
-            max_sequences=options["max_num_seqs"],
-            batched_tokens=options["max_num_batched_tokens"],
-            eager=options["enforce_eager"],
-            speculative_tokens=options["speculative"],
-            text_only=options["text_only"],
-        ),
+        workload=_workload(options),
         own=Own(
             accelerators=options["gpus"],
             excluded=options["exclude"],
@@ -110,7 +88,35 @@ def question_of(options: Mapping[str, Any]) -> Question:
         quick=options["quick"],
         second_opinion=options.get("second_opinion", False),
         variant=options["variant"],
+        refresh=options["refresh"],
+        max_age=options["max_age"] * 60,
         catalog=catalog_path(options["catalog"]),
+    )
+
+
+def _workload(options: Mapping[str, Any]) -> Workload:
+    return Workload(
+        context=options["context"],
+        concurrency=options["concurrency"],
+        prompt=options["prompt"],
+        output=options["output"],
+        rate=options["rate"],
+        objective=Objective(options["objective"]),
+        max_tpot_ms=options["max_tpot"],
+        max_ttft_ms=options["max_ttft"],
+        max_usd_per_hour=options["max_price"],
+        busy=options["busy"],
+        price_kind="spot" if options["spot"] else "on-demand",
+        precision=Precision(options["precision"]),
+        kv_dtype=KvDtype(options["kv_dtype"]),
+        vllm=options["vllm"],
+        utilisation=options["gpu_memory_utilization"],
+        utilisation_asked=options["gpu_memory_utilization"] is not None,
+        max_sequences=options["max_num_seqs"],
+        batched_tokens=options["max_num_batched_tokens"],
+        eager=options["enforce_eager"],
+        speculative_tokens=options["speculative"],
+        text_only=options["text_only"],
     )
 
 

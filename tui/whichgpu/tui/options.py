@@ -130,6 +130,15 @@ engine_options = _together(
 
 source_options = _together(
     click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas."),
+    click.option("--refresh", is_flag=True, help="Read the model anew, whatever the catalog has."),
+    click.option(
+        "--max-age",
+        type=click.FloatRange(0),
+        default=10.0,
+        show_default=True,
+        metavar="MINUTES",
+        help="Ask the Hub for a branch's commit again after so long.",
+    ),
     click.option("--quick", is_flag=True, help="Leave tensor headers alone: file sizes and config only."),
     click.option(
         "--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder)."

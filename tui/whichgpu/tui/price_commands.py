@@ -13,6 +13,7 @@ from typing import Any
 import click
 from tabulate import tabulate
 
+from whichgpu.catalog.records import price_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import NetworkError
 from whichgpu.inspect.text import clean
@@ -20,7 +21,7 @@ from whichgpu.plan import hardware
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.prices import ON_DEMAND, SPOT, combined, own_price, read_gpuhunt, read_prices
 from whichgpu.plan.records import PriceOffer
-from whichgpu.tui.answering import catalog_path
+from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.facts import load_facts, read_price
 from whichgpu.tui.terminal import Terminal
@@ -92,8 +93,7 @@ def refresh(source: str, providers: Sequence[str], date: str | None, catalog: st
     offers = _cheapest(offers)
     if not offers:
         raise FactsError("No price of a known accelerator was found.", "whichgpu gpus lists them.")
-    made_at = datetime.now(UTC).isoformat(timespec="microseconds")
-    Catalog(catalog_path(catalog)).add_prices(offers, made_at)
+    _keep(Catalog(catalog_path(catalog)), offers)
     sellers = len({o.provider for o in offers})
     cards = len({o.accelerator for o in offers})
     click.echo(
@@ -134,6 +134,11 @@ def _hunted(providers: Sequence[str]) -> list[Any]:
         raise NetworkError(said, "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs.") from error
 
 
+def _keep(catalog: Catalog, offers: Sequence[PriceOffer], withdrawn: bool = False) -> None:
+    now = stamp().model_copy(update={"made_at": datetime.now(UTC).isoformat(timespec="microseconds")})
+    catalog.add(*(price_finding(o, withdrawn, now) for o in offers))
+
+
 def _cheapest(offers: Iterable[PriceOffer]) -> list[PriceOffer]:
     """The cheapest region of every provider, card, kind and count: what a catalog needs to keep."""
     best: dict[tuple[object, ...], PriceOffer] = {}
@@ -161,7 +166,7 @@ def contract(specs: Sequence[str], provider: str, catalog: str | None, withdrawn
             raise FactsError(
                 f"No contract of {clean(provider)} for {', '.join(missing)} is kept.", "whichgpu prices list"
             )
-    store.add_prices(offers, datetime.now(UTC).isoformat(timespec="microseconds"), withdrawn)
+    _keep(store, offers, withdrawn)
     said = "no longer kept" if withdrawn else "kept"
     names = ", ".join(o.accelerator if withdrawn else f"{o.accelerator} {dollars(o.usd_per_hour)}/hour" for o in offers)
     click.echo(Terminal.detect().text(f"{provider}: {names} {said}."))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 from tabulate import tabulate
@@ -22,7 +23,7 @@ _ORDER = list(Outlook)
 _ACCESS = list(Access)
 
 
-def show(name: str | None, model: str | None, offline: bool, quick: bool, catalog: str | None, as_json: bool) -> int:
+def show(name: str | None, model: str | None, options: Mapping[str, Any], as_json: bool) -> int:
     """Print the table, one chip in full, or the verdicts on a model."""
     terminal = Terminal.detect()
     chips = parse_silicon(assets.read("silicon.json"))
@@ -33,7 +34,15 @@ def show(name: str | None, model: str | None, offline: bool, quick: bool, catalo
         click.echo(json.dumps([c.model_dump(mode="json") for c in chips], indent=2) if as_json else terminal.text(text))
         return ExitCode.OK
     workload = Workload(context=DEFAULT_CONTEXT, concurrency=DEFAULT_CONCURRENCY)
-    question = Question(model, workload, offline=offline, quick=quick, catalog=catalog_path(catalog))
+    question = Question(
+        model,
+        workload,
+        offline=options["offline"],
+        quick=options["quick"],
+        refresh=options["refresh"],
+        max_age=options["max_age"] * 60,
+        catalog=catalog_path(options["catalog"]),
+    )
     try:
         inspection = reply_to(question, terminal.progress).inspection
     finally:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from whichgpu.inspect.headers import Tensor
-from whichgpu.inspect.records import ModelSource
+from whichgpu.inspect.records import Inspection, ModelSource
 
 Progress = Callable[[str, int, int], None]
 """Called with (step, done, total) while something slow goes on."""
@@ -15,6 +15,15 @@ Progress = Callable[[str, int, int], None]
 
 def silent(step: str, done: int, total: int) -> None:
     """A progress callback that shows nothing."""
+
+
+Known = Callable[[ModelSource], Inspection | None]
+"""Called with a repository at its commit; returns what is known of it already."""
+
+
+def nothing_known(source: ModelSource) -> Inspection | None:
+    """Knows nothing."""
+    return None
 
 
 @dataclass(frozen=True, slots=True)

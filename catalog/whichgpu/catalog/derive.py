@@ -1,0 +1,248 @@
+"""Findings into rows: the table of findings, and the tables that say in columns what their bodies hold."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import zlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from whichgpu.catalog.records import ANSWER, INSPECTION, NOTE, PRICE, TAG, TRIAL, Finding
+
+COLUMNS = (
+    "identity",
+    "kind",
+    "about",
+    "model",
+    "commit_sha",
+    "origin",
+    "private",
+    "made_at",
+    "made_by",
+    "tool_version",
+    "facts_date",
+    "local_path",
+    "body",
+)
+_ADD = f"""
+INSERT INTO findings ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
+ON CONFLICT (identity) DO UPDATE SET made_at = excluded.made_at, made_by = excluded.made_by,
+  local_path = coalesce(local_path, excluded.local_path)
+WHERE (excluded.made_at, excluded.made_by) < (made_at, made_by)
+"""
+"""The same finding twice is one row, of the first who made it: so catalogs merge in any order."""
+
+_LEVEL = 6
+_Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
+    """Write findings and what follows from them, inside the caller's transaction; return how many are new."""
+    before = connection.execute("SELECT count(*) FROM findings").fetchone()[0]
+    rows: _Rows = defaultdict(list)
+    touched: dict[str, None] = {}
+    main = []
+    for finding in findings:
+        main.append(row_of(finding))
+        _derive(finding, rows)
+        if finding.kind in (INSPECTION, NOTE, TAG):
+            touched[finding.model] = None
+    connection.executemany(_ADD, main)
+    for table, values in rows.items():
+        marks = ", ".join("?" * len(values[0]))
+        connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
+    _reword(connection, touched)
+    return int(connection.execute("SELECT count(*) FROM findings").fetchone()[0]) - int(before)
+
+
+def row_of(finding: Finding) -> tuple[Any, ...]:
+    """Return a finding as a row of its table."""
+    return (
+        finding.identity,
+        finding.kind,
+        finding.about,
+        finding.model,
+        finding.commit,
+        finding.origin,
+        int(finding.private),
+        finding.made_at,
+        finding.made_by,
+        finding.tool_version,
+        finding.facts_date,
+        finding.local_path,
+        zlib.compress(finding.body.encode(), _LEVEL),
+    )
+
+
+def _derive(finding: Finding, rows: _Rows) -> None:
+    content = json.loads(finding.body)
+    maker = _MAKERS.get(finding.kind)
+    if maker is not None and isinstance(content, dict):
+        for table, row in maker(finding, content):
+            rows[table].append(tuple(_storable(value) for value in row))
+
+
+def _storable(value: Any) -> Any:
+    """What SQLite can hold in a column; numbers beyond it and nested values are in the body alone."""
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else None
+    return value if value is None or isinstance(value, str | float) else None
+
+
+_Made = Iterator[tuple[str, tuple[Any, ...]]]
+
+
+def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    architecture, parameters = content.get("architecture") or {}, content.get("parameters") or {}
+    quantisation = content.get("quantisation") or {}
+    yield (
+        "inspections",
+        (
+            finding.identity,
+            finding.model,
+            finding.commit,
+            content.get("grade"),
+            " ".join(content.get("classes") or ()),
+            " + ".join(content.get("classes") or ()),
+            " ".join(architecture.get("names") or ()),
+            (parameters.get("total") or {}).get("value"),
+            (parameters.get("active") or {}).get("value"),
+            architecture.get("context"),
+            ((content.get("weights") or {}).get("total") or {}).get("value"),
+            quantisation.get("label") or "not quantised",
+            len(content.get("tensors") or ()),
+        ),
+    )
+
+
+def _answer(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    workload = content.get("workload") or {}
+    best = content.get("recommended")
+    for position, plan in enumerate(content.get("plans") or ()):
+        if plan.get("verdict") == "no" or plan.get("precision") != workload.get("precision"):
+            continue
+        foot, speed, layout = plan.get("footprint") or {}, plan.get("speed") or {}, plan.get("layout") or {}
+        pool, needed = foot.get("pool"), foot.get("kv_needed")
+        yield (
+            "plans",
+            (
+                finding.identity,
+                position,
+                finding.model,
+                plan.get("accelerator"),
+                plan.get("count"),
+                _label(layout),
+                plan.get("precision"),
+                workload.get("context"),
+                workload.get("concurrency"),
+                content.get("vllm"),
+                plan.get("verdict"),
+                int(best is not None and plan == best),
+                plan.get("usd_per_hour"),
+                (speed.get("output_tokens_per_second") or {}).get("expected"),
+                (speed.get("tpot_ms") or {}).get("expected"),
+                (speed.get("usd_per_million_output") or {}).get("expected"),
+                pool,
+                pool - (needed or 0) if pool is not None else None,
+            ),
+        )
+
+
+def _label(layout: Mapping[str, Any]) -> str:
+    sizes = (("TP", "tensor_parallel"), ("PP", "pipeline_parallel"), ("DP", "data_parallel"))
+    words = [f"{n}{layout[k]}" for n, k in sizes if (layout.get(k) or 1) > 1]
+    return " ".join(words + (["EP"] if layout.get("expert_parallel") else [])) or "TP1"
+
+
+_TRIAL = (
+    "accelerator",
+    "cards",
+    "vllm",
+    "layout",
+    "precision",
+    "context",
+    "concurrency",
+    "input_tokens",
+    "output_tokens",
+    "succeeded",
+    "weights_bytes",
+    "predicted_weights_bytes",
+    "pool_bytes",
+    "predicted_pool_bytes",
+    "tokens_per_second",
+    "predicted_tokens_per_second",
+    "tpot_ms",
+    "predicted_tpot_ms",
+    "ttft_ms",
+    "usd_per_million_output",
+    "tokens_per_joule",
+)
+"""Keys of a trial's ``summary``, in the order of the table's columns."""
+
+
+def _trial(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    summary = content.get("summary") or {}
+    yield "trials", (finding.identity, finding.model, *(summary.get(k) for k in _TRIAL))
+
+
+_PRICE = (
+    "accelerator",
+    "usd_per_hour",
+    "provider",
+    "kind",
+    "date",
+    "source",
+    "region",
+    "count",
+    "instance",
+    "contract",
+    "withdrawn",
+    "at",
+)
+
+
+def _price(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    yield "prices", (finding.identity, *(content.get(k) for k in _PRICE))
+
+
+def _note(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    yield "notes", (finding.identity, finding.model, content.get("text"), content.get("at"), content.get("by"))
+
+
+def _tag(finding: Finding, content: Mapping[str, Any]) -> _Made:
+    attached, at, by = int(bool(content.get("attached"))), content.get("at"), content.get("by")
+    yield "tags", (finding.identity, finding.model, content.get("tag"), attached, at, by)
+
+
+_MAKERS = {INSPECTION: _inspection, ANSWER: _answer, TRIAL: _trial, PRICE: _price, NOTE: _note, TAG: _tag}
+
+_WORDS = """
+SELECT coalesce((SELECT group_concat(DISTINCT label || ' ' || classes || ' ' || architecture)
+    FROM inspections WHERE model = ?1), '')
+  || ' ' || coalesce((SELECT group_concat(tag, ' ') FROM current_tags WHERE model = ?1), '')
+  || ' ' || coalesce((SELECT group_concat(text, ' ') FROM current_notes WHERE model = ?1), '')
+"""
+
+
+def _reword(connection: sqlite3.Connection, models: Iterable[str]) -> None:
+    """Say anew what full-text search finds a model by.
+
+    Without triggers, which a connection that trusts no schema would not run.
+    """
+    for model in models:
+        words = connection.execute(_WORDS, (model,)).fetchone()[0]
+        old = connection.execute("SELECT rowid, words FROM words WHERE model = ?", (model,)).fetchone()
+        if old is not None and old[1] == words:
+            continue
+        if old is not None:
+            gone = (old[0], model, old[1])
+            connection.execute(
+                "INSERT INTO words_fts (words_fts, rowid, model, words) VALUES ('delete', ?, ?, ?)", gone
+            )
+            connection.execute("UPDATE words SET words = ? WHERE rowid = ?", (words, old[0]))
+            row = old[0]
+        else:
+            row = connection.execute("INSERT INTO words (model, words) VALUES (?, ?)", (model, words)).lastrowid
+        connection.execute("INSERT INTO words_fts (rowid, model, words) VALUES (?, ?, ?)", (row, model, words))
