@@ -27,11 +27,10 @@ COLUMNS = (
     "body",
 )
 _ADD = f"""
-INSERT INTO findings ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})
-ON CONFLICT (identity) DO UPDATE SET made_at = excluded.made_at, made_by = excluded.made_by,
-  local_path = coalesce(local_path, excluded.local_path)
-WHERE (excluded.made_at, excluded.made_by) < (made_at, made_by)
-"""
+INSERT OR IGNORE INTO findings ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})"""
+_EARLIER = """
+UPDATE findings SET made_at = ?1, made_by = ?2, private = min(private, ?4), origin = min(origin, ?5)
+WHERE identity = ?3 AND ((made_at, made_by) > (?1, ?2) OR private > ?4 OR origin > ?5)"""
 """The same finding twice is one row, of the first who made it: so catalogs merge in any order."""
 
 _LEVEL = 6
@@ -40,7 +39,6 @@ _Rows = dict[str, list[tuple[Any, ...]]]
 
 def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
     """Write findings and what follows from them, inside the caller's transaction; return how many are new."""
-    before = connection.execute("SELECT count(*) FROM findings").fetchone()[0]
     rows: _Rows = defaultdict(list)
     touched: dict[str, None] = {}
     main = []
@@ -49,12 +47,29 @@ def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
         _derive(finding, rows)
         if finding.kind in (INSPECTION, NOTE, TAG):
             touched[finding.model] = None
+    before = connection.total_changes
     connection.executemany(_ADD, main)
+    new = connection.total_changes - before
+    if new < len(main):
+        connection.executemany(_EARLIER, [(r[7], r[8], r[0], r[6], r[5]) for r in main])
     for table, values in rows.items():
         marks = ", ".join("?" * len(values[0]))
         connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
     _reword(connection, touched)
-    return int(connection.execute("SELECT count(*) FROM findings").fetchone()[0]) - int(before)
+    return new
+
+
+def is_derivable(finding: Finding) -> bool:
+    """True where a finding's content has the form that its kind's columns are read from."""
+    try:
+        content = json.loads(finding.body)
+        if not isinstance(content, dict):
+            return False
+        for _ in _MAKERS[finding.kind](finding, content):
+            pass
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return False
+    return True
 
 
 def row_of(finding: Finding) -> tuple[Any, ...]:
@@ -224,25 +239,31 @@ SELECT coalesce((SELECT group_concat(DISTINCT label || ' ' || classes || ' ' || 
   || ' ' || coalesce((SELECT group_concat(tag, ' ') FROM current_tags WHERE model = ?1), '')
   || ' ' || coalesce((SELECT group_concat(text, ' ') FROM current_notes WHERE model = ?1), '')
 """
+_NEWEST = """
+UPDATE models SET (identity, made_at) = (SELECT identity, made_at FROM findings
+  WHERE model = ?1 AND kind = 'inspection' ORDER BY made_at DESC, identity LIMIT 1) WHERE model = ?1
+"""
 
 
 def _reword(connection: sqlite3.Connection, models: Iterable[str]) -> None:
-    """Say anew what full-text search finds a model by.
+    """Say anew what full-text search finds a model by, and which inspection is its newest.
 
     Without triggers, which a connection that trusts no schema would not run.
     """
     for model in models:
         words = connection.execute(_WORDS, (model,)).fetchone()[0]
-        old = connection.execute("SELECT rowid, words FROM words WHERE model = ?", (model,)).fetchone()
-        if old is not None and old[1] == words:
-            continue
-        if old is not None:
+        old = connection.execute("SELECT rowid, words FROM models WHERE model = ?", (model,)).fetchone()
+        if old is None:
+            row = connection.execute("INSERT INTO models (model, words) VALUES (?, ?)", (model, words)).lastrowid
+            connection.execute(_INDEX, (row, model, words))
+        elif old[1] != words:
             gone = (old[0], model, old[1])
             connection.execute(
-                "INSERT INTO words_fts (words_fts, rowid, model, words) VALUES ('delete', ?, ?, ?)", gone
+                "INSERT INTO models_fts (models_fts, rowid, model, words) VALUES ('delete', ?, ?, ?)", gone
             )
-            connection.execute("UPDATE words SET words = ? WHERE rowid = ?", (words, old[0]))
-            row = old[0]
-        else:
-            row = connection.execute("INSERT INTO words (model, words) VALUES (?, ?)", (model, words)).lastrowid
-        connection.execute("INSERT INTO words_fts (rowid, model, words) VALUES (?, ?, ?)", (row, model, words))
+            connection.execute("UPDATE models SET words = ? WHERE rowid = ?", (words, old[0]))
+            connection.execute(_INDEX, (old[0], model, words))
+        connection.execute(_NEWEST, (model,))
+
+
+_INDEX = "INSERT INTO models_fts (rowid, model, words) VALUES (?, ?, ?)"

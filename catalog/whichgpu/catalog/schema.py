@@ -109,7 +109,8 @@ def _derived(db: Database) -> None:
     _create(db, "notes", {"identity": s, "model": s, "text": s, "at": s, "by": s}, "identity", "model text at by")
     tags: dict[str, type] = {"identity": s, "model": s, "tag": s, "attached": i, "at": s, "by": s}
     _create(db, "tags", tags, "identity", "model tag attached at by")
-    _create(db, "words", {"model": s, "words": s}, "model", "model words")
+    models: dict[str, type] = {"model": s, "words": s, "identity": s, "made_at": s}
+    _create(db, "models", models, "model", "model words")
     tables: dict[str, Any] = {name: db[name] for name in ("inspections", "plans", "trials", "prices", "notes", "tags")}
     for name in ("inspections", "trials", "notes", "tags"):
         tables[name].create_index(["model"])
@@ -117,8 +118,9 @@ def _derived(db: Database) -> None:
     tables["plans"].create_index(["accelerator"])
     tables["inspections"].create_index(["parameters"])
     tables["prices"].create_index(["provider", "contract", "accelerator", "at"])
-    words: Any = db["words"]
-    words.enable_fts(["model", "words"], tokenize="unicode61 tokenchars '.'")  # no triggers: derive keeps it up to date
+    found: Any = db["models"]
+    found.create_index(["made_at"])
+    found.enable_fts(["model", "words"], tokenize="unicode61 tokenchars '.'")  # no triggers: derive keeps it up to date
 
 
 def _local(db: Database) -> None:

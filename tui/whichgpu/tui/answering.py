@@ -249,7 +249,7 @@ def stamp() -> Stamp:
     """Return who makes findings now, and with what."""
     from platformdirs import user_data_path
 
-    now = datetime.now(UTC).isoformat(timespec="seconds")
+    now = datetime.now(UTC).isoformat(timespec="microseconds")
     person = pseudonym(user_data_path("whichgpu", appauthor=False))
     return Stamp(made_at=now, made_by=person, tool_version=version("whichgpu"))
 

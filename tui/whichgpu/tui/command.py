@@ -12,6 +12,8 @@ import click
 from click.core import ParameterSource
 
 from whichgpu.plan.choices import TARGETS
+from whichgpu.tui.command_catalog import CATALOG as _CATALOG
+from whichgpu.tui.command_catalog import catalog as catalog_group
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
 from whichgpu.tui.options import (
     engine_options,
@@ -181,7 +183,7 @@ def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **opti
     return plan_all(source, options, fresh, solver, as_json)
 
 
-_CATALOG = click.option("--catalog", metavar="PATH", help="Catalog file (default: as for answers).")
+cli.add_command(catalog_group)
 
 
 @cli.group()

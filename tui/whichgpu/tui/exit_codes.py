@@ -36,6 +36,7 @@ MEANINGS = {
 
 def code_of(error: Exception) -> ExitCode:
     """Map a failure to its exit code, most specific class first."""
+    from whichgpu.catalog.errors import CatalogError, QueryError
     from whichgpu.inspect import errors
     from whichgpu.plan.errors import FleetError, TargetError, UnknownAcceleratorError, UnknownVersionError
     from whichgpu.trial.errors import NoGpuError
@@ -47,6 +48,8 @@ def code_of(error: Exception) -> ExitCode:
         (TargetError, ExitCode.USAGE),
         (FleetError, ExitCode.USAGE),
         (NoGpuError, ExitCode.SYSTEM),
+        (QueryError, ExitCode.USAGE),
+        (CatalogError, ExitCode.SYSTEM),
         (errors.NetworkError, ExitCode.NETWORK),
         (errors.NotFoundError, ExitCode.NOT_FOUND),
         (errors.AccessError, ExitCode.NO_ACCESS),

@@ -135,7 +135,7 @@ def _hunted(providers: Sequence[str]) -> list[Any]:
 
 
 def _keep(catalog: Catalog, offers: Sequence[PriceOffer], withdrawn: bool = False) -> None:
-    now = stamp().model_copy(update={"made_at": datetime.now(UTC).isoformat(timespec="microseconds")})
+    now = stamp()
     catalog.add(*(price_finding(o, withdrawn, now) for o in offers))
 
 

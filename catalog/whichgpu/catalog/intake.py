@@ -1,0 +1,140 @@
+"""Findings from others, checked one by one: what is malformed, altered or too large is refused with a reason."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from whichgpu.catalog import derive, files
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.records import KINDS, Finding
+from whichgpu.catalog.store import MAX_BODY, Catalog, finding_of
+from whichgpu.inspect.records import Record
+from whichgpu.inspect.text import clean
+
+BATCH = 500
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
+_NAME_LIMIT = 300
+
+
+class Refusal(Record):
+    """A record that was not taken."""
+
+    identity: str
+    why: str
+
+
+class Intake(Record):
+    """What came of findings from elsewhere."""
+
+    source: str
+    read: int
+    new: int
+    known: int
+    refused: tuple[Refusal, ...]
+    kinds: dict[str, int]
+    """New findings by kind."""
+
+
+def checked(finding: Finding, now: datetime | None = None) -> Finding | Refusal:
+    """Return a finding as it may be taken, or why not; what is local to another machine is dropped."""
+    why = None
+    if finding.kind not in KINDS:
+        why = f"of an unknown kind ({clean(finding.kind, 20)})"
+    elif not finding.is_intact:
+        why = "its content is not what its identity says"
+    elif not 0 < len(finding.model) <= _NAME_LIMIT:
+        why = "its model has no proper name"
+    elif not _TIME.fullmatch(finding.made_at):
+        why = "its time is none"
+    elif datetime.fromisoformat(finding.made_at) > (now or datetime.now(UTC)) + timedelta(days=1):
+        why = "it comes from the future"
+    elif not derive.is_derivable(finding):
+        why = "its content is malformed"
+    if why is not None:
+        return Refusal(identity=clean(finding.identity, 32), why=why)
+    return finding.model_copy(update={"local_path": None})
+
+
+def take(
+    catalog: Catalog, source: str, found: Iterable[Finding | Refusal], dry_run: bool = False, target: str | None = None
+) -> Intake:
+    """Store what passes; with ``target`` also remember that it is shared there.
+
+    Raises:
+        CatalogError: this catalog cannot be written. Batches before that are kept: taking again goes on from there.
+    """
+    refused: list[Refusal] = []
+    kinds: dict[str, int] = {}
+    read = new = 0
+    waiting = iter(found)
+    while batch := list(islice(waiting, BATCH)):
+        read += len(batch)
+        results = [checked(f) if isinstance(f, Finding) else f for f in batch]
+        refused += [r for r in results if isinstance(r, Refusal)]
+        good = [f for f in results if isinstance(f, Finding)]
+        missing = _missing(catalog, good)
+        new += len(missing)
+        for finding in missing:
+            kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+        if good and not dry_run:
+            with catalog.writing() as connection:
+                derive.insert(connection, good)
+                if target is not None:
+                    rows = [(target, f.identity) for f in good]
+                    connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", rows)
+    known = read - new - len(refused)
+    return Intake(source=source, read=read, new=new, known=known, refused=tuple(refused), kinds=kinds)
+
+
+def _missing(catalog: Catalog, findings: list[Finding]) -> list[Finding]:
+    """Those that the catalog does not have, each once."""
+    once = {f.identity: f for f in findings}
+    if not once or not catalog.path.exists():
+        return list(once.values())
+    with catalog.reading() as connection:
+        if files.steps_of(connection) < files.SCHEMA_STEPS:
+            return list(once.values())
+        marks = ", ".join("?" * len(once))
+        have = {r[0] for r in connection.execute(f"SELECT identity FROM findings WHERE identity IN ({marks})", [*once])}
+    return [f for identity, f in once.items() if identity not in have]
+
+
+def merge(catalog: Catalog, other: Path, dry_run: bool = False) -> Intake:
+    """Take the findings of another catalog file: the union, whatever the order.
+
+    Raises:
+        CatalogError: the other file is no catalog, or this one cannot be written.
+    """
+    return take(catalog, clean(other.name, 80), _foreign(other), dry_run)
+
+
+def _foreign(path: Path) -> Iterator[Finding | Refusal]:
+    """Read the findings of a file that someone else made: its table alone, none of its views or triggers."""
+    if not path.is_file():
+        raise CatalogError(f"{clean(path)} is no catalog file.", "Give the path of another catalog.")
+    with files.translated(path), closing(files.for_reading(path)) as connection:
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 2 * MAX_BODY)
+        connection.execute("PRAGMA cell_size_check = ON")
+        kind = connection.execute("SELECT type FROM sqlite_master WHERE name = 'findings'").fetchone()
+        columns = {r[1] for r in connection.execute("PRAGMA table_info(findings)")} if kind == ("table",) else set()
+        if not set(derive.COLUMNS) <= columns:
+            raise CatalogError(
+                f"{clean(path)} has no findings of this version.",
+                "Open it once with this whichgpu (catalog status --catalog FILE), which migrates it.",
+            )
+        rows = connection.execute(f"SELECT {', '.join(derive.COLUMNS)} FROM findings ORDER BY identity")
+        yield from (_read(row) for row in rows)
+
+
+def _read(row: tuple[Any, ...]) -> Finding | Refusal:
+    try:
+        return finding_of(row)
+    except CatalogError as error:
+        return Refusal(identity=clean(row[0], 32), why=error.message.rstrip("."))

@@ -1,0 +1,115 @@
+"""Push, pull and sync: findings to and from a store of bundles; interrupted anywhere, the next time completes it."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import UTC, datetime
+
+from whichgpu.catalog import bundles, files
+from whichgpu.catalog.bundles import Policy
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.intake import Intake, Refusal, take
+from whichgpu.catalog.records import Finding, Stamp
+from whichgpu.catalog.store import Catalog, people_of
+from whichgpu.catalog.stores import BundleStore
+from whichgpu.inspect.records import Record
+
+
+class Pushed(Record):
+    """What went out."""
+
+    findings: int
+    bundles: int
+    bytes: int
+    withheld: int
+    """Findings that the policy keeps here."""
+
+
+class Pulled(Record):
+    """What came in."""
+
+    bundles: int
+    intakes: tuple[Intake, ...]
+    refused: tuple[Refusal, ...]
+    """Whole bundles that were not read."""
+
+    @property
+    def new(self) -> int:
+        return sum(i.new for i in self.intakes)
+
+
+def pull(catalog: Catalog, store: BundleStore, target: str) -> Pulled:
+    """Take every bundle that was not read before.
+
+    Raises:
+        CatalogError: the store cannot be reached, or this catalog cannot be written.
+    """
+    seen = _seen(catalog, target)
+    intakes: list[Intake] = []
+    refused: list[Refusal] = []
+    names = sorted(store.names() - seen)
+    for name in names:
+        data = store.read(name) if bundles.NAME.fullmatch(name) else b""
+        try:
+            bundles.check_name(name, data)
+            intakes.append(take(catalog, name[:12], bundles.unpacked(name, data), target=target))
+        except CatalogError as error:
+            refused.append(Refusal(identity=name[:80], why=error.message))
+            continue
+        _mark_read(catalog, target, name, data)
+    return Pulled(bundles=len(names) - len(refused), intakes=tuple(intakes), refused=tuple(refused))
+
+
+def push(catalog: Catalog, store: BundleStore, target: str, policy: Policy, stamp: Stamp) -> Pushed:
+    """Add what the store does not have and the policy allows.
+
+    Raises:
+        CatalogError: the store cannot be reached or written.
+    """
+    waiting = _unshared(catalog, target)
+    going = [f for f in waiting if policy.allows(f)]
+    made = bundles.packed(going, stamp, _people(catalog) if policy.names else ())
+    if made:
+        store.add(made)
+        _mark_shared(catalog, target, going, list(made))
+    return Pushed(
+        findings=len(going),
+        bundles=len(made),
+        bytes=bundles.sizes(made.values()),
+        withheld=len(waiting) - len(going),
+    )
+
+
+def _seen(catalog: Catalog, target: str) -> set[str]:
+    if not catalog.path.exists():
+        return set()
+    with catalog.reading() as connection:
+        if files.steps_of(connection) < files.SCHEMA_STEPS:
+            return set()
+        return {r[0] for r in connection.execute("SELECT name FROM bundles WHERE target = ?", (target,))}
+
+
+def _unshared(catalog: Catalog, target: str) -> list[Finding]:
+    return catalog.find("identity NOT IN (SELECT identity FROM shared WHERE target = ?)", (target,))
+
+
+def _people(catalog: Catalog) -> list[tuple[str, str, str]]:
+    with catalog.reading() as connection:
+        return [(r[0], r[1], r[2]) for r in connection.execute("SELECT id, name, host FROM people")]
+
+
+def _mark_read(catalog: Catalog, target: str, name: str, data: bytes) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    people: list[tuple[str, str, str]] = []
+    with suppress(CatalogError, ValueError):
+        people = bundles.people_in(name, data)
+    with catalog.writing() as connection:
+        connection.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?)", (target, name, now))
+        people_of(connection, people)
+
+
+def _mark_shared(catalog: Catalog, target: str, findings: list[Finding], names: list[str]) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with catalog.writing() as connection:
+        connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", [(target, f.identity) for f in findings])
+        connection.executemany("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?)", [(target, n, now) for n in names])
