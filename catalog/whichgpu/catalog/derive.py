@@ -234,11 +234,13 @@ def _tag(finding: Finding, content: Mapping[str, Any]) -> _Made:
 _MAKERS = {INSPECTION: _inspection, ANSWER: _answer, TRIAL: _trial, PRICE: _price, NOTE: _note, TAG: _tag}
 
 _WORDS = """
-SELECT coalesce((SELECT group_concat(DISTINCT label || ' ' || classes || ' ' || architecture)
-    FROM inspections WHERE model = ?1), '')
-  || ' ' || coalesce((SELECT group_concat(tag, ' ') FROM current_tags WHERE model = ?1), '')
-  || ' ' || coalesce((SELECT group_concat(text, ' ') FROM current_notes WHERE model = ?1), '')
+SELECT coalesce((SELECT group_concat(w, ' ') FROM (SELECT DISTINCT label || ' ' || classes || ' ' || architecture AS w
+    FROM inspections WHERE model = ?1 ORDER BY w)), '')
+  || ' ' || coalesce((SELECT group_concat(tag, ' ') FROM (SELECT tag FROM current_tags WHERE model = ?1 ORDER BY tag)), '')
+  || ' ' || coalesce((SELECT group_concat(text, ' ') FROM
+    (SELECT text FROM current_notes WHERE model = ?1 ORDER BY text, at, by)), '')
 """
+"""In an order of their own, so that catalogs with the same findings are the same."""
 _NEWEST = """
 UPDATE models SET (identity, made_at) = (SELECT identity, made_at FROM findings
   WHERE model = ?1 AND kind = 'inspection' ORDER BY made_at DESC, identity LIMIT 1) WHERE model = ?1

@@ -38,7 +38,7 @@ class HubStore:
             files = self._api.list_repo_files(self._name, repo_type="dataset")
         except RepositoryNotFoundError:
             return set()
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:
             raise self._trouble(error) from error
         return {f.removeprefix(_FOLDER) for f in files if f.startswith(_FOLDER)}
 
@@ -47,7 +47,7 @@ class HubStore:
             path = hf_hub_download(self._name, f"{_FOLDER}{name}", repo_type="dataset")
             with open(path, "rb") as file:
                 return file.read()
-        except (HfHubHTTPError, OSError) as error:
+        except Exception as error:
             raise self._trouble(error) from error
 
     def add(self, bundles: Mapping[str, bytes]) -> None:
@@ -69,7 +69,7 @@ class HubStore:
                 if status not in _OUTRUN or attempt == _TRIES - 1:
                     raise self._trouble(error) from error
                 time.sleep(0.2 * 2**attempt)
-            except OSError as error:
+            except Exception as error:
                 raise self._trouble(error) from error
 
     def _head(self) -> str | None:

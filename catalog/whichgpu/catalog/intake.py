@@ -90,7 +90,9 @@ def take(
                     rows = [(target, f.identity) for f in good]
                     connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", rows)
     known = read - new - len(refused)
-    return Intake(source=source, read=read, new=new, known=known, refused=tuple(refused), kinds=kinds)
+    return Intake(
+        source=source, read=read, new=new, known=known, refused=tuple(refused), kinds=dict(sorted(kinds.items()))
+    )
 
 
 def _missing(catalog: Catalog, findings: list[Finding]) -> list[Finding]:
