@@ -109,7 +109,7 @@ def cli_page() -> str:
     from whichgpu.tui.command import cli
 
     lines = ["# The command line", "", "<!-- Written by `python -m tests.render_docs`. -->"]
-    for arguments in ([], *([name] for name in COMMANDS), ["atlas", "list"], ["atlas", "build"]):
+    for arguments in commands_of(cli):
         name = " ".join(["whichgpu", *arguments])
         text = CliRunner().invoke(cli, [*arguments, "--help"], prog_name="whichgpu", terminal_width=80).output
         lines += ["", f"## {name}", "", "```text", text.rstrip(), "```"]
@@ -118,7 +118,46 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-COMMANDS = ("command", "compare", "gpus", "breakeven", "atlas")
+def commands_of(command: Any, path: tuple[str, ...] = ()) -> list[list[str]]:
+    """Every command, parents first, in the order of their names."""
+    found = [list(path)]
+    for name, own in sorted(getattr(command, "commands", {}).items()):
+        if name != "stats":  # another name of status
+            found += commands_of(own, (*path, name))
+    return found
+
+
+def catalog_page() -> str:
+    """The catalog's tables and views, read from a new database."""
+    import tempfile
+
+    from whichgpu.catalog.schema import MEANING
+    from whichgpu.catalog.store import Catalog
+
+    lines = ["# The catalog", "", "<!-- Written by `python -m tests.render_docs`. -->", "", *_CATALOG.splitlines()]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Catalog(Path(folder) / "c.db")
+        store.add()
+        with store.reading() as connection:
+            rows = connection.execute(
+                "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
+            ).fetchall()
+            tables = {n: connection.execute(f"PRAGMA table_info({n})").fetchall() for _, n, _ in rows}
+    names = {n for kind, n, _ in rows if kind == "table" and not n.startswith(("sqlite_", "_sqlite", "models_fts"))}
+    assert names == set(MEANING), names ^ set(MEANING)
+    for name, meaning in MEANING.items():
+        lines += ["", f"## {name}", "", meaning, "", "| column | type | |", "|---|---|---|"]
+        lines += [f"| `{c[1]}` | {c[2]} | {'key' if c[5] else 'never NULL' if c[3] else ''} |" for c in tables[name]]
+    lines += ["", "## Views", ""]
+    for kind, name, sql in rows:
+        if kind == "view":
+            lines += [f"`{name}`", "", "```sql", sql.split(" AS\n", 1)[-1].strip(), "```", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+_CATALOG = """A plain SQLite file (`whichgpu catalog path`); any tool may read it, `whichgpu` alone should write it. Sizes are bytes, times
+UTC, prices US dollars. `findings` is the truth; the other shared tables say in columns what its bodies hold. How teams
+share it: [sharing](sharing.md). How it stands load and kill -9: [reliability](reliability.md)."""
 ENVIRONMENT = {
     "HF_ENDPOINT": "the Hub or a mirror, http or https (huggingface_hub)",
     "HF_TOKEN": "token for gated and private repositories; never stored, never sent to another host",
@@ -126,6 +165,7 @@ ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1: ask nothing; the Hugging Face cache, the catalog and the atlas answer",
     "HTTPS_PROXY, SSL_CERT_FILE": "proxies and certificates, as huggingface_hub's client reads them",
     "WHICHGPU_CATALOG": "the catalog file",
+    "GPUHUNT_CATALOG_DIR": "a folder of gpuhunt's CSVs, for prices refresh without a network (gpuhunt)",
     "WHICHGPU_DEBUG": "1: show the traceback of expected failures too",
     "NO_COLOR": "no colour",
 }
@@ -134,6 +174,7 @@ ENVIRONMENT = {
 def main() -> None:
     (DOCS / "json.md").write_text(json_page())
     (DOCS / "cli.md").write_text(cli_page())
+    (DOCS / "catalog.md").write_text(catalog_page())
     from benchmarks.claims import page
 
     (DOCS / "claims.md").write_text(page())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks import claims
 
-from tests.render_docs import DOCS, cli_page, json_page
+from tests.render_docs import DOCS, catalog_page, cli_page, json_page
 from whichgpu import assets
 from whichgpu.catalog.atlas import FILE_NAME, Atlas
 
@@ -17,7 +17,10 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 
 
-@pytest.mark.parametrize(("name", "page"), [("json.md", json_page), ("cli.md", cli_page), ("claims.md", claims.page)])
+@pytest.mark.parametrize(
+    ("name", "page"),
+    [("json.md", json_page), ("cli.md", cli_page), ("catalog.md", catalog_page), ("claims.md", claims.page)],
+)
 def test_rendered_pages_are_current(name: str, page: object) -> None:
     assert callable(page)
     assert (DOCS / name).read_text() == page(), "run python -m tests.render_docs"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.planning import FACTS, ask, card, model, plan_for
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.learned import Learned
 from whichgpu.plan.records import Layout, Objective, Precision, Speed, Workload
 from whichgpu.plan.roofline import parse_calibration, prefill_time, step_time
 from whichgpu.plan.sizing import Sizer
@@ -102,7 +103,7 @@ def test_sequences_beyond_the_pool_queue() -> None:
     sizer = Sizer(model("Qwen/Qwen3-32B"), FACTS.engines.of(None))
     asked, layout = Workload(context=8192, concurrency=10_000), Layout(tensor_parallel=2)
     foot = footprint_of(sizer, sizer.size(asked, Precision.PUBLISHED, H100, layout), asked, layout)
-    found = speed_of(Works(sizer), asked, Precision.PUBLISHED, H100, layout, foot, FACTS.calibration, None)
+    found = speed_of(Works(sizer), asked, Precision.PUBLISHED, H100, layout, foot, FACTS.calibration, None, Learned())
     assert found is not None
     assert found.running == foot.max_sequences
     assert found.running + found.waiting == 10_000

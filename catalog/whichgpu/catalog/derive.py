@@ -6,7 +6,7 @@ import json
 import sqlite3
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from whichgpu.catalog.records import ANSWER, INSPECTION, NOTE, PRICE, TAG, TRIAL, Finding
@@ -34,19 +34,32 @@ WHERE identity = ?3 AND ((made_at, made_by) > (?1, ?2) OR private > ?4 OR origin
 """The same finding twice is one row, of the first who made it: so catalogs merge in any order."""
 
 _LEVEL = 6
-_Rows = dict[str, list[tuple[Any, ...]]]
+_SMALL = 512
+"""Characters up to which a body is kept as it is: compressing it would cost more than it saves."""
+
+
+Rows = list[tuple[str, tuple[Any, ...]]]
+"""(table, row) that follow from a finding."""
 
 
 def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
-    """Write findings and what follows from them, inside the caller's transaction; return how many are new."""
-    rows: _Rows = defaultdict(list)
-    touched: dict[str, None] = {}
-    main = []
-    for finding in findings:
-        main.append(row_of(finding))
-        _derive(finding, rows)
-        if finding.kind in (INSPECTION, NOTE, TAG):
-            touched[finding.model] = None
+    """Write findings and what follows from them, inside the caller's transaction; return how many are new.
+
+    Raises:
+        ValueError: a finding's content is malformed.
+    """
+    new = write(connection, [(f, rows_of(f)) for f in findings])
+    freshen(connection)
+    return new
+
+
+def write(connection: sqlite3.Connection, prepared: Sequence[tuple[Finding, Rows]]) -> int:
+    """Write findings with their rows; what models are found by is only marked stale, for ``freshen``."""
+    rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+    for _, own in prepared:
+        for table, row in own:
+            rows[table].append(row)
+    main = [row_of(finding) for finding, _ in prepared]
     before = connection.total_changes
     connection.executemany(_ADD, main)
     new = connection.total_changes - before
@@ -55,21 +68,16 @@ def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
     for table, values in rows.items():
         marks = ", ".join("?" * len(values[0]))
         connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
-    _reword(connection, touched)
+    touched = {finding.model for finding, _ in prepared if finding.kind in (INSPECTION, NOTE, TAG)}
+    connection.executemany("INSERT OR IGNORE INTO stale VALUES (?)", [(model,) for model in touched])
     return new
 
 
-def is_derivable(finding: Finding) -> bool:
-    """True where a finding's content has the form that its kind's columns are read from."""
-    try:
-        content = json.loads(finding.body)
-        if not isinstance(content, dict):
-            return False
-        for _ in _MAKERS[finding.kind](finding, content):
-            pass
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        return False
-    return True
+def freshen(connection: sqlite3.Connection) -> None:
+    """Bring what models are found by up to date, inside the caller's transaction."""
+    models = [r[0] for r in connection.execute("SELECT model FROM stale")]
+    _reword(connection, models)
+    connection.executemany("DELETE FROM stale WHERE model = ?", [(model,) for model in models])
 
 
 def row_of(finding: Finding) -> tuple[Any, ...]:
@@ -87,16 +95,24 @@ def row_of(finding: Finding) -> tuple[Any, ...]:
         finding.tool_version,
         finding.facts_date,
         finding.local_path,
-        zlib.compress(finding.body.encode(), _LEVEL),
+        finding.body if len(finding.body) <= _SMALL else zlib.compress(finding.body.encode(), _LEVEL),
     )
 
 
-def _derive(finding: Finding, rows: _Rows) -> None:
-    content = json.loads(finding.body)
-    maker = _MAKERS.get(finding.kind)
-    if maker is not None and isinstance(content, dict):
-        for table, row in maker(finding, content):
-            rows[table].append(tuple(_storable(value) for value in row))
+def rows_of(finding: Finding) -> Rows:
+    """Return what a finding's content says in columns.
+
+    Raises:
+        ValueError: the content does not have the form of its kind.
+    """
+    try:
+        content = json.loads(finding.body)
+        if not isinstance(content, dict):
+            raise TypeError("no object")
+        made = _MAKERS[finding.kind](finding, content)
+        return [(table, tuple(_storable(value) for value in row)) for table, row in made]
+    except (TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise ValueError("malformed") from error
 
 
 def _storable(value: Any) -> Any:

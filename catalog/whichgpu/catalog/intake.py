@@ -18,7 +18,7 @@ from whichgpu.catalog.store import MAX_BODY, Catalog, finding_of
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
-BATCH = 500
+BATCH = 10_000
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
 _NAME_LIMIT = 300
 
@@ -42,8 +42,8 @@ class Intake(Record):
     """New findings by kind."""
 
 
-def checked(finding: Finding, now: datetime | None = None) -> Finding | Refusal:
-    """Return a finding as it may be taken, or why not; what is local to another machine is dropped."""
+def checked(finding: Finding, now: datetime | None = None) -> tuple[Finding, derive.Rows] | Refusal:
+    """Return a finding as it may be taken with its rows, or why not; what is local to another machine is dropped."""
     why = None
     if finding.kind not in KINDS:
         why = f"of an unknown kind ({clean(finding.kind, 20)})"
@@ -55,11 +55,13 @@ def checked(finding: Finding, now: datetime | None = None) -> Finding | Refusal:
         why = "its time is none"
     elif datetime.fromisoformat(finding.made_at) > (now or datetime.now(UTC)) + timedelta(days=1):
         why = "it comes from the future"
-    elif not derive.is_derivable(finding):
-        why = "its content is malformed"
-    if why is not None:
-        return Refusal(identity=clean(finding.identity, 32), why=why)
-    return finding.model_copy(update={"local_path": None})
+    if why is None:
+        try:
+            rows = derive.rows_of(finding)
+            return (finding if finding.local_path is None else finding.model_copy(update={"local_path": None})), rows
+        except ValueError:
+            why = "its content is malformed"
+    return Refusal(identity=clean(finding.identity, 32), why=why)
 
 
 def take(
@@ -72,39 +74,57 @@ def take(
     """
     refused: list[Refusal] = []
     kinds: dict[str, int] = {}
+    promised: set[str] = set()
+    before: dict[str, int] | None = None
     read = new = 0
     waiting = iter(found)
+    now = datetime.now(UTC)
     while batch := list(islice(waiting, BATCH)):
         read += len(batch)
-        results = [checked(f) if isinstance(f, Finding) else f for f in batch]
+        results = [checked(f, now) if isinstance(f, Finding) else f for f in batch]
         refused += [r for r in results if isinstance(r, Refusal)]
-        good = [f for f in results if isinstance(f, Finding)]
-        missing = _missing(catalog, good)
-        new += len(missing)
-        for finding in missing:
-            kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
-        if good and not dry_run:
-            with catalog.writing() as connection:
-                derive.insert(connection, good)
+        good = [r for r in results if not isinstance(r, Refusal)]
+        if dry_run:
+            missing = _missing(catalog, [f for f, _ in good], promised)
+            new += len(missing)
+            for finding in missing:
+                kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
+        elif good:
+            with catalog.writing(bulk=True) as connection:
+                before = _counted(connection) if before is None else before
+                new += derive.write(connection, good)
                 if target is not None:
-                    rows = [(target, f.identity) for f in good]
+                    rows = [(target, f.identity) for f, _ in good]
                     connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", rows)
+    if read and not dry_run:
+        with catalog.writing(bulk=True) as connection:
+            derive.freshen(connection)
+            after = _counted(connection)
+        kinds = {kind: count - (before or {}).get(kind, 0) for kind, count in after.items()}
+        kinds = {kind: count for kind, count in kinds.items() if count}
     known = read - new - len(refused)
     return Intake(
         source=source, read=read, new=new, known=known, refused=tuple(refused), kinds=dict(sorted(kinds.items()))
     )
 
 
-def _missing(catalog: Catalog, findings: list[Finding]) -> list[Finding]:
-    """Those that the catalog does not have, each once."""
-    once = {f.identity: f for f in findings}
+_HAS = "SELECT 1 FROM findings WHERE identity = ?"
+
+
+def _counted(connection: sqlite3.Connection) -> dict[str, int]:
+    return dict(connection.execute("SELECT kind, count(*) FROM findings GROUP BY kind").fetchall())
+
+
+def _missing(catalog: Catalog, findings: list[Finding], promised: set[str]) -> list[Finding]:
+    """Those that the catalog does not have, each once; ``promised`` remembers them over batches."""
+    once = {f.identity: f for f in findings if f.identity not in promised}
+    promised.update(once)
     if not once or not catalog.path.exists():
         return list(once.values())
     with catalog.reading() as connection:
         if files.steps_of(connection) < files.SCHEMA_STEPS:
             return list(once.values())
-        marks = ", ".join("?" * len(once))
-        have = {r[0] for r in connection.execute(f"SELECT identity FROM findings WHERE identity IN ({marks})", [*once])}
+        have = {identity for identity in once if connection.execute(_HAS, (identity,)).fetchone() is not None}
     return [f for identity, f in once.items() if identity not in have]
 
 

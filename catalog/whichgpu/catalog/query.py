@@ -8,10 +8,12 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from whichgpu.catalog.errors import QueryError
+from whichgpu.catalog import derive
+from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
@@ -91,9 +93,19 @@ def search(catalog: Catalog, text: str, sort: str = "date", limit: int = 50, off
     sql, values = compiled(text, sort)
     if not catalog.path.exists():
         return []
+    _freshened(catalog)
     with catalog.reading() as connection:
         rows = connection.execute(f"{sql} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
     return [Row(**dict(zip(Row.model_fields, row, strict=True))) for row in rows]
+
+
+def _freshened(catalog: Catalog) -> None:
+    """Finish what an interrupted import left undone; where the file can't be written, search what is there."""
+    with catalog.reading() as connection:
+        stale = connection.execute("SELECT 1 FROM stale LIMIT 1").fetchone() is not None
+    if stale:
+        with suppress(CatalogError), catalog.writing() as connection:
+            derive.freshen(connection)
 
 
 def compiled(text: str, sort: str = "date") -> tuple[str, list[Any]]:

@@ -16,6 +16,25 @@ if TYPE_CHECKING:
 
 migrations = Migrations("whichgpu")
 
+MEANING = {
+    "findings": "Every record, immutable: `identity` is the SHA-256 of kind, about, tool_version and the canonical JSON"
+    " body (32 digits); `body` is that JSON, zlib-compressed where it is long. When and by whom it was first made lies beside.",
+    "inspections": "What models are, one row per reading. Parameters and bytes are counts; NULL is unknown.",
+    "plans": "What answers hold at the asked precision, all that is not “no”; recommended = 1 marks the recommendation.",
+    "trials": "What was measured beside what had been predicted.",
+    "prices": "Offers of card-hours: refreshed lists and contracts; a withdrawn row takes a contract back.",
+    "notes": "Notes on models; the newest of each writer counts (view current_notes), the others are its history.",
+    "tags": "Tags put on models and taken off; the last word counts (view current_tags).",
+    "models": "One row per model: what full-text search finds it by (models_fts), and its newest inspection.",
+    "people": "Who the pseudonyms are. Stays in this file unless shared with --names.",
+    "heads": "Which commit a branch was at, and when that was confirmed. Local.",
+    "lookups": "Which inspection answers what was asked of a commit, per version of whichgpu: the cache. Local.",
+    "stale": "Models whose search words are still to be said anew after an interrupted import. Local.",
+    "shared": "What a target is known to have. Local.",
+    "bundles": "Bundles of a target that were read or written. Local.",
+}
+"""What the tables are for, as docs/catalog.md shows it."""
+
 
 def _create(db: Database, name: str, columns: dict[str, type], pk: str | tuple[str, ...], required: str = "") -> None:
     table: Any = db[name]
@@ -112,8 +131,10 @@ def _derived(db: Database) -> None:
     models: dict[str, type] = {"model": s, "words": s, "identity": s, "made_at": s}
     _create(db, "models", models, "model", "model words")
     tables: dict[str, Any] = {name: db[name] for name in ("inspections", "plans", "trials", "prices", "notes", "tags")}
-    for name in ("inspections", "trials", "notes", "tags"):
+    for name in ("inspections", "trials"):
         tables[name].create_index(["model"])
+    tables["notes"].create_index(["model", "by", "at", "identity"])
+    tables["tags"].create_index(["model", "tag", "at", "identity"])
     tables["plans"].create_index(["model", "verdict", "usd_per_hour"])
     tables["plans"].create_index(["accelerator"])
     tables["inspections"].create_index(["parameters"])
@@ -135,6 +156,7 @@ def _local(db: Database) -> None:
     )
     lookups: dict[str, type] = dict.fromkeys(["model", "commit_sha", "asked", "tool_version", "identity"], str)
     _create(db, "lookups", lookups, ("model", "commit_sha", "asked", "tool_version"), "identity")
+    _create(db, "stale", {"model": str}, "model")
     _create(db, "shared", {"target": str, "identity": str}, ("target", "identity"))
     _create(db, "bundles", {"target": str, "name": str, "read_at": str}, ("target", "name"))
 

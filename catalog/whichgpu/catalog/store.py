@@ -34,6 +34,20 @@ ORDER BY accelerator, usd_per_hour
 """Of each provider the newest refresh, of each contract its last word."""
 
 
+_BULK_CACHE = "PRAGMA cache_size = -262144"
+"""256 MiB of pages: rows land all over the index of identities."""
+
+_TRIALS = """
+SELECT t.model, i.architecture, t.accelerator, t.layout, t.cards, t.precision, t.concurrency,
+  t.tpot_ms / t.predicted_tpot_ms AS ratio, f.made_at AS at
+FROM trials AS t JOIN findings AS f USING (identity) LEFT JOIN inspections AS i ON i.identity = f.about
+WHERE t.succeeded = 1 AND t.tpot_ms > 0 AND t.predicted_tpot_ms > 0 AND t.concurrency IS NOT NULL
+"""
+
+SAME_MODEL = "model IN (SELECT model FROM models WHERE lower(model) = lower(?))"
+"""A name in whatever case, by the small table of models: the large one is indexed by the exact name."""
+
+
 class Catalog:
     """A SQLite file of findings."""
 
@@ -51,14 +65,16 @@ class Catalog:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
-        """Give a connection inside one write transaction, which is kept whole or not at all.
+    def writing(self, bulk: bool = False) -> Iterator[sqlite3.Connection]:
+        """Give a connection inside one write transaction, which is kept whole or not at all; ``bulk`` for many rows.
 
         Raises:
             CatalogError: the file cannot be written; nothing was changed.
         """
         with files.translated(self.path), closing(files.for_writing(self.path, _migrate)) as connection:
             connection.isolation_level = None
+            if bulk:
+                connection.execute(_BULK_CACHE)
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
@@ -96,7 +112,7 @@ class Catalog:
             CatalogError: the file exists but cannot be read.
         """
         found = self.find(
-            "kind = ? AND lower(model) = lower(?) AND origin IN ('hub', 'cache')"
+            f"kind = ? AND {SAME_MODEL} AND origin IN ('hub', 'cache')"
             " AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?)",
             (INSPECTION, model, commit, commit, commit),
             limit=1,
@@ -159,6 +175,17 @@ class Catalog:
                 "A price in the catalog is damaged.", "Refresh prices, or choose another --catalog."
             ) from error
 
+    def trial_facts(self) -> list[dict[str, Any]]:
+        """Return what trials that succeeded teach of speed: fields of ``plan.learned.TrialFact``."""
+        if not self.path.exists():
+            return []
+        with self.reading() as connection:
+            if not self._is_readable(connection):
+                return []
+            cursor = connection.execute(_TRIALS)
+            names = [d[0] for d in cursor.description]
+            return [dict(zip(names, row, strict=True)) for row in cursor]
+
     def count(self) -> int:
         """Return the number of findings."""
         with self.reading() as connection:
@@ -195,7 +222,8 @@ def finding_of(row: Sequence[Any]) -> Finding:
     try:
         values = dict(zip(derive.COLUMNS, row, strict=True))
         values["commit"] = values.pop("commit_sha")
-        values["body"] = unpacked(values["body"])
+        body = values["body"]
+        values["body"] = body if isinstance(body, str) else unpacked(body)
         return Finding.model_validate(values)
     except (zlib.error, UnicodeDecodeError, TypeError, ValueError) as error:
         raise CatalogError("A finding in the catalog is damaged.", "whichgpu catalog verify names it.") from error

@@ -10,7 +10,7 @@ from typing import Any
 from whichgpu.catalog import files
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import INSPECTION, Finding
-from whichgpu.catalog.store import Catalog
+from whichgpu.catalog.store import SAME_MODEL, Catalog
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
@@ -86,7 +86,7 @@ def pair(catalog: Catalog, first: str, second: str | None) -> tuple[Finding, Fin
     """
     if second is not None:
         return _named(catalog, first), _named(catalog, second)
-    found = catalog.find("kind = ? AND lower(model) = lower(?)", (INSPECTION, first), 2)
+    found = catalog.find(f"kind = ? AND {SAME_MODEL}", (INSPECTION, first), 2)
     if len(found) < 2:
         raise CatalogError(f"The catalog has no two readings of {clean(first)}.", "Name a second model.")
     return found[1], found[0]
@@ -95,7 +95,7 @@ def pair(catalog: Catalog, first: str, second: str | None) -> tuple[Finding, Fin
 def _named(catalog: Catalog, text: str) -> Finding:
     name, _, commit = text.partition("@")
     found = catalog.find(
-        "kind = ? AND lower(model) = lower(?) AND (? = '' OR substr(commit_sha, 1, length(?)) = ?)",
+        f"kind = ? AND {SAME_MODEL} AND (? = '' OR substr(commit_sha, 1, length(?)) = ?)",
         (INSPECTION, name, commit, commit, commit),
         1,
     )

@@ -116,6 +116,8 @@ def is_counted(mixer: Mixer) -> bool:
 def block_size(architecture: Architecture | None, capability: str) -> int:
     """Tokens per block of the attention backend that vLLM 0.32 chooses (platforms/cuda.py)."""
     mixers = architecture.mixers if architecture else ()
+    if capability == "cpu":  # vLLM's CPU build: 128, with latent attention 16 (seen in its 0.32)
+        return 16 if any(m.kind == "mla" for m in mixers) else 128
     if any(m.index_head_dim for m in mixers):
         return 64 if any(m.kind == "mla" for m in mixers) else 128
     if any(m.kind == "mla" for m in mixers) and capability.startswith("10."):

@@ -294,6 +294,10 @@ class Speed(Record):
     """Parts of the time per token."""
     in_range: bool
     """False where the fit has not seen such a card or so many sequences; the range is wider then."""
+    learned: str | None = None
+    """The trials that moved it."""
+    learned_factor: float = 1.0
+    """What they multiplied the time per token by."""
 
 
 class SecondOpinion(Record):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.padding import Kernels, kernels_of
@@ -47,6 +48,8 @@ class Facts:
     engines: Engines
     calibration: Calibration
     date: str
+    learned: Learned = field(default_factory=Learned)
+    """What trials taught."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +186,9 @@ class Planner:
         speed = (
             None
             if self._pooling
-            else speed_of(self._works, workload, precision, card, layout, footprint, facts.calibration, hourly)
+            else speed_of(
+                self._works, workload, precision, card, layout, footprint, facts.calibration, hourly, facts.learned
+            )
         )
         missed = tuple(misses(workload, speed, hourly))
         reasons = (

@@ -6,6 +6,7 @@ time that it is there.
 
 from __future__ import annotations
 
+from whichgpu.plan.learned import Learned
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, Verdict, Workload
 from whichgpu.plan.roofline import Calibration, Step, step_time
 from whichgpu.plan.step_work import Works
@@ -14,6 +15,10 @@ _WIDER, _WIDER_OTHERS = 1.3, 1.6
 """Factor on the slow end for what the fit has not seen: NVIDIA's other cards or larger loads, other vendors' cards.
 
 Assumed, not calibrated: no recent measurement of such cards was at hand."""
+
+
+_MEASURED = 0.9, 1.1
+"""Measured over predicted time where a trial of the very same plan decides: what identical runs differ by. Assumed."""
 
 
 def lengths(workload: Workload) -> tuple[int, int]:
@@ -32,6 +37,7 @@ def speed_of(
     footprint: Footprint,
     calibration: Calibration,
     usd_per_hour: float | None,
+    learned: Learned,
 ) -> Speed | None:
     """Return what a layout serves in the steady state; ``None`` for what does not decode token by token."""
     work = works.of(workload, precision, card, layout)
@@ -43,8 +49,10 @@ def speed_of(
     running = max(1, min(workload.concurrency, room) if room is not None else workload.concurrency)
     factors = calibration.factors_of(card)
     step = step_time(work, card, layout, factors, running, prompt, output)
-    low, high = _error(card, running, calibration)
-    rate = running / step.total
+    correction = learned.correction(works.inspection, card, layout, precision)
+    low, high = _MEASURED if correction.exact else _error(card, running, calibration)
+    tpot = step.total * correction.factor
+    rate = running / tpot
     total = rate * (prompt + output) / output
     cost = usd_per_hour / (rate * 3600 / 1e6 * workload.busy) if usd_per_hour is not None else None
     watts = card.board_watts * layout.cards if card.board_watts else None
@@ -54,7 +62,7 @@ def speed_of(
         output_tokens=output,
         running=running,
         waiting=workload.concurrency - running,
-        tpot_ms=_range(step.total * 1e3, low, high),
+        tpot_ms=_range(tpot * 1e3, low, high),
         ttft_ms=_range((step.prompt + step.total) * 1e3, low, high),
         output_tokens_per_second=_range(rate, 1 / high, 1 / low),
         total_tokens_per_second=_range(total, 1 / high, 1 / low),
@@ -64,7 +72,9 @@ def speed_of(
         output_tokens_per_facility_joule=rate / facility if facility else None,
         limit=step.limit,
         step_ms=_parts(step),
-        in_range=_is_covered(card, running, calibration),
+        in_range=correction.exact or _is_covered(card, running, calibration),
+        learned=correction.basis,
+        learned_factor=correction.factor,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
@@ -243,6 +244,19 @@ def _from_cache(question: Question, reference: Reference) -> Inspection | None:
         return inspect_model(folder, quick=question.quick, variant=question.variant)
     except SourceError:
         return None  # half a snapshot; the atlas may know more
+
+
+def keep_trial(question: Question, reply: Reply, make: Callable[[Finding, Stamp], Finding]) -> None:
+    """Store what a trial of a reply's model measured.
+
+    Raises:
+        CatalogError: the catalog cannot be written.
+    """
+    if question.catalog is None:
+        return
+    now = stamp()
+    found = inspection_finding(reply.inspection, now)
+    Catalog(question.catalog).add(found, make(found, now))
 
 
 def stamp() -> Stamp:

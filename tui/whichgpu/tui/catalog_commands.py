@@ -14,7 +14,7 @@ from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.people import names_here
 from whichgpu.catalog.query import Row, search
 from whichgpu.catalog.records import ANSWER, INSPECTION, Finding, note_finding, tag_finding
-from whichgpu.catalog.store import Catalog, people_of
+from whichgpu.catalog.store import SAME_MODEL, Catalog, people_of
 from whichgpu.inspect.text import clean
 from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
@@ -127,7 +127,7 @@ def _answer_line(finding: Finding) -> str:
 
 def history(model: str, catalog: str | None) -> int:
     """Print every finding on a model, newest first."""
-    found = Catalog(catalog_path(catalog)).find("lower(model) = lower(?)", (model,))
+    found = Catalog(catalog_path(catalog)).find(SAME_MODEL, (model,))
     if not found:
         raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
     rows = [

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from whichgpu.plan.choices import TARGETS
 from whichgpu.tui.command_catalog import CATALOG as _CATALOG
 from whichgpu.tui.command_catalog import catalog as catalog_group
+from whichgpu.tui.command_trial import trial as trial_group
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
 from whichgpu.tui.options import (
     engine_options,
@@ -184,6 +185,17 @@ def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **opti
 
 
 cli.add_command(catalog_group)
+cli.add_command(trial_group)
+
+
+@cli.command("read-log")
+@click.argument("source", metavar="FILE|-")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+def read_log(source: str, as_json: bool) -> int:
+    """Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."""
+    from whichgpu.tui.trial_upkeep import show_log
+
+    return show_log(source, as_json)
 
 
 @cli.group()

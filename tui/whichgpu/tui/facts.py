@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.store import Catalog
@@ -15,6 +17,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.learned import Learned, TrialFact
 from whichgpu.plan.prices import combined, own_price, parse_prices, read_prices
 from whichgpu.plan.records import Accelerator, PriceOffer
 from whichgpu.plan.roofline import parse_calibration
@@ -35,6 +38,8 @@ class Own:
     """``NAME=USD``."""
     price_file: Path | None = None
     card_file: Path | None = None
+    calibrated: bool = True
+    """False leaves the catalog's trials out of predictions."""
     providers: tuple[str, ...] = ()
     """Only these providers' prices; all where empty."""
 
@@ -81,7 +86,7 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
         out = {hardware.find(name, known).key for name in own.excluded}
         keys = [k for k in keys or [a.key for a in known if a.default] if k not in out]
     return (
-        replace(facts, accelerators=tuple(known), offers=tuple(offers)),
+        replace(facts, accelerators=tuple(known), offers=tuple(offers), learned=_learned(own, catalog)),
         tuple(dict.fromkeys(keys)),
         (*notes, *trouble),
     )
@@ -136,6 +141,15 @@ def _kept_prices(catalog: Catalog | None) -> tuple[list[PriceOffer], tuple[str, 
         return catalog.prices(), ()
     except CatalogError as error:
         return [], (f"Its prices are left out: {error.message}",)
+
+
+def _learned(own: Own, catalog: Catalog | None) -> Learned:
+    if catalog is None or not own.calibrated:
+        return Learned()
+    try:
+        return Learned([TrialFact.model_validate(row) for row in catalog.trial_facts()])
+    except (CatalogError, ValidationError):
+        return Learned()  # keeping the answer will say what is wrong with the catalog
 
 
 def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceOffer]:

@@ -83,6 +83,7 @@ def question_of(options: Mapping[str, Any]) -> Question:
             price_file=_path(options["price_file"]),
             card_file=_path(options["gpu_file"]),
             providers=options["providers"],
+            calibrated=not options["no_calibration"],
         ),
         offline=options["offline"],
         quick=options["quick"],

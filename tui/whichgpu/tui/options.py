@@ -85,6 +85,7 @@ workload_options = _together(
     ),
     click.option("--spot/--on-demand", "spot", default=False, help="Which prices to compare (default: on-demand)."),
     click.option("--provider", "providers", multiple=True, help="Only this provider's prices; may be repeated."),
+    click.option("--no-calibration", is_flag=True, help="Leave the catalog's trials out of predicted speed."),
     click.option("--price-file", metavar="FILE", help="Your prices: CSV of accelerator,usd_per_hour, or SkyPilot's."),
     click.option("--gpu-file", metavar="FILE", help="Your accelerators, as JSON like whichgpu gpus --json."),
     click.option("--variant", metavar="TEXT", help="Pick a GGUF quantisation by part of its file name."),

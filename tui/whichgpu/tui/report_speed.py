@@ -24,6 +24,8 @@ def speed_lines(plan: Plan) -> list[str]:
     if speed.output_tokens_per_facility_joule is not None:
         limit += f", {speed.output_tokens_per_facility_joule:.2f} at the data centre's meter"
     lines += wrapped(limit, 2)
+    if speed.learned is not None:
+        lines += wrapped(f"time per token × {speed.learned_factor:.2f} by {speed.learned}", 2)
     lines += _second(plan)
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)

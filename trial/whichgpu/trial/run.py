@@ -1,0 +1,324 @@
+"""A trial from start to end: vLLM up, one real completion, loads, everything read back, vLLM gone."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from whichgpu.inspect.text import clean
+from whichgpu.plan.records import Layout, Precision
+from whichgpu.trial.bench import bench_words, read_result
+from whichgpu.trial.errors import TrialError
+from whichgpu.trial.failures import explain
+from whichgpu.trial.launch import Launcher, environment_of, free_port
+from whichgpu.trial.logs import read_log
+from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
+from whichgpu.trial.records import Failure, LoadPoint, Memory, Outcome, Predicted, Stage, Trial
+from whichgpu.trial.sampling import Sampler
+from whichgpu.trial.server import Server, wait
+
+Progress = Callable[[str, float], None]
+"""Called with (what goes on, seconds since the start)."""
+
+_TAIL = 12
+_LEAST_FOR_LOAD = 20.0
+"""Seconds of the budget that a load needs to be worth starting: the benchmark's own imports take most of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialRequest:
+    """What is to be tried."""
+
+    model: str
+    """As vLLM takes it: a repository id or a folder."""
+    name: str
+    """As the catalog knows it."""
+    commit: str | None
+    accelerator: str
+    layout: Layout
+    precision: Precision
+    context: int
+    serve: tuple[str, ...]
+    """Arguments after ``vllm``: serve, the model, the plan's flags."""
+    loads: tuple[int, ...]
+    prompt: int
+    output: int
+    budget: float
+    """Seconds that the whole may take."""
+    predicted: Predicted
+    dummy: bool = True
+    cpu: bool = False
+    cards: tuple[int, ...] = ()
+    """Indices of the machine's GPUs, for their sensors."""
+
+
+@dataclass(slots=True)
+class _Run:
+    """A trial under way."""
+
+    request: TrialRequest
+    progress: Progress
+    began: float = field(default_factory=time.monotonic)
+    stages: list[Stage] = field(default_factory=list)
+    points: list[LoadPoint] = field(default_factory=list)
+    memory: Memory = field(default_factory=Memory)
+    version: str | None = None
+    outcome: Outcome = Outcome.MEASURED
+    failure: Failure | None = None
+
+    @property
+    def spent(self) -> float:
+        return time.monotonic() - self.began
+
+    @property
+    def left(self) -> float:
+        return self.request.budget - self.spent
+
+    def staged(self, name: str, since: float) -> None:
+        self.stages.append(Stage(name=name, seconds=round(time.monotonic() - since, 2)))
+
+
+def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: Progress) -> tuple[Trial, Path]:
+    """Run a trial and return its record and its folder; vLLM is gone when this returns, whatever happened.
+
+    Raises:
+        TrialError: the run's folder cannot be written.
+        KeyboardInterrupt: after vLLM was stopped.
+    """
+    run, started = _Run(request, progress), datetime.now(UTC).isoformat(timespec="microseconds")
+    name, port = new_name(), free_port()
+    process = VllmProcess.in_folder(root, name)
+    server = Server(f"http://127.0.0.1:{port}")
+    arguments = [*request.serve, "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--load-format", "dummy"] if request.dummy else []
+    arguments += [] if launcher.container else ["--worker-extension-cls", f"{EXTENSION}.WhichgpuFacts"]
+    with process:
+        process.start(launcher, arguments, request.cpu)
+        if _became_ready(run, process, server):
+            _measured(run, process, server, launcher)
+        since = time.monotonic()
+        process.stop()
+        run.staged("stop", since)
+    command = " ".join(launcher.command(*arguments))
+    return _record(run, name, started, command, process.text()), process.folder
+
+
+def measure_server(request: TrialRequest, url: str, launcher: Launcher, folder: Path, progress: Progress) -> Trial:
+    """Measure a server that runs already: nothing is started or stopped.
+
+    Raises:
+        TrialError: it does not answer.
+    """
+    run, started = _Run(request, progress), datetime.now(UTC).isoformat(timespec="microseconds")
+    server = Server(url)
+    if not server.is_healthy():
+        raise TrialError(f"No vLLM server answers at {clean(url)}.", "Check the URL, with http:// and the port.")
+    folder.mkdir(parents=True, exist_ok=True)
+    process = VllmProcess(folder)
+    _measured(run, process, server, launcher)
+    return _record(run, folder.name, started, f"(a server at {url})", process.text())
+
+
+def _became_ready(run: _Run, process: VllmProcess, server: Server) -> bool:
+    """Wait until the server is healthy; a start that ends or takes longer than the budget is explained."""
+    since, shown = time.monotonic(), ""
+    while run.left > 0:
+        if server.is_healthy():
+            for name, seconds in read_log(process.text()).stages.items():
+                run.stages.append(Stage(name=name, seconds=seconds))
+            run.staged("start to ready", since)
+            return True
+        if process.has_ended:
+            run.outcome = Outcome.FAILED
+            run.failure = explain(process.text(), process.state.get("code"))
+            return False
+        shown = _stage_now(process.text()) or shown
+        run.progress(shown or "starting vLLM", run.spent)
+        wait(0.25)
+    run.outcome = Outcome.OUT_OF_TIME
+    run.failure = Failure(
+        kind="hang",
+        sentence=f"vLLM was not ready within {run.request.budget:.0f} seconds.",
+        hint="A larger --budget, or the log, which ends as below.",
+        lines=tuple(clean(line, 300) for line in process.text().splitlines()[-6:]),
+    )
+    return False
+
+
+_STAGES = (
+    ("Capturing CUDA graph", "capturing graphs"),
+    ("torch.compile", "compiling"),
+    ("Available KV cache memory", "making the KV cache"),
+    ("Loading weights", "loading weights"),
+    ("Starting to load model", "loading the model"),
+    ("Downloading", "downloading"),
+)
+
+
+def _stage_now(text: str) -> str | None:
+    tail = text[-6_000:]
+    found = [(tail.rfind(mark), name) for mark, name in _STAGES if mark in tail]
+    return max(found)[1] if found else None
+
+
+def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launcher) -> None:
+    """One real completion, what the server knows of itself, then each load."""
+    request, since = run.request, time.monotonic()
+    try:
+        served, length = server.models()
+        run.progress("first completion", run.spent)
+        server.complete(served, max(5.0, run.left))
+        run.staged("first completion", since)
+        run.version = server.version()
+        run.memory = _memory(server, process.text(), length)
+        for concurrency in request.loads:
+            if run.left < _LEAST_FOR_LOAD and run.points:
+                run.outcome = Outcome.OUT_OF_TIME
+                return
+            run.points.append(_load(run, process, server, launcher, served, concurrency))
+            if run.points[-1].failed:
+                raise TrialError(f"{run.points[-1].failed} requests failed.", "The log says why.")
+    except TrialError as error:
+        wait(0.5)  # an engine that died writes its last words a moment later
+        run.outcome = Outcome.OUT_OF_TIME if run.left <= 0 else Outcome.FAILED
+        told = explain(process.text(), process.state.get("code"))
+        known = told.kind != "unknown"
+        sentence = told.sentence if known else error.message
+        run.failure = Failure(
+            kind=told.kind, sentence=sentence, hint=told.hint if known else error.hint, lines=told.lines
+        )
+
+
+def _memory(server: Server, log: str, length: int | None) -> Memory:
+    """What is offered in structure goes before what the log says."""
+    logged, told, ranks = read_log(log).memory, server.memory(), server.facts()
+
+    def rank(*names: str, choose: Callable[[Sequence[int]], int] = max) -> int | None:
+        for name in names:
+            values = [r[name] for r in ranks if isinstance(r.get(name), int)]
+            if values:
+                return choose(values)
+        return None
+
+    return Memory(
+        weights_bytes=rank("model_memory_usage", "parameter_bytes") or logged.weights_bytes,
+        pool_bytes=rank("available_kv_cache_memory_bytes", choose=min) or logged.pool_bytes or told.pool_bytes,
+        activation_bytes=rank("peak_activation_memory") or logged.activation_bytes,
+        graph_bytes=logged.graph_bytes or rank("cudagraph_memory_estimate"),
+        tokens=told.tokens or logged.tokens,
+        concurrency=told.concurrency or logged.concurrency,
+        blocks=told.blocks or logged.blocks,
+        block_size=told.block_size,
+        max_model_len=length or logged.max_model_len,
+    )
+
+
+def _load(
+    run: _Run, process: VllmProcess, server: Server, launcher: Launcher, served: str, concurrency: int
+) -> LoadPoint:
+    """One load by vLLM's benchmark, within what is left of the budget."""
+    request, since = run.request, time.monotonic()
+    loads = len(request.loads) - len(run.points)
+    prompts = _prompts(run, concurrency, run.left / max(1, loads))
+    result = process.folder / f"bench-{concurrency}.json"
+    words = bench_words(server.url, served, request.model, concurrency, request.prompt, request.output, prompts, result)
+    run.progress(f"{concurrency} at once, {prompts} requests", run.spent)
+    with Sampler(server, request.cards) as sampler, process.log.open("ab") as log:
+        bench = subprocess.Popen(
+            [sys.executable, "-m", "whichgpu.trial.bound", *launcher.command(*words)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=process.folder,
+            env=environment_of(launcher, process.folder, request.cpu),
+        )
+        try:
+            while bench.poll() is None:
+                if run.left <= 0:
+                    raise TrialError("The budget ended during a load.", "A larger --budget, or fewer loads.")
+                run.progress(f"{concurrency} at once, {prompts} requests", run.spent)
+                wait(0.25)
+        finally:
+            if bench.poll() is None:
+                bench.kill()
+            bench.wait()
+    if not result.is_file():
+        raise TrialError("vLLM's benchmark left no result.", "Its output is in the log.")
+    point = read_result(result.read_text(encoding="utf-8"), concurrency, request.prompt, request.output, sampler)
+    run.staged(f"load {concurrency}", since)
+    return point
+
+
+def _prompts(run: _Run, concurrency: int, seconds: float) -> int:
+    """Requests that fill about half of a load's share of the budget, by the predicted time per token; two rounds at least."""
+    per_token = (run.request.predicted.tpot_ms or 50.0) / 1e3
+    rounds = int(max(0.0, seconds - 15) / 2 / max(0.05, per_token * run.request.output))
+    return concurrency * min(8, max(2, rounds))
+
+
+def _record(run: _Run, name: str, started: str, command: str, log: str) -> Trial:
+    from importlib.metadata import version
+
+    logged = read_log(log)
+    vllm = run.version or logged.version
+    return Trial(
+        identity=name,
+        model=run.request.name,
+        commit=run.request.commit,
+        accelerator=run.request.accelerator,
+        cards=run.request.layout.cards,
+        layout=run.request.layout,
+        precision=run.request.precision,
+        context=run.request.context,
+        dummy_weights=run.request.dummy,
+        command=command,
+        vllm=vllm,
+        versions={"whichgpu": version("whichgpu"), **({"vllm": vllm} if vllm else {})},
+        outcome=run.outcome,
+        failure=run.failure,
+        stages=tuple(run.stages),
+        memory=run.memory if run.memory != Memory() else logged.memory,
+        points=tuple(run.points),
+        predicted=run.request.predicted,
+        log_tail=tuple(clean(line, 300) for line in log.splitlines()[-_TAIL:]),
+        started_at=started,
+        seconds=round(run.spent, 2),
+        summary=_summary(run, vllm),
+    )
+
+
+def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool | None]:
+    """The busiest load beside its prediction, in the catalog's columns."""
+    request, predicted = run.request, run.request.predicted
+    best = max(run.points, key=lambda p: p.output_tokens_per_second, default=None)
+    cost = None
+    if best is not None and predicted.usd_per_hour is not None and best.output_tokens_per_second:
+        cost = predicted.usd_per_hour / (best.output_tokens_per_second * 3600 / 1e6)
+    return {
+        "accelerator": request.accelerator,
+        "cards": request.layout.cards,
+        "vllm": vllm,
+        "layout": request.layout.label,
+        "precision": request.precision.value,
+        "context": request.context,
+        "concurrency": best.concurrency if best else None,
+        "input_tokens": request.prompt,
+        "output_tokens": request.output,
+        "succeeded": run.outcome is Outcome.MEASURED and best is not None,
+        "weights_bytes": run.memory.weights_bytes,
+        "predicted_weights_bytes": predicted.weights_bytes,
+        "pool_bytes": run.memory.pool_bytes,
+        "predicted_pool_bytes": predicted.pool_bytes,
+        "tokens_per_second": best.output_tokens_per_second if best else None,
+        "predicted_tokens_per_second": predicted.tokens_per_second,
+        "tpot_ms": best.tpot_ms.mean if best else None,
+        "predicted_tpot_ms": predicted.tpot_ms,
+        "ttft_ms": best.ttft_ms.p50 if best else None,
+        "usd_per_million_output": cost,
+        "tokens_per_joule": best.output_tokens_per_joule if best else None,
+    }

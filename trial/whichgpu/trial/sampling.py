@@ -1,0 +1,135 @@
+"""While requests run: the server's gauges and the cards' sensors, a few times a second, on a thread of its own."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from whichgpu.trial.records import Power
+from whichgpu.trial.server import Gauges, Server
+
+_EVERY = 0.5
+_THROTTLES = {
+    0x4: "power cap",
+    0x8: "hardware slowdown",
+    0x20: "thermal (software)",
+    0x40: "thermal (hardware)",
+    0x80: "power brake",
+}
+"""NVML's clock event reasons that mean that the card is held back."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    at: float
+    watts: float
+    memory: int
+    clock: float
+    temperature: float
+    reasons: int
+
+
+@dataclass(slots=True)
+class Sampler:
+    """Samples between entering and leaving; a server without /metrics and a machine without NVML give nothing."""
+
+    server: Server
+    cards: Sequence[int] = ()
+    """Indices of the cards to read; none on a CPU."""
+    _gauges: list[Gauges] = field(default_factory=list)
+    _readings: dict[int, list[_Reading]] = field(default_factory=dict)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(timeout=5)
+
+    def _run(self) -> None:
+        library = _nvml() if self.cards else None
+        while True:
+            with suppress(Exception):  # a sample that fails is a sample less
+                self._gauges.append(self.server.gauges())
+            if library is not None:
+                for index in self.cards:
+                    with suppress(Exception):
+                        self._readings.setdefault(index, []).append(_read(library, index))
+            if self._stop.wait(_EVERY):
+                return
+
+    @property
+    def cache_used(self) -> float | None:
+        """Largest share of the cache in use."""
+        return max((g.cache_used for g in self._gauges if g.cache_used is not None), default=None)
+
+    @property
+    def waiting(self) -> int | None:
+        """Most requests in the queue."""
+        found = [g.waiting for g in self._gauges if g.waiting is not None]
+        return int(max(found)) if found else None
+
+    @property
+    def preemptions(self) -> int | None:
+        """Sequences that were thrown out and begun again meanwhile."""
+        found = [g.preemptions for g in self._gauges if g.preemptions is not None]
+        return int(found[-1] - found[0]) if found else None
+
+    def power(self) -> Power | None:
+        """Return what the sensors said, or ``None`` where none did."""
+        own = [r for r in self._readings.values() if r]
+        if not own:
+            return None
+        everything = [reading for readings in own for reading in readings]
+        reasons = 0
+        for reading in everything:
+            reasons |= reading.reasons
+        return Power(
+            samples=len(everything),
+            watts=sum(statistics.fmean(r.watts for r in readings) for readings in own),
+            joules=sum(map(energy, own)),
+            memory_used=max(r.memory for r in everything),
+            clock_mhz=statistics.fmean(r.clock for r in everything),
+            temperature=max(r.temperature for r in everything),
+            throttled=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
+        )
+
+
+def energy(readings: Sequence[_Reading]) -> float:
+    """Joules of one card: trapezoids between its readings."""
+    pairs = itertools.pairwise(readings)
+    return sum((b.at - a.at) * (a.watts + b.watts) / 2 for a, b in pairs)
+
+
+def _nvml() -> Any:
+    """Return NVML, opened, or ``None``."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # noqa: BLE001 - not installed, or no driver: there is nothing to read
+        return None
+    return pynvml
+
+
+def _read(library: Any, index: int) -> _Reading:
+    card = library.nvmlDeviceGetHandleByIndex(index)
+    return _Reading(
+        at=time.monotonic(),
+        watts=library.nvmlDeviceGetPowerUsage(card) / 1e3,
+        memory=int(library.nvmlDeviceGetMemoryInfo(card).used),
+        clock=float(library.nvmlDeviceGetClockInfo(card, library.NVML_CLOCK_SM)),
+        temperature=float(library.nvmlDeviceGetTemperature(card, library.NVML_TEMPERATURE_GPU)),
+        reasons=int(library.nvmlDeviceGetCurrentClocksThrottleReasons(card)),
+    )

@@ -1,0 +1,156 @@
+"""A vLLM server on loopback, asked for what it knows: health, one real completion, metrics, its workers' bytes."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from whichgpu.inspect.text import clean
+from whichgpu.trial.errors import TrialError
+from whichgpu.trial.records import Memory
+
+_LIMIT = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """What /metrics says at one moment."""
+
+    cache_used: float | None
+    waiting: float | None
+    preemptions: float | None
+
+
+class Server:
+    """A server's API. Everything that it says is text from outside."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def is_healthy(self) -> bool:
+        """True where /health answers 200."""
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
+                return bool(answer.status == 200)
+        except (OSError, ValueError):
+            return False
+
+    def models(self) -> tuple[str, int | None]:
+        """Return the first served name, and the longest sequence in force.
+
+        Raises:
+            TrialError: it is no OpenAI-compatible server.
+        """
+        content = self._json("/v1/models")
+        try:
+            first = content["data"][0]
+            length = first.get("max_model_len")
+            return str(first["id"]), length if isinstance(length, int) else None
+        except (KeyError, IndexError, TypeError) as error:
+            raise TrialError(f"{clean(self.url)} lists no model.", "Give the URL of a vLLM server.") from error
+
+    def version(self) -> str | None:
+        """Return the version that the server says it is."""
+        try:
+            found = self._json("/version").get("version")
+        except (TrialError, AttributeError):
+            return None
+        return clean(found, 40) if isinstance(found, str) else None
+
+    def complete(self, model: str, seconds: float) -> int:
+        """Ask for one real completion and return its tokens: a green /health is not success.
+
+        Raises:
+            TrialError: it failed.
+        """
+        body = {"model": model, "prompt": [5, 6, 7, 8, 9, 10], "max_tokens": 8, "ignore_eos": True, "temperature": 0}
+        content = self._json("/v1/completions", body, seconds)
+        tokens = content.get("usage", {}).get("completion_tokens") if isinstance(content, dict) else None
+        if not tokens:
+            raise TrialError("The first completion came back empty.", "The log says why.")
+        return int(tokens)
+
+    def facts(self) -> list[dict[str, Any]]:
+        """Return what our worker extension says, per rank; empty where it isn't there."""
+        try:
+            content = self._json("/collective_rpc", {"method": "whichgpu_facts"}, 60)
+        except TrialError:
+            return []
+        results = content.get("results") if isinstance(content, dict) else None
+        return [r for r in results if isinstance(r, dict)] if isinstance(results, list) else []
+
+    def memory(self) -> Memory:
+        """Return what /metrics says of the cache; unknown where it says nothing."""
+        labels = next((s[1] for s in self._samples("vllm:cache_config_info")), {})
+        return Memory(
+            pool_bytes=_whole(labels.get("kv_cache_memory_bytes")),
+            tokens=_whole(labels.get("kv_cache_size_tokens")),
+            concurrency=_number(labels.get("kv_cache_max_concurrency")),
+            blocks=_whole(labels.get("num_gpu_blocks")),
+            block_size=_whole(labels.get("block_size")),
+        )
+
+    def gauges(self) -> Gauges:
+        """Return how full the cache and the queue are now."""
+
+        def value(*names: str) -> float | None:
+            found = [s[2] for name in names for s in self._samples(name)]
+            return max(found) if found else None
+
+        return Gauges(
+            cache_used=value("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
+            waiting=value("vllm:num_requests_waiting"),
+            preemptions=value("vllm:num_preemptions_total", "vllm:num_preemptions"),
+        )
+
+    def _samples(self, name: str) -> Iterable[tuple[str, dict[str, str], float]]:
+        from prometheus_client.parser import text_string_to_metric_families
+
+        try:
+            text = self._read("/metrics", None, 10).decode(errors="replace")
+            families = list(text_string_to_metric_families(text))
+        except (TrialError, ValueError):
+            return []
+        return [(s.name, dict(s.labels), float(s.value)) for f in families for s in f.samples if s.name == name]
+
+    def _json(self, path: str, body: object = None, seconds: float = 15) -> Any:
+        try:
+            return json.loads(self._read(path, body, seconds))
+        except ValueError as error:
+            raise TrialError(f"The server's answer to {path} is no JSON.", "Is it a vLLM server?") from error
+
+    def _read(self, path: str, body: object, seconds: float) -> bytes:
+        data = json.dumps(body).encode() if body is not None else None
+        request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                return bytes(answer.read(_LIMIT))
+        except urllib.error.HTTPError as error:
+            said = clean(error.read(2_000).decode(errors="replace"), 200)
+            raise TrialError(
+                f"The server answered {path} with HTTP {error.code}: {said}", "The log says why."
+            ) from error
+        except (OSError, ValueError) as error:
+            raise TrialError(f"The server does not answer {path}: {clean(error, 120)}.", "The log says why.") from error
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return float(text) if text is not None else None
+    except ValueError:
+        return None
+
+
+def _whole(text: str | None) -> int | None:
+    value = _number(text)
+    return int(value) if value is not None else None
+
+
+def wait(seconds: float) -> None:
+    """Sleep; a name of its own so that loops read well."""
+    time.sleep(seconds)

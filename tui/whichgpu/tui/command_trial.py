@@ -1,0 +1,113 @@
+"""The ``trial`` commands as click sees them; what they do is imported when they run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from whichgpu.tui.options import engine_options, question_options, source_options
+
+_FOLDER = click.option(
+    "--folder", metavar="PATH", help="Where runs and their logs are kept (default: your state folder)."
+)
+_CATALOG = click.option("--catalog", metavar="PATH", help="Catalog file (default: as for answers).")
+
+
+class _Numbers(click.ParamType[tuple[int, ...]]):
+    """``1,4,16``."""
+
+    name = "numbers"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            found = tuple(int(part) for part in str(value).split(","))
+        except ValueError:
+            self.fail(f"“{value}” is no list of numbers: write 1,4,16.", param, ctx)
+        if not found or min(found) < 1:
+            self.fail("each must be at least 1", param, ctx)
+        return found
+
+
+@click.group(invoke_without_command=True)
+@question_options
+@engine_options
+@source_options
+@click.option(
+    "--vllm-at", metavar="PATH|COMMAND", help='Where vLLM is: an environment, or "docker run --gpus all IMAGE".'
+)
+@click.option("--server", metavar="URL", help="Measure a server that runs already; nothing is started or stopped.")
+@click.option(
+    "--sweep", type=_Numbers(), default=(), metavar="N,N,…", help="Loads to measure (default: --concurrency)."
+)
+@click.option(
+    "--budget", type=click.FloatRange(20), default=300, show_default=True, help="Seconds that all of it may take."
+)
+@click.option("--real-weights", is_flag=True, help="Download and load the weights; without it they are dummies.")
+@click.option("--cpu", is_flag=True, help="On vLLM's CPU build: memory is checked, speed is only measured.")
+@click.option(
+    "--kv-memory",
+    type=click.FloatRange(1),
+    default=256,
+    show_default=True,
+    metavar="MIB",
+    help="With --cpu: the cache.",
+)
+@click.option("--anyway", is_flag=True, help="Try it though the prediction says that it does not fit.")
+@click.option("--dry-run", is_flag=True, help="Only say what would run.")
+@click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
+@_FOLDER
+@click.pass_context
+def trial(context: click.Context, /, **options: Any) -> int | None:
+    """Prove a plan with a short real vLLM run on this machine, and keep what was measured.
+
+    From then on every recommendation for that model and card uses it (--no-calibration leaves it out).
+    """
+    if context.invoked_subcommand is not None:
+        return None
+    if options["model"] is None:
+        raise click.UsageError("Name a model with --model.")
+    from whichgpu.tui.trial_command import try_out
+
+    return try_out(options)
+
+
+@trial.command("list")
+@_FOLDER
+def list_runs(folder: str | None) -> int:
+    """List runs whose vLLM is still there."""
+    from whichgpu.tui.trial_upkeep import list_runs as listed
+
+    return listed(folder)
+
+
+@trial.command()
+@click.argument("name", required=False)
+@_FOLDER
+def stop(name: str | None, folder: str | None) -> int:
+    """Stop a run, or all that are left."""
+    from whichgpu.tui.trial_upkeep import stop_runs
+
+    return stop_runs(name, folder)
+
+
+@trial.command()
+@click.option("--keep", type=click.IntRange(0), default=5, show_default=True, help="Runs to keep.")
+@_FOLDER
+def clean(keep: int, folder: str | None) -> int:
+    """Stop what a killed machine left, and drop old runs."""
+    from whichgpu.tui.trial_upkeep import clean_runs
+
+    return clean_runs(keep, folder)
+
+
+@trial.command()
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV.")
+@_CATALOG
+def report(as_csv: bool, catalog: str | None) -> int:
+    """Print the team's trials: measured beside predicted."""
+    from whichgpu.tui.trial_upkeep import report_trials
+
+    return report_trials(as_csv, catalog)
