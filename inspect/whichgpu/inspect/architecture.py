@@ -138,7 +138,8 @@ def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
     if kind == "none":
         return MixerSpec(kind="none")
     if kind == "hybrid":
-        return replace(mixer_specs.attention(view, hidden, "full"), kind="hybrid")
+        beside = mixer_specs.mamba(view, hidden)
+        return replace(mixer_specs.attention(view, hidden, "full"), kind="hybrid", beside=beside)
     return mixer_specs.attention(view, hidden, kind)
 
 

@@ -40,6 +40,8 @@ class MixerSpec:
     shares_kv: bool = False
     """The layer reads an earlier layer's cache and has no key and value projection of its own."""
     state_dtype: str | None = None
+    beside: MixerSpec | None = None
+    """The recurrent mixer in the same layer as this attention (Falcon-H1, Zamba 2)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -105,7 +105,10 @@ def _decoder_mixers(design: Design) -> tuple[Mixer, ...]:
 
 
 def _mixer(spec: MixerSpec, layers: int) -> Mixer:
-    state, conv = state_sizes(spec)
+    recurrent = spec.beside or spec
+    state, conv = state_sizes(recurrent)
+    second = recurrent.kind == "mamba2"
+    group = 2 * (recurrent.state_dim or 0) * ((recurrent.conv_kernel or 1) - 1)
     return Mixer(
         kind=spec.kind,
         layers=layers,
@@ -121,11 +124,11 @@ def _mixer(spec: MixerSpec, layers: int) -> Mixer:
         index_head_dim=spec.index_head_dim,
         compress_ratio=spec.compress_ratio,
         state_size=state,
-        state_dtype=spec.state_dtype,
+        state_dtype=recurrent.state_dtype,
         conv_size=conv,
-        conv_kernel=spec.conv_kernel,
-        groups=spec.groups if spec.kind == "mamba2" else None,
-        group_conv_size=2 * (spec.state_dim or 0) * ((spec.conv_kernel or 1) - 1) if spec.kind == "mamba2" else None,
+        conv_kernel=recurrent.conv_kernel,
+        groups=recurrent.groups if second else None,
+        group_conv_size=group if second else None,
         key_heads=spec.key_heads,
         shared_key_value=spec.shared_key_value,
         shares_kv=spec.shares_kv,

@@ -108,6 +108,8 @@ def is_counted(mixer: Mixer) -> bool:
         return bool(mixer.kv_lora_rank)
     if mixer.kind == "compressed":
         return mixer.compress_ratio in (0, 4, 128)
+    if mixer.kind == "hybrid" and not (mixer.state_size or mixer.conv_size):
+        return False
     if mixer.kind in _ATTENTION or mixer.kind == "cross":
         return bool(mixer.kv_heads and mixer.head_dim)
     return mixer.kind in _RECURRENT and bool(mixer.state_size or mixer.conv_size)

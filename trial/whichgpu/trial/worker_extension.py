@@ -16,7 +16,7 @@ class WhichgpuFacts:
         facts = {name: getattr(self, name, None) for name in (*names, "available_kv_cache_memory_bytes", "rank")}
         facts = {name: int(value) if value is not None else None for name, value in facts.items()}
         facts["model_memory_usage"] = int(getattr(runner, "model_memory_usage", 0) or 0) or None
-        facts["parameter_bytes"] = sum(p.numel() * p.element_size() for p in model.parameters())
-        facts["parameter_bytes"] += sum(b.numel() * b.element_size() for b in model.buffers())
+        storages = [t.untyped_storage() for t in (*model.parameters(), *model.buffers())]
+        facts["parameter_bytes"] = sum({s.data_ptr(): s.nbytes() for s in storages}.values())  # tied ones once
         facts["num_gpu_blocks"], facts["block_size"] = cache.num_gpu_blocks, cache.block_size
         return facts
