@@ -378,6 +378,46 @@ class TestOnAStandIn:
         assert "drawn towards the formula" in other["answer"]["recommended"]["speed"]["learned"]
 
 
+class TestElsewhere:
+    WORDS = ("trial", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100")
+
+    def test_ssh_slurm_and_sky_are_printed(self, ask: Run) -> None:
+        out = ask(*self.WORDS, "--on", "ssh:gpu1").out
+        assert out.startswith("ssh gpu1 ")
+        assert out.rstrip().endswith("| whichgpu trial import -")
+        out = ask(*self.WORDS, "--on", "slurm").out
+        assert "#SBATCH --gres=gpu:1" in out
+        assert "sbatch --wait whichgpu-trial.sbatch\nwhichgpu trial import whichgpu-trial.json" in out
+        out = ask(*self.WORDS, "--on", "sky").out
+        assert "accelerators: H100:1" in out
+        assert "sky down --yes whichgpu-trial" in out
+        for place in ("mars", "ssh:", "ssh:-oProxyCommand=x"):
+            assert "no place for a trial" in ask(*self.WORDS, "--on", place).err
+
+    def test_a_record_comes_back_and_is_kept(
+        self, ask: Run, fake: Callable[[str], str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A stand-in for ssh runs the words on this machine, with a trial on the stand-in for vLLM."""
+        record = tmp_path / "record.json"
+        record.write_text(ask(*self.WORDS, "--vllm-at", fake("ok"), "--folder", str(tmp_path / "runs"), "--json").out)
+        (tmp_path / "ssh").write_text(f"#!/bin/sh\ncat {record}\n")
+        (tmp_path / "ssh").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+        there = tmp_path / "there.db"
+        result = ask(
+            *self.WORDS, "--on", "ssh:gpu1", "--go", "--folder", str(tmp_path / "runs"), "--catalog", str(there)
+        )
+        assert result.code == ExitCode.OK, result.err
+        assert len(Catalog(there).find("kind = 'trial'")) == 1
+        other = tmp_path / "other.db"
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        assert ask("trial", "import", str(record), "--catalog", str(other)).code == ExitCode.OK
+        assert len(Catalog(other).trial_facts()) == 1
+        record.write_text("nonsense")
+        assert "no record of a trial" in ask("trial", "import", str(record)).err
+        assert "no record" in ask(*self.WORDS, "--on", "ssh:gpu1", "--go", "--folder", str(tmp_path / "runs")).err
+
+
 class TestPieces:
     def test_launchers(self, tmp_path: Path) -> None:
         for name in ("env/bin/vllm", "env/bin/python3"):

@@ -25,7 +25,7 @@ _HAVE_RAY = f"(command -v ray >/dev/null || pip install -q '{_RAY}')"
 """vLLM 0.32 does not install Ray by itself."""
 
 _CACHE = "/root/.cache/huggingface"
-_SKY_NAMES = {
+SKY_NAMES = {
     "a100_80_sxm": "A100-80GB",
     "a100_80_pcie": "A100-80GB",
     "a100_40_sxm": "A100",
@@ -262,7 +262,7 @@ def _leader_worker_set(d: Deployment) -> dict[str, Any]:
 def _sky(d: Deployment) -> str:
     if d.inspection.source.kind == "folder":
         raise TargetError("A folder of this machine is not in the cloud.", "Name a repository of the Hub.")
-    name = _SKY_NAMES.get(d.card.key, d.card.key.upper().replace("_", "-"))
+    name = SKY_NAMES.get(d.card.key, d.card.key.upper().replace("_", "-"))
     run = d.line
     if d.nodes > 1:
         head = 'HEAD=$(echo "$SKYPILOT_NODE_IPS" | head -n1)'

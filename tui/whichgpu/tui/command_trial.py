@@ -55,6 +55,8 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     metavar="MIB",
     help="With --cpu: the cache.",
 )
+@click.option("--on", metavar="ssh:HOST|slurm|sky", help="Say how to run it on another machine.")
+@click.option("--go", is_flag=True, help="With --on: run it there, and keep the record that comes back.")
 @click.option("--anyway", is_flag=True, help="Try it though the prediction says that it does not fit.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
@@ -101,6 +103,16 @@ def clean(keep: int, folder: str | None) -> int:
     from whichgpu.tui.trial_upkeep import clean_runs
 
     return clean_runs(keep, folder)
+
+
+@trial.command("import")
+@click.argument("source", metavar="FILE|-")
+@_CATALOG
+def import_record(source: str, catalog: str | None) -> int:
+    """Keep the record of a trial that ran elsewhere (trial --json)."""
+    from whichgpu.tui.trial_upkeep import import_record as imported
+
+    return imported(source, catalog)
 
 
 @trial.command()

@@ -19,7 +19,9 @@ from whichgpu.plan.commands import serve_words
 from whichgpu.plan.records import Accelerator, Layout, Plan, Verdict
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.speed import lengths
+from whichgpu.plan.targets import SKY_NAMES
 from whichgpu.plan.weight_table import ROUNDING
+from whichgpu.trial.elsewhere import elsewhere, go
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.gpus import gpus_here
 from whichgpu.trial.launch import launcher_of
@@ -69,6 +71,8 @@ def try_out(options: Mapping[str, Any]) -> int:
     if prepared is None:
         return ExitCode.NOTHING_FITS
     request = prepared.request
+    if options["on"] is not None:
+        return _elsewhere(prepared, options, terminal)
     for line in _before(prepared, options):
         click.echo(terminal.text(line), err=True)
     if options["dry_run"]:
@@ -91,6 +95,33 @@ def try_out(options: Mapping[str, Any]) -> int:
     return ExitCode.OK if trial.outcome is Outcome.MEASURED else ExitCode.SYSTEM
 
 
+def _elsewhere(prepared: _Prepared, options: Mapping[str, Any], terminal: Terminal) -> int:
+    """Print how the same trial runs on another machine, or run it there and keep its record."""
+    request, key = prepared.request, prepared.request.accelerator
+    words = ["--model", request.model, "--context", str(request.context), "--input", str(request.prompt)]
+    words += [
+        "--output",
+        str(request.output),
+        "--sweep",
+        ",".join(map(str, request.loads)),
+        "--budget",
+        f"{request.budget:g}",
+    ]
+    words += ["--concurrency", str(options["concurrency"]), "--precision", request.precision.value]
+    words += [] if request.dummy else ["--real-weights"]
+    minutes = int(request.budget // 60 + 30)
+    plan = elsewhere(options["on"], words, (SKY_NAMES.get(key, key.upper()), request.layout.cards), minutes)
+    if not options["go"]:
+        click.echo(terminal.text(plan.text()))
+        return ExitCode.OK
+    folder = trials_folder(options["folder"]) / new_name()
+    folder.mkdir(parents=True)
+    trial = go(plan, folder, minutes * 60.0)
+    _keep(prepared, trial, options, terminal)
+    click.echo(trial.model_dump_json(indent=2) if options["as_json"] else terminal.text(report(trial)))
+    return ExitCode.OK if trial.outcome is Outcome.MEASURED else ExitCode.SYSTEM
+
+
 def trials_folder(given: str | None) -> Path:
     """Return where runs are kept: the option, else the user's state folder."""
     if given is not None:
@@ -107,7 +138,7 @@ def _narrator(terminal: Terminal) -> Any:
 def _prepare(options: Mapping[str, Any], terminal: Terminal) -> _Prepared | None:
     """Work out what to run, or say why nothing does."""
     question, cpu = question_of(options), bool(options["cpu"])
-    if not (cpu or question.own.accelerators or options["server"]):
+    if not (cpu or question.own.accelerators or options["server"] or options["on"]):
         question = replace(question, own=replace(question.own, accelerators=(HERE,)))
     reply = _replied(question, terminal)
     loads = tuple(options["sweep"]) or (reply.answer.workload.concurrency,)

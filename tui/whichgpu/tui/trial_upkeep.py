@@ -8,17 +8,20 @@ from pathlib import Path
 import click
 from tabulate import tabulate
 
+from whichgpu.catalog.records import trial_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.text import clean
+from whichgpu.plan.records import Workload
+from whichgpu.trial.elsewhere import read_record
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.failures import explain
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import clean_up, end, living, state_of
 from whichgpu.trial.records import Failure
-from whichgpu.tui.answering import catalog_path
+from whichgpu.tui.answering import Question, catalog_path, keep_trial, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.trial_command import trials_folder
+from whichgpu.tui.trial_command import report, trials_folder
 from whichgpu.tui.units import NOTHING, memory, wrapped
 
 
@@ -48,6 +51,21 @@ def clean_runs(keep: int, folder: str | None) -> int:
     """Stop what killed machines left, and drop the logs of ended runs."""
     dropped = clean_up(trials_folder(folder), keep)
     click.echo(Terminal.detect().text(f"{dropped} runs dropped, {keep} of the newest kept."))
+    return ExitCode.OK
+
+
+def import_record(source: str, catalog: str | None) -> int:
+    """Keep a trial's record that was made elsewhere, with what is known of its model."""
+    trial = read_record(sys.stdin.read() if source == "-" else _text(Path(source).expanduser()))
+    workload = Workload(context=trial.context, concurrency=int(trial.summary.get("concurrency") or 1))
+    question = Question(trial.model, workload, max_age=3600.0, catalog=catalog_path(catalog))
+    terminal = Terminal.detect()
+    try:
+        reply = reply_to(question, terminal.progress)
+    finally:
+        terminal.clear_progress()
+    keep_trial(question, reply, lambda found, now: trial_finding(found, trial.model_dump(mode="json"), now))
+    click.echo(terminal.text(report(trial)))
     return ExitCode.OK
 
 
