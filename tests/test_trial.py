@@ -257,7 +257,13 @@ class TestOnAStandIn:
     def start(self, tiny: str, at: str, tmp_path: Path) -> subprocess.Popen[bytes]:
         code = "from whichgpu.tui.cli import main; main()"
         command = [sys.executable, "-c", code, *words_of(tiny, at, tmp_path, "--budget", "120")]
-        started = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        started = subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 - under nohup it is ignored
+        )
         for _ in range(400):
             engines = list((tmp_path / "runs").rglob("engine.pid")) if (tmp_path / "runs").exists() else []
             if engines and engines[0].read_text():

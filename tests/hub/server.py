@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from tests.hub.content import Content, Repo, Sparse
 
@@ -167,6 +167,10 @@ class _Handler(BaseHTTPRequestHandler):
             found = self.stand_in.find("/".join(pieces[1:3]))
             content = found[1].files.get("/".join(pieces[4:])) if found else None
             self._file(content, fault)
+        elif path == "/api/models":
+            words = parse_qs(urlsplit(self.path).query).get("search", [""])[0].lower()
+            found_names = [{"id": name} for name in self.stand_in.repos if words in name.lower()]
+            self._send(200, json.dumps(found_names).encode())
         elif path.startswith("/api/models/"):
             self._api(pieces[2:], fault)
         elif "resolve" in pieces:

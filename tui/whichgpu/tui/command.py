@@ -61,10 +61,20 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
         return ExitCode.OK
     if context.invoked_subcommand is not None:
         return None
+    given = [context.get_parameter_source(name) for name in options]
+    if (
+        options["model"] is None
+        and ParameterSource.COMMANDLINE not in given
+        and sys.stdin.isatty()
+        and sys.stdout.isatty()
+    ):
+        from whichgpu.tui.app.application import run as run_app
+
+        run_app(offline=False, model=None)
+        return ExitCode.OK
     if options["model"] is None:
         click.echo(context.get_help())
         click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
-        given = [context.get_parameter_source(name) for name in options]
         return ExitCode.USAGE if ParameterSource.COMMANDLINE in given else ExitCode.OK
     from whichgpu.tui.one_shot import answer_once
 
@@ -186,6 +196,19 @@ def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **opti
 
 cli.add_command(catalog_group)
 cli.add_command(trial_group)
+
+
+@cli.command("app")
+@click.argument("model", required=False)
+@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
+def open_app(model: str | None, offline: bool) -> int:
+    """Open the terminal app, perhaps at a model; whichgpu without arguments opens it too."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("The app needs a terminal; whichgpu --model X answers without one.")
+    from whichgpu.tui.app.application import run as run_app
+
+    run_app(offline, model)
+    return ExitCode.OK
 
 
 @cli.command("read-log")

@@ -1,0 +1,417 @@
+"""The terminal app: each screen's tasks with keys alone, at 80×24 and 120×36, offline, and in a real terminal."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from textual.pilot import Pilot
+from textual.widgets import Input, Static
+
+from tests.hub import HubStandIn, shapes
+from tests.planning import ask as plans_of
+from tests.planning import plan_for
+from whichgpu.catalog.store import Catalog
+from whichgpu.plan.records import Precision
+from whichgpu.tui.app import state as kept
+from whichgpu.tui.app.application import WhichgpuApp
+from whichgpu.tui.app.bars import legend, memory_parts, stacked
+from whichgpu.tui.app.browse import Browse
+from whichgpu.tui.app.knowledge import Known, matching
+from whichgpu.tui.app.model import ModelScreen
+from whichgpu.tui.app.plan import PlanScreen, Words
+from whichgpu.tui.app.table import KeyTable
+
+Task = Callable[[Pilot[None], WhichgpuApp], Any]
+Start = Callable[..., HubStandIn]
+
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHICHGPU_STATE", str(tmp_path / "app.json"))
+
+
+def drive(task: Task, size: tuple[int, int] = (80, 24), offline: bool = True, model: str | None = None) -> None:
+    import asyncio
+
+    async def run() -> None:
+        app = WhichgpuApp(offline=offline, model=model)
+        async with app.run_test(size=size) as pilot:
+            await task(pilot, app)
+
+    asyncio.run(run())
+
+
+async def until(pilot: Pilot[None], true: Callable[[], bool]) -> None:
+    """Wait for what a worker will bring."""
+    for _ in range(400):
+        if true():
+            return
+        await pilot.pause(0.02)
+    raise AssertionError("it did not happen")
+
+
+def title(app: WhichgpuApp) -> str:
+    return str(app.screen.query_one("#title", Static).content)
+
+
+async def listed(pilot: Pilot[None], app: WhichgpuApp) -> None:
+    await until(pilot, lambda: isinstance(app.screen, Browse) and app.screen.query_one(KeyTable).row_count > 0)
+
+
+async def opened(pilot: Pilot[None], app: WhichgpuApp) -> ModelScreen:
+    await until(pilot, lambda: isinstance(app.screen, ModelScreen) and app.screen.reply is not None)
+    assert isinstance(app.screen, ModelScreen)
+    return app.screen
+
+
+async def planned(pilot: Pilot[None], app: WhichgpuApp) -> PlanScreen:
+    await opened(pilot, app)
+    await pilot.press("p")
+    await until(pilot, lambda: isinstance(app.screen, PlanScreen) and app.screen.query_one(KeyTable).row_count > 0)
+    assert isinstance(app.screen, PlanScreen)
+    return app.screen
+
+
+def test_find_filter_and_open_with_keys_alone() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        assert "410 models" in title(app)
+        await pilot.press("slash", *"qwen3-32b")
+        await pilot.pause()
+        table = app.screen.query_one(KeyTable)
+        assert "filter “qwen3-32b”" in title(app)
+        assert table.current == "Qwen/Qwen3-32B"
+        await pilot.press("enter")
+        screen = await opened(pilot, app)
+        assert "Qwen/Qwen3-32B  ·  dense  ·  1 × Instinct MI300X" in title(app)
+        assert "64 × full attention" in str(screen.query_one("#facts", Static).content)
+        await pilot.press("escape")
+        assert isinstance(app.screen, Browse)
+        await until(pilot, lambda: "recent" in str(app.screen.query_one(KeyTable).get_row_at(0)))
+        await pilot.press("escape", "escape")
+        assert app.screen.query_one(Input).value == ""
+
+    drive(task)
+
+
+def test_lists_move_by_vi_keys_and_others() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        table = app.screen.query_one(KeyTable)
+        await pilot.press("j", "j", "down")
+        assert table.cursor_row == 3
+        await pilot.press("k", "up")
+        assert table.cursor_row == 1
+        await pilot.press("G")
+        assert table.cursor_row == table.row_count - 1
+        await pilot.press("g")
+        assert table.cursor_row == 0
+        await pilot.press("pagedown")
+        assert table.cursor_row > 5
+
+    drive(task)
+
+
+def test_an_id_that_is_nowhere_is_a_state_on_the_screen() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        await pilot.press("slash", *"nobody/nothing", "enter")
+        await until(pilot, lambda: "not read" in title(app))
+        assert "neither the catalog nor the bundled atlas knows" in str(app.screen.query_one("#facts", Static).content)
+        await pilot.press("p")
+        assert isinstance(app.screen, ModelScreen), "nothing to plan yet"
+        await pilot.press("escape")
+        assert isinstance(app.screen, Browse)
+
+    drive(task)
+
+
+def test_the_workload_turns_and_every_figure_moves() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        screen = await planned(pilot, app)
+        before = screen.result
+        await pilot.press("c", "c", "n")
+        await until(pilot, lambda: screen.result is not before)
+        assert (screen.workload.context, screen.workload.concurrency) == (32_768, 32)
+        same = plans_of("Qwen/Qwen3-32B", context=32_768, concurrency=32)
+        assert [p.footprint for p in screen.result.plans] == [p.footprint for p in same.plans], (
+            "as the command line says"
+        )
+        await pilot.press("C", "N", "p")
+        await until(pilot, lambda: screen.result.workload.precision is Precision.BF16)
+        assert kept.load().workload.context == 16_384, "remembered for the next run"
+        assert kept.load().workload.precision is Precision.BF16
+        for _ in range(12):
+            await pilot.press("c")
+        assert screen.workload.context == 32_768, "no more than the model allows"
+
+    drive(task, model="Qwen/Qwen3-32B")
+
+
+def test_copy_explain_and_show_as_command() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await planned(pilot, app)
+        await pilot.press("y")
+        assert app.clipboard == "vllm serve Qwen/Qwen3-32B --max-model-len 8192"
+        await pilot.press("e")
+        assert isinstance(app.screen, Words)
+        await until(pilot, lambda: "CUDA graphs" in str(app.screen.query_one(Static).content))
+        await pilot.press("escape", "m")
+        await pilot.pause()
+        said = str(app.screen.query_one(Static).content)
+        assert "whichgpu --model Qwen/Qwen3-32B --context 8192 --concurrency 16 --gpu mi300x" in said
+        await pilot.press("escape", "question_mark")
+        await pilot.pause()
+        assert "Copy" in str(app.screen.query_one(Static).content)
+        await pilot.press("escape")
+        assert isinstance(app.screen, PlanScreen)
+
+    drive(task, model="Qwen/Qwen3-32B")
+
+
+def test_tabs_tensors_and_silicon() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        screen = await opened(pilot, app)
+        await pilot.press("2")
+        await pilot.pause()
+        assert screen.query_one("#groups", KeyTable).row_count > 5
+        await pilot.press("3")
+        await pilot.pause()
+        assert "not for this architecture" in str(screen.query_one("#chips", Static).content)
+
+    drive(task, model="state-spaces/mamba-2.8b-hf")
+
+
+@pytest.mark.parametrize(("width", "shown"), [(80, True), (120, True), (59, False)])
+def test_it_fits_the_terminal_or_says_so(width: int, shown: bool) -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        screen = await planned(pilot, app)
+        assert screen.query_one("#plans").display is shown or not shown
+        await pilot.resize_terminal(width, 24)
+        await pilot.pause()
+        if shown:
+            assert screen.query_one(KeyTable).size.width > 40
+        else:
+            assert "60 columns" in str(screen.query_one("#small", Static).content)
+            assert screen.query_one("#small").display
+            assert not screen.query_one("#panes").display
+
+    drive(task, model="Qwen/Qwen3-32B", size=(100, 24))
+
+
+def test_themes_turn_and_no_color_takes_the_ansi_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def turned(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        seen = {app.theme}
+        for _ in range(len(app.THEMES)):
+            await pilot.press("t")
+            seen.add(app.theme)
+        assert seen == set(app.THEMES)
+
+    drive(turned)
+    monkeypatch.setenv("NO_COLOR", "1")
+
+    async def plain(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        assert app.theme == "ansi-dark"
+
+    drive(plain)
+
+
+def test_the_hub_is_searched_as_you_type(start_hub: Start) -> None:
+    hub = start_hub({"acme/secret-qwen": shapes.qwen3_06b(), "acme/other": shapes.qwen3_06b()})
+
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        await pilot.press("slash", *"secret")
+        await until(pilot, lambda: app.screen.query_one(KeyTable).current == "acme/secret-qwen")
+        await pilot.press("enter")
+        await opened(pilot, app)
+        assert "acme/secret-qwen" in title(app)
+
+    drive(task, offline=False)
+    assert [r.path for r in hub.requests()].count("/api/models") == 1, "one search for the word, not one a key"
+
+
+def test_without_a_network_the_search_is_a_word_in_the_title(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        await pilot.press("slash", *"llama")
+        await until(pilot, lambda: "offline: atlas and catalog" in title(app))
+        assert app.screen.query_one(KeyTable).row_count > 3
+
+    drive(task, offline=False)
+
+
+def test_what_was_found_is_kept_and_listed(tmp_path: Path) -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await opened(pilot, app)
+
+    drive(task, model="openai/gpt-oss-20b")
+    assert Catalog(tmp_path / "catalog.db").count() == 2
+    assert kept.load().recent == ("openai/gpt-oss-20b",)
+
+
+def test_no_worker_touches_a_widget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every change of a widget happens on the UI's thread."""
+    main, strangers = threading.get_ident(), list[str]()
+    for kind, name in ((Static, "update"), (KeyTable, "show_rows"), (KeyTable, "add_row")):
+        real = getattr(kind, name)
+
+        def watched(self: Any, *args: Any, real: Any = real, name: str = name, **options: Any) -> Any:
+            if threading.get_ident() != main:
+                strangers.append(name)
+            return real(self, *args, **options)
+
+        monkeypatch.setattr(kind, name, watched)
+
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        screen = await planned(pilot, app)
+        before = screen.result
+        await pilot.press("c")
+        await until(pilot, lambda: screen.result is not before)
+
+    drive(task, model="Qwen/Qwen3-32B")
+    assert strangers == []
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"recent": 3}', "\x00"])
+def test_a_state_that_cannot_be_read_is_a_new_one(tmp_path: Path, text: str) -> None:
+    (tmp_path / "app.json").write_text(text)
+    assert kept.load() == kept.State()
+
+
+def test_keys_have_ids_and_none_is_swallowed_on_the_way() -> None:
+    swallowed = {"ctrl+s", "ctrl+q", "ctrl+b", "ctrl+z", "ctrl+w", "ctrl+t", "ctrl+n"}
+    for owner in (WhichgpuApp, Browse, ModelScreen, PlanScreen, Words, KeyTable):
+        for binding in owner.BINDINGS:
+            assert binding.id, binding  # type: ignore[union-attr]
+            assert not swallowed & set(binding.key.split(",")), binding  # type: ignore[union-attr]
+
+
+@given(st.lists(st.integers(0, 10**12), min_size=1, max_size=6), st.integers(10, 200))
+def test_bars_are_as_wide_as_asked(sizes: list[int], width: int) -> None:
+    parts = [(f"p{i}", s) for i, s in enumerate(sizes)]
+    for unicode in (True, False):
+        bar = stacked(parts, width, unicode)
+        assert len(bar) == (width if sum(sizes) else 0)
+        assert unicode or bar.isascii()
+
+
+def test_a_cards_memory_adds_up() -> None:
+    plan = plan_for(plans_of("Qwen/Qwen3-32B", "h200_sxm"), "h200_sxm")
+    parts = memory_parts(plan)
+    assert plan.footprint is not None
+    assert sum(size for _, size in parts) == plan.footprint.usable
+    assert legend(parts).startswith("█ weights 61.0")
+
+
+def test_matching_puts_names_first() -> None:
+    models = [
+        Known("a/moe-less", "dense", "1 B", "8k", "atlas"),
+        Known("b/x", "moe", "2 B", "8k", "atlas"),
+        Known("c/Qwen3-32B", "dense", "", "", ""),
+    ]
+    assert [k.name for k in matching(models, "moe")] == ["a/moe-less", "b/x"]
+    assert [k.name for k in matching(models, "qwn32")] == ["c/Qwen3-32B"]
+    assert matching(models, "zzz") == []
+
+
+UPDATE = os.environ.get("WHICHGPU_TEST_UPDATE") == "1"
+SNAPSHOTS = Path(__file__).parent / "golden" / "app"
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
+@pytest.mark.parametrize("screen", ["browse", "model", "plan", "explain"])
+def test_screens_look_as_reviewed(screen: str, size: tuple[int, int]) -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        if screen == "browse":
+            await listed(pilot, app)
+        elif screen == "model":
+            await opened(pilot, app)
+        else:
+            await planned(pilot, app)
+            if screen == "explain":
+                await pilot.press("e")
+        await pilot.wait_for_animation()
+        await pilot.pause(0.5)
+        found = app.export_screenshot(title="whichgpu", simplify=True)
+        path = SNAPSHOTS / f"{screen}-{size[0]}x{size[1]}.svg"
+        if UPDATE:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(found + "\n")
+        assert path.read_text() == found + "\n", "run with WHICHGPU_TEST_UPDATE=1 and look at it"
+
+    drive(task, size=size, model=None if screen == "browse" else "Qwen/Qwen3-32B")
+
+
+@pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+class TestInATerminal:
+    """The real program in a real terminal of 80×24, driven by keys, without colour and with a dead network."""
+
+    def tmux(self, tmp_path: Path, *words: str) -> str:
+        socket = str(tmp_path / "tmux")
+        return subprocess.run(["tmux", "-S", socket, *words], capture_output=True, text=True, check=False).stdout
+
+    def until(self, tmp_path: Path, text: str) -> str:
+        for _ in range(150):
+            shown = self.tmux(tmp_path, "capture-pane", "-p", "-t", "app")
+            if text in shown:
+                return shown
+            time.sleep(0.1)
+        raise AssertionError(shown)
+
+    def test_find_a_model_and_read_its_plan(self, tmp_path: Path) -> None:
+        environment = {"NO_COLOR": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+        own = {k: os.environ[k] for k in ("WHICHGPU_STATE", "WHICHGPU_CATALOG", "HF_HOME")}
+        words = " ".join(f"{k}={v}" for k, v in {**own, **environment}.items())
+        code = "from whichgpu.tui.cli import main; main()"
+        command = f"env {words} {sys.executable} -c '{code}'"
+        self.tmux(tmp_path, "new-session", "-d", "-s", "app", "-x", "80", "-y", "24", command)
+        try:
+            self.until(tmp_path, "410 models")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "/")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "gpt-oss-20b")
+            self.until(tmp_path, "filter “gpt-oss-20b”")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "Enter")
+            self.until(tmp_path, "mxfp4 experts")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "p")
+            shown = self.until(tmp_path, "✓ fits")
+            assert "vllm serve openai/gpt-oss-20b" in shown
+            assert all(len(line) <= 80 for line in shown.splitlines())
+            coloured = self.tmux(tmp_path, "capture-pane", "-p", "-e", "-t", "app")
+            assert "38;2;" not in coloured
+            assert "48;2;" not in coloured
+            self.tmux(tmp_path, "send-keys", "-t", "app", "C-c")
+            for _ in range(50):
+                if not self.tmux(tmp_path, "list-sessions"):
+                    break
+                time.sleep(0.1)
+            assert not self.tmux(tmp_path, "list-sessions")
+        finally:
+            self.tmux(tmp_path, "kill-server")
+
+
+def test_without_a_terminal_it_says_so() -> None:
+    code = "from whichgpu.tui.cli import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "app"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
+    )
+    assert done.returncode == 2
+    assert "The app needs a terminal" in done.stderr

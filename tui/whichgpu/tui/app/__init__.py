@@ -1,0 +1,1 @@
+"""The terminal app: screens over the same functions as the command line."""
