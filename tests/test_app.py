@@ -27,10 +27,13 @@ from whichgpu.tui.app import state as kept
 from whichgpu.tui.app.application import WhichgpuApp
 from whichgpu.tui.app.bars import legend, memory_parts, stacked
 from whichgpu.tui.app.browse import Browse
+from whichgpu.tui.app.catalog import CatalogScreen
+from whichgpu.tui.app.compare import CompareScreen
 from whichgpu.tui.app.knowledge import Known, matching
 from whichgpu.tui.app.model import ModelScreen
-from whichgpu.tui.app.plan import PlanScreen, Words
+from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.app.words import Words
 
 Task = Callable[[Pilot[None], WhichgpuApp], Any]
 Start = Callable[..., HubStandIn]
@@ -182,6 +185,59 @@ def test_copy_explain_and_show_as_command() -> None:
     drive(task, model="Qwen/Qwen3-32B")
 
 
+def test_models_are_marked_and_compared() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        await pilot.press("c")
+        assert isinstance(app.screen, Browse), "comparing needs two"
+        for name in ("qwen3-8b", "gpt-oss-20b"):
+            await pilot.press("slash", *["backspace"] * 12, *name)
+            await pilot.pause()
+            await pilot.press("escape", "space")
+        assert "2 marked" in title(app)
+        await pilot.press("c")
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, CompareScreen) and "≠" in str(app.screen.query_one("#compared", Static).content)
+            ),
+        )
+        said = str(app.screen.query_one("#compared", Static).content)
+        assert "Qwen3-8B" in said
+        assert "gpt-oss-20b" in said
+        await pilot.press("escape")
+        assert isinstance(app.screen, Browse)
+
+    drive(task)
+
+
+def test_the_catalog_is_searched_and_annotated(tmp_path: Path) -> None:
+    async def opening(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await opened(pilot, app)
+
+    for name in ("openai/gpt-oss-20b", "Qwen/Qwen3-8B"):
+        drive(opening, model=name)
+
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        await pilot.press("a")
+        await until(pilot, lambda: isinstance(app.screen, CatalogScreen) and "2 models" in title(app))
+        await pilot.press("slash", *"class:moe", "enter")
+        await until(pilot, lambda: "1 models" in title(app))
+        table = app.screen.query_one(KeyTable)
+        assert table.current == "openai/gpt-oss-20b"
+        await pilot.press("n", *"fast", "enter")
+        await pilot.press("plus", *"served", "enter")
+        await until(pilot, lambda: "served" in str(table.get_row_at(0)[-1]))
+        await pilot.press("slash", *["backspace"] * 12, *"foo:1", "enter")
+        await until(pilot, lambda: "is no field" in title(app))
+        await pilot.press("escape")
+        assert isinstance(app.screen, Browse)
+
+    drive(task)
+    assert [f.kind for f in Catalog(tmp_path / "catalog.db").find("kind IN ('note', 'tag')")].count("note") == 1
+
+
 def test_tabs_tensors_and_silicon() -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
         screen = await opened(pilot, app)
@@ -299,7 +355,7 @@ def test_a_state_that_cannot_be_read_is_a_new_one(tmp_path: Path, text: str) -> 
 
 def test_keys_have_ids_and_none_is_swallowed_on_the_way() -> None:
     swallowed = {"ctrl+s", "ctrl+q", "ctrl+b", "ctrl+z", "ctrl+w", "ctrl+t", "ctrl+n"}
-    for owner in (WhichgpuApp, Browse, ModelScreen, PlanScreen, Words, KeyTable):
+    for owner in (WhichgpuApp, Browse, CatalogScreen, CompareScreen, ModelScreen, PlanScreen, Words, KeyTable):
         for binding in owner.BINDINGS:
             assert binding.id, binding  # type: ignore[union-attr]
             assert not swallowed & set(binding.key.split(",")), binding  # type: ignore[union-attr]
@@ -342,7 +398,14 @@ SNAPSHOTS = Path(__file__).parent / "golden" / "app"
 def test_screens_look_as_reviewed(screen: str, size: tuple[int, int]) -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
         if screen == "browse":
-            await listed(pilot, app)
+            await until(
+                pilot,
+                lambda: (
+                    "34.4 B" in str(app.screen.query_one(KeyTable).get_row_at(0))
+                    if app.screen.query(KeyTable) and app.screen.query_one(KeyTable).row_count
+                    else False
+                ),
+            )
         elif screen == "model":
             await opened(pilot, app)
         else:
@@ -385,7 +448,8 @@ class TestInATerminal:
         command = f"env {words} {sys.executable} -c '{code}'"
         self.tmux(tmp_path, "new-session", "-d", "-s", "app", "-x", "80", "-y", "24", command)
         try:
-            self.until(tmp_path, "410 models")
+            self.until(tmp_path, "34.4 B")
+            time.sleep(1)  # the terminal's own answers to Textual's questions come first
             self.tmux(tmp_path, "send-keys", "-t", "app", "/")
             self.tmux(tmp_path, "send-keys", "-t", "app", "gpt-oss-20b")
             self.until(tmp_path, "filter “gpt-oss-20b”")

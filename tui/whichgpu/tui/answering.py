@@ -11,12 +11,9 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.people import pseudonym
 from whichgpu.catalog.records import Finding, Stamp, answer_finding, inspection_finding
@@ -30,10 +27,8 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer, with_second_opinion
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
+from whichgpu.tui.bundled import bundled_atlas
 from whichgpu.tui.facts import Own, facts_for
-
-if TYPE_CHECKING:
-    from whichgpu.catalog.atlas import Atlas
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +199,6 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
         f"{why}, and neither the catalog nor the bundled atlas knows {reference.name}.{also}",
         reason.hint or "Connect, and ask again.",
     ) from reason
-
-
-@cache
-def bundled_atlas() -> Atlas:
-    """Return the bundled atlas, opened once."""
-    from whichgpu.catalog.atlas import FILE_NAME, Atlas
-
-    return Atlas(assets.read(FILE_NAME))
 
 
 def _from_catalog(question: Question, reference: Reference) -> Finding | None:

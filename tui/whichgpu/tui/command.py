@@ -105,9 +105,9 @@ def command_for(target: str, **options: Any) -> int:
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def compare(models: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Set models side by side on one workload; ≠ marks what differs."""
-    from whichgpu.tui.compare_command import compare as side_by_side
+    from whichgpu.tui.compare_command import compare as compared
 
-    return side_by_side(models, options, as_json)
+    return compared(models, options, as_json)
 
 
 @cli.command()

@@ -36,7 +36,7 @@ def compare(names: Sequence[str], options: Mapping[str, Any], as_json: bool) -> 
     if as_json:
         click.echo(json.dumps([_record(r) for r in replies], indent=2))
     elif replies:
-        click.echo(terminal.text(_table(replies)))
+        click.echo(terminal.text(side_by_side(replies)))
     return worst
 
 
@@ -48,7 +48,8 @@ def _record(reply: Reply) -> dict[str, Any]:
     }
 
 
-def _table(replies: Sequence[Reply]) -> str:
+def side_by_side(replies: Sequence[Reply]) -> str:
+    """Return one column per model; ≠ marks what differs."""
     columns = [_column(r) for r in replies]
     workload = replies[0].answer.workload
     title = f"{workload.concurrency:,} × {workload.context:,} tokens, vLLM {replies[0].answer.vllm}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from textual.app import App
 from textual.binding import Binding, BindingType
@@ -11,12 +11,13 @@ from textual.theme import Theme
 
 from whichgpu import assets
 from whichgpu.inspect.text import clean
-from whichgpu.plan.records import Workload
-from whichgpu.tui.answering import Reply
-from whichgpu.tui.app import state as kept
 from whichgpu.tui.app.browse import Browse
-from whichgpu.tui.app.model import ModelScreen
-from whichgpu.tui.app.plan import PlanScreen, Words
+from whichgpu.tui.app.words import Words
+
+if TYPE_CHECKING:
+    from whichgpu.plan.records import Workload
+    from whichgpu.tui.answering import Reply
+    from whichgpu.tui.app.state import State
 
 _LEAST_WIDTH = 60
 
@@ -41,7 +42,7 @@ class WhichgpuApp(App[None]):
     THEMES = ("textual-dark", "textual-light", "whichgpu-contrast", "whichgpu-colour-blind", "ansi-dark")
 
     def __init__(self, offline: bool = False, model: str | None = None) -> None:
-        self.state = kept.load()
+        self._state: State | None = None
         self.offline, self._first = offline, model
         super().__init__()
         self.animation_level = "none"
@@ -55,24 +56,41 @@ class WhichgpuApp(App[None]):
         if self._first is not None:
             self.open_model(self._first)
 
+    @property
+    def state(self) -> State:
+        """What is remembered; read when it is first asked for, off the UI's thread."""
+        if self._state is None:
+            from whichgpu.tui.app import state
+
+            self._state = state.load()
+        return self._state
+
+    def _remember(self, state: State) -> None:
+        from whichgpu.tui.app.state import save
+
+        self._state = state
+        save(state)
+
     def open_model(self, name: str) -> None:
         """Show a model: what it is, then its plan."""
+        from whichgpu.tui.app.model import ModelScreen
+
         self.push_screen(ModelScreen(name))
 
     def opened(self, reply: Reply) -> None:
         """Remember a model that was read."""
-        self.state = self.state.opened(reply.inspection.source.name)
-        kept.save(self.state)
+        self._remember(self.state.opened(reply.inspection.source.name))
 
     def plan(self, reply: Reply) -> None:
         """Show a model's plan."""
+        from whichgpu.tui.app.plan import PlanScreen
+
         self.push_screen(PlanScreen(reply))
 
     def remember(self, workload: Workload) -> None:
         """Keep a workload for the next model and the next run."""
         own = {"utilisation": None} if not workload.utilisation_asked else {}
-        self.state = self.state.model_copy(update={"workload": workload.model_copy(update=own)})
-        kept.save(self.state)
+        self._remember(self.state.model_copy(update={"workload": workload.model_copy(update=own)}))
 
     def action_leave(self) -> None:
         """Leave a screen; the home screen stays."""
@@ -95,6 +113,12 @@ class WhichgpuApp(App[None]):
         chips = parse_silicon(assets.read("silicon.json"))
         lines = [f"{c.name:<24} {c.access.value:<9} {c.vllm_state:<9} {clean(c.who, 60)}" for c in chips]
         self.push_screen(Words(f"Custom chips, as of {chips[0].as_of}", "\n".join(lines)))
+
+    def action_catalog(self) -> None:
+        """What was found before."""
+        from whichgpu.tui.app.catalog import CatalogScreen
+
+        self.push_screen(CatalogScreen())
 
     def action_next_theme(self) -> None:
         """Turn to the next theme."""

@@ -13,11 +13,13 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, Input, Static
 
-from whichgpu.inspect.errors import NetworkError
-from whichgpu.tui.app.knowledge import Known, local_models, matching
+from whichgpu.tui.app.knowledge import Known, matching
 from whichgpu.tui.app.table import TOO_SMALL, KeyTable
 
 _SHOWN = 500
+MOST = 6
+"""Models that are compared at once."""
+
 _PATIENCE = 0.4
 """Seconds without a key before the Hub is asked."""
 
@@ -25,11 +27,17 @@ _PATIENCE = 0.4
 class Browse(Screen[None]):
     """The home screen."""
 
-    HELP = "Type to filter; / goes to the filter. Enter opens the model under the cursor, or what you typed."
+    HELP = (
+        "/ filters as you type; Enter opens the model under the cursor, or the id or URL that you typed. space marks models"
+        " (up to six), c compares them."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", id="browse.filter"),
         Binding("enter", "open", "Open", id="browse.open"),
         Binding("escape", "leave_filter", "List", show=False, id="browse.list"),
+        Binding("space", "mark", "Mark", id="browse.mark"),
+        Binding("c", "compare", "Compare", id="browse.compare"),
+        Binding("a", "app.catalog", "Catalog", id="browse.catalog"),
         Binding("s", "app.silicon", "Silicon", id="browse.silicon"),
         Binding("question_mark", "app.help", "Help", id="app.help"),
         Binding("q", "app.quit", "Quit", id="app.quit"),
@@ -55,6 +63,7 @@ class Browse(Screen[None]):
         self._hub: list[Known] = []
         self._waiting: Timer | None = None
         self._trouble = ""
+        self._marked: dict[str, None] = {}
 
     def compose(self) -> ComposeResult:
         yield Static("whichgpu  reading what is known…", id="title", markup=False)
@@ -74,6 +83,8 @@ class Browse(Screen[None]):
 
     @work(thread=True, exclusive=True, group="local")
     def _read(self) -> None:
+        from whichgpu.tui.app.knowledge import local_models
+
         self.post_message(self.Listed(local_models(self.app.state.recent)))  # type: ignore[attr-defined]
 
     def on_browse_listed(self, message: Listed) -> None:
@@ -91,6 +102,7 @@ class Browse(Screen[None]):
 
     @work(thread=True, exclusive=True, group="hub")
     def _ask_hub(self, words: str) -> None:
+        from whichgpu.inspect.errors import NetworkError
         from whichgpu.inspect.sources.hub_search import search_hub
 
         try:
@@ -110,15 +122,39 @@ class Browse(Screen[None]):
         text = self.query_one(Input).value.strip()
         found = matching([*self._models, *self._hub], text) if text else list(self._models)
         found += [k for k in self._hub if k not in found]
-        self.query_one(KeyTable).show_rows([(k.name, k.cells) for k in found[:_SHOWN]], top)
+        self.query_one(KeyTable).show_rows([(k.name, self._cells(k)) for k in found[:_SHOWN]], top)
         shown = f"{len(found):,} of {len(self._models) + len(self._hub):,} models" if text else f"{len(found):,} models"
         more = f", the first {_SHOWN} shown" if len(found) > _SHOWN else ""
         words = [
             f"whichgpu  {shown}{more}",
+            *([f"{len(self._marked)} marked"] if self._marked else []),
             *([f"filter “{text}”"] if text else []),
             *([self._trouble] if self._trouble else []),
         ]
         self.query_one("#title", Static).update("  ·  ".join(words))
+
+    def _cells(self, known: Known) -> tuple[str, ...]:
+        mark = "● " if known.name in self._marked else ""
+        return (f"{mark}{known.cells[0]}", *known.cells[1:])
+
+    def action_mark(self) -> None:
+        """Mark the model under the cursor for comparing, or take the mark off."""
+        chosen = self.query_one(KeyTable).current
+        if chosen in self._marked:
+            del self._marked[chosen]
+        elif chosen is not None and len(self._marked) < MOST:
+            self._marked[chosen] = None
+        self._show()
+        self.refresh_bindings()
+
+    def action_compare(self) -> None:
+        from whichgpu.tui.app.compare import CompareScreen
+
+        self.app.push_screen(CompareScreen(list(self._marked)))
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Comparing needs two."""
+        return None if action == "compare" and len(self._marked) < 2 else True
 
     def action_filter(self) -> None:
         self.query_one(Input).focus()

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.query import search
-from whichgpu.catalog.store import Catalog
-from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.text import clean
-from whichgpu.tui.answering import bundled_atlas, catalog_path
+from whichgpu.tui.bundled import bundled_atlas
 from whichgpu.tui.units import NOTHING, parameters, tokens
+
+if TYPE_CHECKING:
+    from whichgpu.inspect.records import Inspection
 
 _FROM_CATALOG = 5_000
 
@@ -34,6 +35,10 @@ class Known:
 
 def local_models(recent: Sequence[str]) -> list[Known]:
     """Return everything that is known without a network: recent first, then the catalog, then the atlas."""
+    from whichgpu.catalog.query import search
+    from whichgpu.catalog.store import Catalog
+    from whichgpu.tui.answering import catalog_path
+
     found: dict[str, Known] = {}
     try:
         for row in search(Catalog(catalog_path(None)), "", limit=_FROM_CATALOG):

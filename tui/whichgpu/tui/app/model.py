@@ -85,7 +85,7 @@ class ModelScreen(Screen[None]):
         self.refresh_bindings()
 
     def on_failed(self, message: Failed) -> None:
-        self.query_one("#title", Static).update(f"{clean(message.name, 200)}  ✗ not read")
+        self.query_one("#title", Static).update(f"{clean(message.model, 200)}  ✗ not read")
         self.query_one("#facts", Static).update(f"{message.sentence}\n\nescape goes back; r tries again")
 
     def action_tab(self, name: str) -> None:

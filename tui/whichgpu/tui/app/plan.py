@@ -8,7 +8,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, Static
 
@@ -18,6 +18,7 @@ from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.bars import legend, memory_parts, stacked
 from whichgpu.tui.app.reading import Replanned, as_command, plan
 from whichgpu.tui.app.table import TOO_SMALL, KeyTable
+from whichgpu.tui.app.words import Words
 from whichgpu.tui.report_explain import explanation
 from whichgpu.tui.report_plans import cures
 from whichgpu.tui.terminal import Terminal
@@ -190,30 +191,6 @@ class PlanScreen(Screen[None]):
             else ""
         )
         self.query_one("#bar", Static).update(text)
-
-
-class Words(ModalScreen[None]):
-    """Text over everything; escape leaves."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,q,enter", "dismiss", "Back", id="words.back"),
-        Binding("j,down", "down", "Down", show=False, id="words.down"),
-        Binding("k,up", "up", "Up", show=False, id="words.up"),
-    ]
-
-    def __init__(self, title: str, text: str) -> None:
-        super().__init__()
-        self._title, self._text = title, text
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll(id="words"):
-            yield Static(f"{self._title}  (escape goes back)\n\n{self._text}", markup=False)
-
-    def action_down(self) -> None:
-        self.query_one("#words").scroll_down(animate=False)
-
-    def action_up(self) -> None:
-        self.query_one("#words").scroll_up(animate=False)
 
 
 def _stepped(choices: list[int] | tuple[int, ...], at: int, step: int) -> int:

@@ -31,7 +31,7 @@ class Failed(Message):
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__()
-        self.name, self.sentence = name, sentence
+        self.model, self.sentence = name, sentence
 
 
 def read(name: str, workload: Workload, offline: bool) -> Answered | Failed:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.text import Text
@@ -51,19 +51,23 @@ class KeyTable(DataTable[Text]):
         self._rows_given = list(rows)
         room = self._room(rows)
         wanted = {key: (_cut(cells[0], room), *cells[1:]) for key, cells in rows}
-        if list(wanted) == list(self._shown):
-            for key, cells in wanted.items():
-                for header, cell, before in zip(self._headers, cells, self._shown[key], strict=True):
+        changed = [key for key, cells in wanted.items() if self._shown.get(key) != cells]
+        if list(wanted) == list(self._shown) and len(changed) <= _FEW:
+            for key in changed:
+                for header, cell, before in zip(self._headers, wanted[key], self._shown[key], strict=True):
                     if cell != before:
                         self.update_cell(key, header, self._cell(header, cell), update_width=True)
         else:
-            at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best
-            self.clear()
-            for key, cells in wanted.items():
-                self.add_row(*(self._cell(h, c) for h, c in zip(self._headers, cells, strict=True)), key=key)
-            if at in wanted:
-                self.move_cursor(row=list(wanted).index(at))
+            self._rebuild(wanted, top)
         self._shown = wanted
+
+    def _rebuild(self, wanted: Mapping[str, tuple[str, ...]], top: bool) -> None:
+        at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best
+        self.clear()
+        for key, cells in wanted.items():
+            self.add_row(*(self._cell(h, c) for h, c in zip(self._headers, cells, strict=True)), key=key)
+        if at is not None and at in wanted:
+            self.move_cursor(row=list(wanted).index(at))
 
     def _room(self, rows: Sequence[tuple[str, Sequence[str]]]) -> int:
         """Cells that the others leave to the first column, so that nothing is pushed off the screen."""
@@ -83,5 +87,8 @@ def _cut(text: str, room: int) -> str:
 
 
 _LEAST = 12
+_FEW = 60
+"""Rows up to which changing cells one by one is quicker than drawing the table anew: each measures its column."""
+
 _STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "green", "x": "red"}
 """Verdicts are glyph, word and colour."""
