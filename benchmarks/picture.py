@@ -1,10 +1,13 @@
-"""Draw docs/answer.svg, the picture in the README, from a real answer: ``python -m benchmarks.picture``."""
+"""Draw the pictures in the README from a real answer and the running app: ``python -m benchmarks.picture``."""
 
 from __future__ import annotations
 
+import asyncio
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
@@ -13,16 +16,47 @@ from rich.text import Text
 COMMAND = ("--model", "openai/gpt-oss-120b", "--offline", "--catalog", "/dev/null/none")
 
 
+_SCREENS = {"browse": (), "plan": ("slash", *"gpt-oss-120b", "enter", "p"), "curve": ("u",)}
+"""What is pressed, one screen after the other."""
+
+
 def main() -> None:
-    """Run the command and write the picture; the web font that rich links to is left out."""
+    """Run the command and the app, and write what they show."""
+    draw_answer()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["WHICHGPU_STATE"] = str(Path(folder, "app.json"))
+        os.environ["WHICHGPU_CATALOG"] = str(Path(folder, "catalog.db"))
+        asyncio.run(draw_app())
+
+
+async def draw_app() -> None:
+    """Drive the app with keys at 80×24, offline, and keep each screen."""
+    from whichgpu.tui.app.application import WhichgpuApp
+
+    app = WhichgpuApp(offline=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause(3)
+        for screen, keys in _SCREENS.items():
+            for key in keys:
+                await pilot.press(key)
+                await pilot.pause(0.3 if len(key) == 1 and screen == "plan" else 3)
+            _write(f"app-{screen}", app.export_screenshot(title="whichgpu", simplify=True))
+
+
+def _write(name: str, svg: str) -> None:
+    """The web font that rich links to is left out."""
+    Path(f"docs/{name}.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+
+
+def draw_answer() -> None:
+    """One answer, as it is printed."""
     done = subprocess.run([sys.executable, "-m", "whichgpu", *COMMAND], capture_output=True, text=True, check=True)
     console = Console(record=True, width=84, file=Path("/dev/null").open("w"))  # noqa: SIM115 - lives as long as we do
     console.print(Text("$ whichgpu --model openai/gpt-oss-120b", style="bold"))
     for line in done.stdout.splitlines():
         title = re.match(r"(What|Where|Recommended)", line) is not None
         console.print(Text(line, style="bold" if title else ""))
-    svg = console.export_svg(title="whichgpu")
-    Path("docs/answer.svg").write_text(re.sub(r"@font-face \{.*?\}\s*", "", svg, flags=re.DOTALL))
+    _write("answer", console.export_svg(title="whichgpu"))
 
 
 if __name__ == "__main__":

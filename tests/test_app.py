@@ -29,9 +29,11 @@ from whichgpu.tui.app.bars import legend, memory_parts, stacked
 from whichgpu.tui.app.browse import Browse
 from whichgpu.tui.app.catalog import CatalogScreen
 from whichgpu.tui.app.compare import CompareScreen
+from whichgpu.tui.app.curve import CurveScreen
 from whichgpu.tui.app.knowledge import Known, matching
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
+from whichgpu.tui.app.reading import plan
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
 
@@ -393,8 +395,37 @@ UPDATE = os.environ.get("WHICHGPU_TEST_UPDATE") == "1"
 SNAPSHOTS = Path(__file__).parent / "golden" / "app"
 
 
+def test_the_curve_gives_the_one_shot_of_every_load() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        screen = await planned(pilot, app)
+        accelerator = screen.query_one(KeyTable).current
+        await pilot.press("u")
+        await until(
+            pilot, lambda: isinstance(app.screen, CurveScreen) and app.screen.query_one(KeyTable).row_count == 11
+        )
+        table = app.screen.query_one(KeyTable)
+        for at, concurrency in ((0, 1), (6, 64)):
+            workload = screen.workload.model_copy(update={"concurrency": concurrency})
+            (expected,) = [
+                p
+                for p in plan(screen._reply, workload).result.plans
+                if p.accelerator == accelerator and p.precision is workload.precision
+            ]
+            shown = [str(cell) for cell in table.get_row_at(at)]
+            assert expected.speed is not None
+            assert shown[2:4] == [str(expected.count), f"{expected.speed.output_tokens_per_second.expected:,.0f}"]
+        await pilot.press("G", "m")
+        await until(pilot, lambda: isinstance(app.screen, Words))
+        assert "--concurrency 1024" in str(app.screen.query_one("#words Static", Static).render())
+        await pilot.press("escape", "escape")
+        await pilot.pause()
+        assert app.screen is screen
+
+    drive(task, model="Qwen/Qwen3-32B")
+
+
 @pytest.mark.parametrize("size", [(80, 24), (120, 36)], ids=["80x24", "120x36"])
-@pytest.mark.parametrize("screen", ["browse", "model", "plan", "explain"])
+@pytest.mark.parametrize("screen", ["browse", "model", "plan", "explain", "curve"])
 def test_screens_look_as_reviewed(screen: str, size: tuple[int, int]) -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
         if screen == "browse":
@@ -412,6 +443,9 @@ def test_screens_look_as_reviewed(screen: str, size: tuple[int, int]) -> None:
             await planned(pilot, app)
             if screen == "explain":
                 await pilot.press("e")
+            if screen == "curve":
+                await pilot.press("u")
+                await until(pilot, lambda: app.screen.query_one(KeyTable).row_count == 11)
         await pilot.wait_for_animation()
         await pilot.pause(0.5)
         found = app.export_screenshot(title="whichgpu", simplify=True)

@@ -93,7 +93,8 @@ def least_by_brute_force(members: list[Member]) -> float:
 def min_cards(shares: list[float]) -> int:
     for count in range(1, len(shares) + 1):
         for placed in itertools.product(range(count), repeat=len(shares)):
-            if all(sum(s for s, p in zip(shares, placed, strict=True) if p == c) <= 0.95 for c in range(count)):
+            held = [sum(s for s, p in zip(shares, placed, strict=True) if p == c) for c in range(count)]
+            if max(held) <= 0.95 + 1e-9:
                 return count
     return 0
 
@@ -134,6 +135,10 @@ class TestPacking:
     def test_large_fleets_are_placed_whole(self, ways: list[tuple[Way, ...]]) -> None:
         members = [Member(model=f"m{i}", ways=w) for i, w in enumerate(ways)]
         check(members, pack(members, {"large": (1, 8), "small": None}))
+
+    def test_shares_that_sum_to_the_limit_share_a_card_whatever_floats_say(self) -> None:
+        members = [Member(model=n, ways=(way("large", s),)) for n, s in (("a", 0.65), ("b", 0.25), ("c", 0.05))]
+        assert pack(members, {}).usd_per_hour == solved(members, {}, 10).usd_per_hour == 3.0
 
     def test_two_models_share_a_card(self) -> None:
         members = [Member(model=n, ways=(way("large", 0.4),)) for n in "ab"]

@@ -97,7 +97,9 @@ class _Bin:
 
     @property
     def room(self) -> float:
-        return _SHARED - sum(self.held.values())
+        return round(
+            _SHARED - sum(self.held.values()), 9
+        )  # 0.65 + 0.25 + 0.05 fill 0.95 of a card, whatever floats say
 
 
 def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
@@ -188,7 +190,7 @@ def _cheapened(bins: list[_Bin], members: Sequence[Member]) -> None:
                 if way.cards == 1:
                     options.setdefault(way.accelerator, {})[index] = way
         for accelerator, ways in options.items():
-            total = sum(w.share for w in ways.values())
+            total = round(sum(w.share for w in ways.values()), 9)
             alone = len(held.held) == 1
             if len(ways) < len(held.held) or (total > _SHARED and not alone):
                 continue

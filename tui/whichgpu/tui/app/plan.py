@@ -38,21 +38,22 @@ class PlanScreen(Screen[None]):
 
     HELP = (
         "c C context, n N sequences at once, p precision, v KV cache, o objective, s spot. e explains the row under the"
-        " cursor, y copies its command, m shows the one-shot that gives the same."
+        " cursor, u shows what more sequences buy on it, y copies its command, m shows the one-shot that gives the same."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,backspace", "app.leave", "Back", id="plan.back"),
-        Binding("c", "context(1)", "Context", id="plan.context", key_display="c C"),
+        Binding("c", "context(1)", "Context", show=False, id="plan.context", key_display="c C"),
         Binding("C", "context(-1)", "Less context", show=False, id="plan.context_less"),
-        Binding("n", "concurrency(1)", "At once", id="plan.concurrency", key_display="n N"),
+        Binding("n", "concurrency(1)", "At once", show=False, id="plan.concurrency", key_display="n N"),
         Binding("N", "concurrency(-1)", "Fewer at once", show=False, id="plan.concurrency_less"),
-        Binding("p", "cycle('precision')", "Precision", id="plan.precision"),
-        Binding("v", "cycle('kv_dtype')", "KV", id="plan.kv"),
+        Binding("p", "cycle('precision')", "Precision", show=False, id="plan.precision"),
+        Binding("v", "cycle('kv_dtype')", "KV", show=False, id="plan.kv"),
         Binding("o", "cycle('objective')", "Objective", show=False, id="plan.objective"),
         Binding("s", "spot", "Spot", show=False, id="plan.spot"),
         Binding("e,enter", "explain", "Explain", id="plan.explain"),
+        Binding("u", "curve", "Curve", id="plan.curve"),
         Binding("y", "copy", "Copy", id="plan.copy"),
-        Binding("m", "command", "Command", show=False, id="plan.command"),
+        Binding("m", "command", "Command", id="plan.command"),
         Binding("question_mark", "app.help", "Help", id="app.help"),
         Binding("q", "app.quit", "Quit", show=False, id="app.quit"),
     ]
@@ -133,6 +134,14 @@ class PlanScreen(Screen[None]):
         found = self.chosen
         if found is not None:
             self.app.push_screen(Words(found.accelerator_name, _explained(self.result, found)))
+
+    def action_curve(self) -> None:
+        """Its card over concurrency."""
+        found = self.chosen
+        if found is not None:
+            from whichgpu.tui.app.curve import CurveScreen
+
+            self.app.push_screen(CurveScreen(self._reply, self.workload, found.accelerator, found.accelerator_name))
 
     def action_copy(self) -> None:
         found = self.chosen
