@@ -201,14 +201,25 @@ cli.add_command(trial_group)
 @cli.command("app")
 @click.argument("model", required=False)
 @click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
-def open_app(model: str | None, offline: bool) -> int:
+@click.option("--served", is_flag=True, hidden=True, help="As whichgpu serve runs it.")
+def open_app(model: str | None, offline: bool, served: bool) -> int:
     """Open the terminal app, perhaps at a model; whichgpu without arguments opens it too."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise click.UsageError("The app needs a terminal; whichgpu --model X answers without one.")
     from whichgpu.tui.app.application import run as run_app
 
-    run_app(offline, model)
+    run_app(offline, model, local=not served)
     return ExitCode.OK
+
+
+@cli.command("serve")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="On 127.0.0.1.")
+@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
+def serve_app(port: int, offline: bool) -> int:
+    """Serve the app to a browser on this machine (extra: serve); it reads no folders or files there."""
+    from whichgpu.tui.serve_command import serve
+
+    return serve(port, offline)
 
 
 @cli.command("read-log")

@@ -41,9 +41,9 @@ class WhichgpuApp(App[None]):
     ]
     THEMES = ("textual-dark", "textual-light", "whichgpu-contrast", "whichgpu-colour-blind", "ansi-dark")
 
-    def __init__(self, offline: bool = False, model: str | None = None) -> None:
+    def __init__(self, offline: bool = False, model: str | None = None, local: bool = True) -> None:
         self._state: State | None = None
-        self.offline, self._first = offline, model
+        self.offline, self.local, self._first = offline, local, model
         super().__init__()
         self.animation_level = "none"
         for theme in _THEMES:
@@ -133,10 +133,10 @@ _EVERYWHERE = (
 )
 
 
-def run(offline: bool, model: str | None) -> None:
+def run(offline: bool, model: str | None, local: bool = True) -> None:
     """Run the app; ``NO_COLOR`` takes the ANSI theme, which must be chosen before Textual builds its filters."""
     if os.environ.get("NO_COLOR"):
         os.environ.setdefault("TEXTUAL_THEME", "ansi-dark")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    app: App[Any] = WhichgpuApp(offline, model)
+    app: App[Any] = WhichgpuApp(offline, model, local)
     app.run()

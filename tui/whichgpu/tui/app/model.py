@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -21,6 +21,9 @@ from whichgpu.tui.report_plans import needs
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.text_report import one_line
 from whichgpu.tui.units import memory
+
+if TYPE_CHECKING:
+    from whichgpu.tui.app.application import WhichgpuApp
 
 PLAIN = Terminal(colour=False, unicode=True, narrate=False)
 
@@ -62,8 +65,8 @@ class ModelScreen(Screen[None]):
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, fresh: bool) -> None:
-        app = self.app
-        self.post_message(read(self._model, app.state.workload, app.offline))  # type: ignore[attr-defined]
+        app: WhichgpuApp = self.app  # type: ignore[assignment]
+        self.post_message(read(self._model, app.state.workload, app.offline, app.local, fresh))
 
     def action_refresh_model(self) -> None:
         self.query_one("#title", Static).update(f"{clean(self._model, 200)}  reading…")

@@ -34,13 +34,22 @@ class Failed(Message):
         self.model, self.sentence = name, sentence
 
 
-def read(name: str, workload: Workload, offline: bool) -> Answered | Failed:
-    """Read a model and answer; keeps the finding."""
-    question = Question(name, workload, offline=offline, max_age=600.0, catalog=catalog_path(None))
+def read(name: str, workload: Workload, offline: bool, local: bool = True, fresh: bool = False) -> Answered | Failed:
+    """Read a model and answer; keeps the finding. ``fresh`` asks the Hub again, whatever is known.
+
+    Without ``local`` nothing of this machine's file system is told.
+    """
+    from whichgpu.inspect.reference import parse_reference
+
+    question = Question(
+        name, workload, offline=offline, max_age=0.0 if fresh else 600.0, refresh=fresh, catalog=catalog_path(None)
+    )
     try:
+        if not local and parse_reference(name).kind != "hub":
+            return Failed(name, "The app in a browser opens models by their Hub id alone.")
         return Answered(reply_to(question))
     except WhichgpuError as error:
-        return Failed(name, f"{error.message} {error.hint}".strip())
+        return Failed(name, f"{error.message} {error.hint}".strip() if local else error.message)
 
 
 def plan(reply: Reply, workload: Workload) -> Replanned:

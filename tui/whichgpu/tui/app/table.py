@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.widgets import DataTable
@@ -66,6 +67,8 @@ class KeyTable(DataTable[Text]):
         self.clear()
         for key, cells in wanted.items():
             self.add_row(*(self._cell(h, c) for h, c in zip(self._headers, cells, strict=True)), key=key)
+        for at_column, column in enumerate(self.ordered_columns):  # Textual's own measuring sometimes misses rows
+            column.content_width = max([column.content_width, *(cell_len(c[at_column]) for c in wanted.values())])
         if at is not None and at in wanted:
             self.move_cursor(row=list(wanted).index(at))
 
