@@ -116,7 +116,8 @@ def _judged() -> str:
     """What vLLM's own classes hold, beside ours."""
     from benchmarks.judge import CLOSE, EXPLAINED, compare, rows
     from whichgpu import assets
-    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+    from whichgpu.catalog.atlas import Atlas
+    from whichgpu.catalog.atlas_index import FILE_NAME
 
     kept = rows()
     verdicts = list(compare(kept, Atlas(assets.read(FILE_NAME))))

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.atlas import Atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.hardware import find, parse_accelerators
 from whichgpu.plan.kv_pool import Pool

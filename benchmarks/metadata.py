@@ -14,7 +14,8 @@ from whichgpu.inspect.records import Inspection
 def inspections(models: Path | None) -> tuple[Models, Callable[[str], Inspection], Callable[[], None]]:
     """Return the names at hand, how to inspect one, and what to call at the end."""
     if models is None:
-        from whichgpu.catalog.atlas import FILE_NAME, Atlas
+        from whichgpu.catalog.atlas import Atlas
+        from whichgpu.catalog.atlas_index import FILE_NAME
 
         atlas = Atlas(assets.read(FILE_NAME))
 

@@ -18,7 +18,8 @@ from unittest import mock
 from tabulate import tabulate
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.atlas import Atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer

@@ -38,6 +38,7 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             monkeypatch.delenv(name)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("WHICHGPU_CATALOG", str(tmp_path / "catalog.db"))
+    monkeypatch.setenv("WHICHGPU_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("COLUMNS", "80")
 
 
@@ -103,3 +104,20 @@ def ask_fresh() -> Callable[..., Result]:
         return Result(done.returncode, done.stdout, done.stderr)
 
     return run_fresh
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Install the stand-in and choose how it behaves; returns the value of --vllm-at."""
+    from whichgpu.trial import supervisor
+
+    path = tmp_path / "vllm"
+    path.write_text(f"#!{sys.executable}\n" + Path(__file__).with_name("fake_vllm.py").read_text())
+    path.chmod(0o755)
+    monkeypatch.setattr(supervisor, "GRACE", 15.0)
+
+    def choose(how: str) -> str:
+        monkeypatch.setenv("FAKE_VLLM", how)
+        return str(path)
+
+    return choose

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.atlas import Atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.records import Inspection
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import find

@@ -15,7 +15,8 @@ from sqlite_utils import Database
 from tests.conftest import Result
 from tests.hub import HubStandIn, shapes
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas, write_atlas
+from whichgpu.catalog.atlas import Atlas, write_atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
 from whichgpu.catalog.files import SCHEMA_STEPS
 from whichgpu.catalog.records import Finding, Stamp, inspection_finding

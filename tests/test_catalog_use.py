@@ -30,7 +30,7 @@ from tests.test_catalog_sharing import STAMP, at, inspected
 from whichgpu.catalog import files
 from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.catalog.query import compiled, search
-from whichgpu.catalog.records import answer_finding, note_finding, tag_finding
+from whichgpu.catalog.records import answer_finding, inspection_finding, note_finding, tag_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
 from whichgpu.tui.exit_codes import ExitCode
@@ -156,6 +156,35 @@ for number in range(count):
 
 
 class TestTheFile:
+    def test_a_file_from_before_the_terms_gains_them_empty(self, tmp_path: Path) -> None:
+        path = tmp_path / "c.db"
+        store = Catalog(path)
+        store.add(inspected("Qwen/Qwen3-8B"))
+        database = Database(path)
+        for name in ("licence", "gated", "modified"):
+            database.execute(f"ALTER TABLE inspections DROP COLUMN {name}")
+        database["_sqlite_migrations"].delete_where("name = 'm003_terms'")  # type: ignore[union-attr]
+        database.conn.commit()
+        database.close()
+        store = Catalog(path)
+        store.add(inspected("openai/gpt-oss-20b"))
+        assert [(r.model, r.licence, r.gated) for r in search(store, "qwen")] == [("Qwen/Qwen3-8B", None, None)]
+        assert (tmp_path / "c.db.v2.bak").exists()
+
+    def test_terms_of_the_hub_are_searched(self, tmp_path: Path) -> None:
+        store = Catalog(tmp_path / "c.db")
+        found = atlas_model("Qwen/Qwen3-8B")
+        terms = {"licence": "apache-2.0", "gated": True, "modified": "2026-03-01"}
+        source = found.source.model_copy(update=terms)
+        store.add(inspection_finding(found.model_copy(update={"source": source}), STAMP))
+        store.add(inspected("openai/gpt-oss-20b"))
+        for query in ("licence:apache", "license:apache-2.0", "gated:yes", "modified:2026-02"):
+            assert [r.model for r in search(store, query)] == ["Qwen/Qwen3-8B"], query
+        for query in ("gated:no", "modified:2026-04", "licence:mit"):
+            assert search(store, query) == [], "what is unknown is in no answer"
+        with pytest.raises(QueryError, match="neither yes nor no"):
+            search(store, "gated:maybe")
+
     def test_an_older_file_is_migrated_after_a_backup(self, tmp_path: Path) -> None:
         path = tmp_path / "c.db"
         database = Database(path)

@@ -11,7 +11,8 @@ from benchmarks import claims
 
 from tests.render_docs import DOCS, catalog_page, cli_page, json_page
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.atlas import Atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]

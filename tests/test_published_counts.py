@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas
+from whichgpu.catalog.atlas import Atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.records import Grade, ModelClass
 
 ATLAS = Atlas(assets.read(FILE_NAME))

@@ -73,7 +73,7 @@ def test_a_browser_finds_a_model_and_reads_its_plan(address: str) -> None:
         ):
             await seen(page, "410 models")
             await typed(page, "/", *"qwen3-32b", "\r")
-            await seen(page, "What it needs")
+            await seen(page, "known from config")
             await typed(page, "p")
             assert "fits" in await seen(page, "activations")
 

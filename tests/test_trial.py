@@ -158,21 +158,6 @@ def test_unknown_failures_show_the_decisive_lines() -> None:
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
-    """Install the stand-in and choose how it behaves; returns the value of --vllm-at."""
-    path = tmp_path / "vllm"
-    path.write_text(f"#!{sys.executable}\n" + (ROOT / "tests" / "fake_vllm.py").read_text())
-    path.chmod(0o755)
-    monkeypatch.setattr(supervisor, "GRACE", 15.0)
-
-    def choose(how: str) -> str:
-        monkeypatch.setenv("FAKE_VLLM", how)
-        return str(path)
-
-    return choose
-
-
-@pytest.fixture
 def tiny(tmp_path: Path) -> str:
     folder = tmp_path / "tiny"
     folder.mkdir()
@@ -507,7 +492,7 @@ def test_tokens_as_a_real_vllm_counted_them(ask: Run, tmp_path: Path, name: str,
     from whichgpu.plan.records import Layout, Workload
     from whichgpu.plan.sizing import Sizer
     from whichgpu.tui.facts import load_facts
-    from whichgpu.tui.trial_command import CPU
+    from whichgpu.tui.trial_prepare import CPU
 
     facts = load_facts()
     sizer = Sizer(inspect_model(str(folder)), facts.engines.of("0.32.0"), facts.architectures)

@@ -1,7 +1,7 @@
 """The bundled atlas: inspections of well-known models, for answers without any network.
 
 One ZIP archive with one compressed JSON record per model; opening it reads the directory alone, and a look-up
-decompresses a single entry.
+decompresses a single entry. An index has what a list shows of every model.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from whichgpu.catalog.atlas_index import INDEX
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.inspect.records import Inspection
 
-FILE_NAME = "atlas.zip"
 _STAMP = (1980, 1, 1, 0, 0, 0)
 """A fixed time in the archive, so that the same inspections give the same bytes."""
 
@@ -31,7 +31,7 @@ class Atlas:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except zipfile.BadZipFile as error:
             raise CatalogError("The bundled atlas is damaged.", "Reinstall whichgpu.") from error
-        self._entries = {name.removesuffix(".json").lower(): name for name in self._archive.namelist()}
+        self._entries = {n.removesuffix(".json").lower(): n for n in self._archive.namelist() if n != INDEX}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -67,4 +67,21 @@ def write_atlas(inspections: Iterable[Inspection], path: Path) -> int:
                 inspection.model_dump(mode="json", exclude_defaults=True), separators=(",", ":"), ensure_ascii=False
             )
             archive.writestr(info, body, compresslevel=9)
+        info = zipfile.ZipInfo(INDEX, _STAMP)
+        info.compress_type = zipfile.ZIP_DEFLATED
+        archive.writestr(info, json.dumps([_indexed(i) for i in ordered], separators=(",", ":")), compresslevel=9)
     return len(ordered)
+
+
+def _indexed(inspection: Inspection) -> list[object]:
+    """As ``atlas_index.Entry`` has it."""
+    source, architecture = inspection.source, inspection.architecture
+    return [
+        source.name,
+        [c.value for c in inspection.classes],
+        inspection.parameters.total.value,
+        architecture.context if architecture else None,
+        source.licence,
+        source.gated,
+        source.modified,
+    ]

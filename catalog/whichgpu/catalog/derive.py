@@ -127,7 +127,7 @@ _Made = Iterator[tuple[str, tuple[Any, ...]]]
 
 def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
     architecture, parameters = content.get("architecture") or {}, content.get("parameters") or {}
-    quantisation = content.get("quantisation") or {}
+    quantisation, source = content.get("quantisation") or {}, content.get("source") or {}
     yield (
         "inspections",
         (
@@ -144,6 +144,9 @@ def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
             ((content.get("weights") or {}).get("total") or {}).get("value"),
             quantisation.get("label") or "not quantised",
             len(content.get("tensors") or ()),
+            source.get("licence"),
+            source.get("gated"),
+            source.get("modified"),
         ),
     )
 

@@ -33,7 +33,15 @@ _PLANNED = {
     "tps": "p.tokens_per_second",
     "tpot": "p.tpot_ms",
 }
-_TEXT = {"model": "m.model", "grade": "i.grade", "published": "i.published", "arch": "i.architecture"}
+_TEXT = {
+    "model": "m.model",
+    "grade": "i.grade",
+    "published": "i.published",
+    "arch": "i.architecture",
+    "licence": "i.licence",
+    "license": "i.licence",
+}
+_GATED = {"yes": 1, "no": 0}
 SORTS = {
     "date": "m.made_at DESC",
     "model": "m.model COLLATE NOCASE",
@@ -42,12 +50,23 @@ SORTS = {
     "price": "usd_per_hour IS NULL, usd_per_hour",
     "cpm": "usd_per_million_output IS NULL, usd_per_million_output",
 }
-FIELDS = (*_NUMERIC, *_PLANNED, *_TEXT, "class", "gpu", "tag", "by", "since")
+FIELDS = (
+    *_NUMERIC,
+    *_PLANNED,
+    *(name for name in _TEXT if name != "license"),
+    "class",
+    "gated",
+    "gpu",
+    "tag",
+    "by",
+    "since",
+    "modified",
+)
 
 _BEST = """(SELECT b.rowid FROM plans AS b JOIN findings AS f USING (identity)
   WHERE b.model = m.model AND b.recommended = 1 ORDER BY f.made_at DESC LIMIT 1)"""
 _SELECT = f"""
-SELECT m.model, i.label, i.parameters, i.context, i.published, i.grade, m.made_at, m.identity,
+SELECT m.model, i.label, i.parameters, i.context, i.published, i.grade, i.licence, i.gated, i.modified, m.made_at, m.identity,
   b.accelerator, b.cards, b.usd_per_hour, b.tokens_per_second, b.usd_per_million_output,
   (SELECT group_concat(tag, ' ') FROM current_tags WHERE model = m.model) AS tags
 FROM models AS m JOIN inspections AS i ON i.identity = m.identity
@@ -64,6 +83,9 @@ class Row(Record):
     context: int | None
     published: str | None
     grade: str | None
+    licence: str | None
+    gated: bool | None
+    modified: str | None
     made_at: str | None
     identity: str
     accelerator: str | None
@@ -145,7 +167,7 @@ def _add(query: _Query, term: str) -> None:
     elif not value:
         raise QueryError(f"“{clean(term)}” has no value.", f"Write {name}:VALUE.")
     elif name in _NUMERIC or name in _PLANNED:
-        operator, number = _numeric(name, value)
+        operator, number = comparison(name, value)
         condition = f"{(_NUMERIC | _PLANNED)[name]} {operator} ?"
         planned = name in _PLANNED
         (query.planned if planned else query.where).append(condition)
@@ -170,9 +192,14 @@ def _add_text(query: _Query, name: str, value: str) -> None:
     elif name == "by":
         query.where.append("EXISTS (SELECT 1 FROM findings AS g WHERE g.model = m.model AND g.made_by = ?)")
         query.values.append(value)
-    elif name == "since":
-        query.where.append("m.made_at >= ?")
+    elif name in ("since", "modified"):
+        query.where.append(f"{'m.made_at' if name == 'since' else 'i.modified'} >= ?")
         query.values.append(value)
+    elif name == "gated":
+        if value.lower() not in _GATED:
+            raise QueryError(f"“{clean(value)}” is neither yes nor no.", "Write gated:yes or gated:no.")
+        query.where.append("i.gated = ?")
+        query.values.append(_GATED[value.lower()])
     else:
         raise QueryError(
             f"“{clean(name)}” is no field.", f"Fields: {', '.join(FIELDS)}. Put words with a colon in quotes."
@@ -183,7 +210,12 @@ def _like(value: str) -> str:
     return "%" + value.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
 
 
-def _numeric(name: str, value: str) -> tuple[str, float]:
+def comparison(name: str, value: str) -> tuple[str, float]:
+    """Read ``>7B``, ``<=0.5``, ``100k`` as operator and number.
+
+    Raises:
+        QueryError: it is no number.
+    """
     found = _NUMBER.fullmatch(value)
     if found is None or found[3].lower() not in _UNITS:
         raise QueryError(f"“{clean(value)}” is no number.", f"Write for example {name}:>100 or params:>7B.")

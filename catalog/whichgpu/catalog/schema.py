@@ -76,6 +76,15 @@ def m002_team(db: Database) -> None:
     _converted(db, old)
 
 
+@migrations()
+def m003_terms(db: Database) -> None:
+    """On what terms a model is offered; NULL for what was read before. A file that m002 has just made has them already."""
+    table: Any = db["inspections"]
+    for name, kind in _TERMS.items():
+        if name not in table.columns_dict:
+            table.add_column(name, kind)
+
+
 def _findings(db: Database) -> None:
     text = [
         "identity",
@@ -98,12 +107,16 @@ def _findings(db: Database) -> None:
     table.create_index(["about"])
 
 
+_TERMS: dict[str, type] = {"licence": str, "gated": int, "modified": str}
+
+
 def _derived(db: Database) -> None:
     """What bodies say, in columns. Sizes in bytes, rates per second, prices in US dollars, times in ms."""
     s, i, f = str, int, float
     inspections: dict[str, type] = {
         "identity": s, "model": s, "commit_sha": s, "grade": s, "classes": s, "label": s, "architecture": s,
         "parameters": i, "active_parameters": i, "context": i, "weights_bytes": i, "published": s, "tensor_groups": i,
+        **_TERMS,
     }  # fmt: skip
     _create(db, "inspections", inspections, "identity", "identity model")
     plans: dict[str, type] = {

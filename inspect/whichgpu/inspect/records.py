@@ -307,6 +307,12 @@ class ModelSource(Record):
     endpoint: str | None = None
     path: str | None = None
     private: bool = False
+    licence: str | None = None
+    """As the Hub lists it: ``apache-2.0``."""
+    gated: bool | None = None
+    """True where access must be asked for; ``None`` where nobody said."""
+    modified: str | None = None
+    """ISO date of the Hub's lastModified."""
     read_on: str | None = None
     """ISO date on which the files were read."""
     requests: int = 0

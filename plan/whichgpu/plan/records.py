@@ -322,6 +322,8 @@ class Remedy(Record):
     pool: int
     capacity_tokens: int | None
     max_sequences: int | None
+    changes: dict[str, str | int | float | bool] = Field(default_factory=dict)
+    """Fields of the workload, with the values that make this change; empty where it changes the layout."""
 
 
 class Plan(Record):

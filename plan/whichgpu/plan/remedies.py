@@ -59,9 +59,18 @@ def remedies(
             pool=footprint.pool,
             capacity_tokens=footprint.capacity_tokens,
             max_sequences=footprint.max_sequences,
+            changes=_changed(workload, change) if change.layout == layout else {},
         )
         found.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
     return tuple(remedy for _, remedy in sorted(found, key=lambda item: item[0]))
+
+
+def _changed(before: Workload, change: _Change) -> dict[str, str | int | float | bool]:
+    """What another workload has to say so that the planner comes to this change."""
+    asked = {"utilisation_asked": True} if change.workload.utilisation != before.utilisation else {}
+    after = change.workload.model_copy(update={"precision": change.precision, **asked})
+    old = before.model_dump(mode="json")
+    return {name: value for name, value in after.model_dump(mode="json").items() if value != old[name]}
 
 
 def _effect(change: _Change, freed: int, tokens: float) -> str:

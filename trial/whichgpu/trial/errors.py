@@ -3,6 +3,7 @@
 WhichgpuError
   TrialError       a trial cannot start, or failed
     NoGpuError     the machine has no GPU that can be read
+    NothingToTryError  no card holds what was asked
 """
 
 from __future__ import annotations
@@ -16,3 +17,7 @@ class TrialError(WhichgpuError):
 
 class NoGpuError(TrialError):
     """No GPU of this machine can be read."""
+
+
+class NothingToTryError(TrialError):
+    """No card holds what was asked."""

@@ -19,11 +19,23 @@ from whichgpu.trial.launch import Launcher, environment_of, free_port
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
 from whichgpu.trial.records import Failure, LoadPoint, Memory, Outcome, Predicted, Stage, Trial
-from whichgpu.trial.sampling import Sampler
+from whichgpu.trial.sampling import Live, Sampler
 from whichgpu.trial.server import Server, wait
 
-Progress = Callable[[str, float], None]
-"""Called with (what goes on, seconds since the start)."""
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What goes on."""
+
+    what: str
+    seconds: float
+    """Since the start."""
+    live: Live | None = None
+    """While a load runs."""
+
+
+Progress = Callable[[Step], None]
+"""Called a few times a second; what it raises ends the trial, and vLLM is stopped."""
 
 _TAIL = 12
 _LEAST_FOR_LOAD = 20.0
@@ -78,6 +90,9 @@ class _Run:
     @property
     def left(self) -> float:
         return self.request.budget - self.spent
+
+    def tell(self, what: str, live: Live | None = None) -> None:
+        self.progress(Step(what, self.spent, live))
 
     def staged(self, name: str, since: float) -> None:
         self.stages.append(Stage(name=name, seconds=round(time.monotonic() - since, 2)))
@@ -138,7 +153,7 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server) -> bool:
             run.failure = explain(process.text(), process.state.get("code"))
             return False
         shown = _stage_now(process.text()) or shown
-        run.progress(shown or "starting vLLM", run.spent)
+        run.tell(shown or "starting vLLM")
         wait(0.25)
     run.outcome = Outcome.OUT_OF_TIME
     run.failure = Failure(
@@ -171,7 +186,7 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
     request, since = run.request, time.monotonic()
     try:
         served, length = server.models()
-        run.progress("first completion", run.spent)
+        run.tell("first completion")
         server.complete(served, max(5.0, run.left))
         run.staged("first completion", since)
         run.version = server.version()
@@ -227,7 +242,7 @@ def _load(
     prompts = _prompts(run, concurrency, run.left / max(1, loads))
     result = process.folder / f"bench-{concurrency}.json"
     words = bench_words(server.url, served, request.model, concurrency, request.prompt, request.output, prompts, result)
-    run.progress(f"{concurrency} at once, {prompts} requests", run.spent)
+    run.tell(f"{concurrency} at once, {prompts} requests")
     with Sampler(server, request.cards) as sampler, process.log.open("ab") as log:
         bench = subprocess.Popen(
             [sys.executable, "-m", "whichgpu.trial.bound", *launcher.command(*words)],
@@ -241,7 +256,7 @@ def _load(
             while bench.poll() is None:
                 if run.left <= 0:
                     raise TrialError("The budget ended during a load.", "A larger --budget, or fewer loads.")
-                run.progress(f"{concurrency} at once, {prompts} requests", run.spent)
+                run.tell(f"{concurrency} at once, {prompts} requests", sampler.live)
                 wait(0.25)
         finally:
             if bench.poll() is None:

@@ -15,6 +15,8 @@ from whichgpu.trial.records import Power
 from whichgpu.trial.server import Gauges, Server
 
 _EVERY = 0.5
+_RECENT = 3.0
+"""Seconds over which a rate of now is taken."""
 _THROTTLES = {
     0x4: "power cap",
     0x8: "hardware slowdown",
@@ -33,6 +35,21 @@ class _Reading:
     clock: float
     temperature: float
     reasons: int
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What goes on now; ``None`` is unknown."""
+
+    tokens_per_second: float | None
+    """Output, over the last seconds."""
+    ttft_ms: float | None
+    """Mean of the requests that had their first token in the last seconds."""
+    cache_used: float | None
+    """Of 1."""
+    waiting: float | None
+    watts: float | None
+    """Of all cards."""
 
 
 @dataclass(slots=True)
@@ -70,6 +87,25 @@ class Sampler:
                 return
 
     @property
+    def live(self) -> Live | None:
+        """What goes on now, or ``None`` before the second sample."""
+        gauges = list(self._gauges)
+        if len(gauges) < 2:
+            return None
+        now = gauges[-1]
+        then = next(g for g in gauges if now.at - g.at <= _RECENT or g is gauges[-2])
+        seconds, first = now.at - then.at, _grown(then.first_count, now.first_count)
+        spent, made = _grown(then.first_seconds, now.first_seconds), _grown(then.generated, now.generated)
+        own = [readings[-1].watts for readings in self._readings.values() if readings]
+        return Live(
+            tokens_per_second=made / seconds if made is not None and seconds > 0 else None,
+            ttft_ms=1e3 * spent / first if first and spent is not None else None,
+            cache_used=now.cache_used,
+            waiting=now.waiting,
+            watts=sum(own) if own else None,
+        )
+
+    @property
     def cache_used(self) -> float | None:
         """Largest share of the cache in use."""
         return max((g.cache_used for g in self._gauges if g.cache_used is not None), default=None)
@@ -104,6 +140,10 @@ class Sampler:
             temperature=max(r.temperature for r in everything),
             throttled=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
         )
+
+
+def _grown(before: float | None, after: float | None) -> float | None:
+    return after - before if before is not None and after is not None else None
 
 
 def energy(readings: Sequence[_Reading]) -> float:

@@ -6,7 +6,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,9 +21,16 @@ _LIMIT = 16 * 2**20
 class Gauges:
     """What /metrics says at one moment."""
 
+    at: float
+    """Of a monotonic clock, in seconds."""
     cache_used: float | None
     waiting: float | None
     preemptions: float | None
+    generated: float | None
+    """Tokens since the server started."""
+    first_seconds: float | None
+    """Times to the first token, added up since the server started."""
+    first_count: float | None
 
 
 class Server:
@@ -96,19 +103,27 @@ class Server:
         )
 
     def gauges(self) -> Gauges:
-        """Return how full the cache and the queue are now."""
+        """Return how full the cache and the queue are now, and what was generated so far; one request."""
+        samples = self._every_sample()
 
         def value(*names: str) -> float | None:
-            found = [s[2] for name in names for s in self._samples(name)]
+            found = [s[2] for s in samples if s[0] in names]
             return max(found) if found else None
 
         return Gauges(
+            at=time.monotonic(),
             cache_used=value("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
             waiting=value("vllm:num_requests_waiting"),
             preemptions=value("vllm:num_preemptions_total", "vllm:num_preemptions"),
+            generated=value("vllm:generation_tokens_total"),
+            first_seconds=value("vllm:time_to_first_token_seconds_sum"),
+            first_count=value("vllm:time_to_first_token_seconds_count"),
         )
 
     def _samples(self, name: str) -> Iterable[tuple[str, dict[str, str], float]]:
+        return [s for s in self._every_sample() if s[0] == name]
+
+    def _every_sample(self) -> Sequence[tuple[str, dict[str, str], float]]:
         from prometheus_client.parser import text_string_to_metric_families
 
         try:
@@ -116,7 +131,7 @@ class Server:
             families = list(text_string_to_metric_families(text))
         except (TrialError, ValueError):
             return []
-        return [(s.name, dict(s.labels), float(s.value)) for f in families for s in f.samples if s.name == name]
+        return [(s.name, dict(s.labels), float(s.value)) for f in families for s in f.samples]
 
     def _json(self, path: str, body: object = None, seconds: float = 15) -> Any:
         try:

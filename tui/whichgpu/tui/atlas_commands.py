@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 
 from whichgpu import assets
-from whichgpu.catalog.atlas import FILE_NAME, Atlas, write_atlas
+from whichgpu.catalog.atlas import Atlas, write_atlas
+from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection

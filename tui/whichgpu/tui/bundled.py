@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 @cache
 def bundled_atlas() -> Atlas:
     """Return the bundled atlas; its records are read one by one as they are asked for."""
-    from whichgpu.catalog.atlas import FILE_NAME, Atlas
+    from whichgpu.catalog.atlas import Atlas
+    from whichgpu.catalog.atlas_index import FILE_NAME
 
     return Atlas(assets.read(FILE_NAME))

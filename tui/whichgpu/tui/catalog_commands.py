@@ -19,7 +19,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import NOTHING, WIDTH, dollars, parameters, tokens, wrapped
+from whichgpu.tui.units import NOTHING, WIDTH, dollars, parameters, sign, tokens, wrapped
 
 _FORMATS = ("text", "json", "csv", "md")
 
@@ -63,7 +63,7 @@ def _table(rows: Sequence[Row], form: str) -> str:
         )
         for r in rows
     ]
-    headers = ("model", "what", "size", "on", "$/hour", "$/Mtok", "read")
+    headers = ("model", "what", "size", "on", f"{sign()}/hour", f"{sign()}/Mtok", "read")
     alignment = ("left", "left", "right", "left", "right", "right", "left")
 
     def made(cut: int) -> str:
@@ -127,7 +127,17 @@ def _answer_line(finding: Finding) -> str:
 
 def history(model: str, catalog: str | None) -> int:
     """Print every finding on a model, newest first."""
-    found = Catalog(catalog_path(catalog)).find(SAME_MODEL, (model,))
+    click.echo(Terminal.detect().text(history_text(Catalog(catalog_path(catalog)), model)))
+    return ExitCode.OK
+
+
+def history_text(store: Catalog, model: str) -> str:
+    """Return every finding on a model as a table, newest first.
+
+    Raises:
+        CatalogError: it has none, or can't be read.
+    """
+    found = store.find(SAME_MODEL, (model,))
     if not found:
         raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
     rows = [
@@ -135,23 +145,29 @@ def history(model: str, catalog: str | None) -> int:
         for f in found
     ]
     headers = ("made", "kind", "commit", "by", "whichgpu", "identity")
-    click.echo(Terminal.detect().text(str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))))
-    return ExitCode.OK
+    return str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
 
 
 def diff(first: str, second: str | None, catalog: str | None) -> int:
     """Print what differs between two models, or the two newest readings of one."""
-    store = Catalog(catalog_path(catalog))
+    click.echo(Terminal.detect().text(diff_text(Catalog(catalog_path(catalog)), first, second)))
+    return ExitCode.OK
+
+
+def diff_text(store: Catalog, first: str, second: str | None) -> str:
+    """Return what differs between two models, or the two newest readings of one, as a table.
+
+    Raises:
+        CatalogError: there is nothing to compare.
+    """
     pair = upkeep.pair(store, first, second)
     changes = upkeep.differences(*pair)
     names = [f"{p.model}@{(p.commit or 'unknown')[:10]}" for p in pair]
     if not changes:
-        click.echo(Terminal.detect().text(f"{names[0]} and {names[1]} are the same."))
-        return ExitCode.OK
+        return f"{names[0]} and {names[1]} are the same."
     rows = [(_cut(c.field, 26), _cut(c.before, 24), _cut(c.after, 24)) for c in changes]
     made = tabulate(rows, ("", *(_cut(n, 24) for n in names)), tablefmt="plain", disable_numparse=True)
-    click.echo(Terminal.detect().text("\n".join(line.rstrip() for line in str(made).splitlines())))
-    return ExitCode.OK
+    return "\n".join(line.rstrip() for line in str(made).splitlines())
 
 
 def _cut(text: str, width: int) -> str:
@@ -201,7 +217,13 @@ def status(catalog: str | None, as_json: bool) -> int:
     found = upkeep.status(store)
     if as_json:
         click.echo(found.model_dump_json(indent=2))
-        return ExitCode.OK
+    else:
+        click.echo(Terminal.detect().text(status_text(store, found)))
+    return ExitCode.OK
+
+
+def status_text(store: Catalog, found: upkeep.Status) -> str:
+    """Return what the file is, what it holds, and where it is shared."""
     size = f"{found.bytes / 2**20:,.1f} MiB" if found.bytes is not None else "not there yet"
     lines = [f"{clean(store.path)}: {size}, {found.models:,} models"]
     lines += [f"  {count:>9,} {kind}" for kind, count in found.kinds.items()]
@@ -211,8 +233,7 @@ def status(catalog: str | None, as_json: bool) -> int:
     if found.network is not None:
         lines += wrapped(f"on {found.network}: without a write-ahead log, which network file systems can't share", 2)
     lines += [f"  {clean(target)}: {count:,} findings shared" for target, count in found.shared.items()]
-    click.echo(Terminal.detect().text("\n".join(lines)))
-    return ExitCode.OK
+    return "\n".join(lines)
 
 
 def prune(days: int, apply: bool, catalog: str | None) -> int:

@@ -15,6 +15,7 @@ from whichgpu.plan.choices import TARGETS
 from whichgpu.tui.command_catalog import CATALOG as _CATALOG
 from whichgpu.tui.command_catalog import catalog as catalog_group
 from whichgpu.tui.command_trial import trial as trial_group
+from whichgpu.tui.config_path import config_path
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
 from whichgpu.tui.options import (
     engine_options,
@@ -59,6 +60,10 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
 
         click.echo(f"whichgpu {version('whichgpu')}")
         return ExitCode.OK
+    if config_path().exists():
+        from whichgpu.tui.settings import apply
+
+        apply()
     if context.invoked_subcommand is not None:
         return None
     given = [context.get_parameter_source(name) for name in options]
@@ -70,8 +75,7 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
     ):
         from whichgpu.tui.app.application import run as run_app
 
-        run_app(offline=False, model=None)
-        return ExitCode.OK
+        return run_app(offline=False, model=None)
     if options["model"] is None:
         click.echo(context.get_help())
         click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
@@ -208,8 +212,7 @@ def open_app(model: str | None, offline: bool, served: bool) -> int:
         raise click.UsageError("The app needs a terminal; whichgpu --model X answers without one.")
     from whichgpu.tui.app.application import run as run_app
 
-    run_app(offline, model, local=not served)
-    return ExitCode.OK
+    return run_app(offline, model, local=not served)
 
 
 @cli.command("serve")

@@ -10,12 +10,12 @@ import click
 from tabulate import tabulate
 
 from whichgpu.inspect.errors import WhichgpuError
-from whichgpu.plan.records import Verdict
+from whichgpu.plan.records import Plan, Verdict
 from whichgpu.tui.answering import Reply, reply_to
 from whichgpu.tui.exit_codes import ExitCode, code_of
 from whichgpu.tui.one_shot import question_of
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import NOTHING, UNKNOWN, dollars, memory, parameters, tokens
+from whichgpu.tui.units import NOTHING, UNKNOWN, dollars, memory, parameters, sign, tokens
 
 _NAME_WIDTH = 16
 
@@ -34,13 +34,14 @@ def compare(names: Sequence[str], options: Mapping[str, Any], as_json: bool) -> 
         finally:
             terminal.clear_progress()
     if as_json:
-        click.echo(json.dumps([_record(r) for r in replies], indent=2))
+        click.echo(json.dumps([compared_record(r) for r in replies], indent=2))
     elif replies:
         click.echo(terminal.text(side_by_side(replies)))
     return worst
 
 
-def _record(reply: Reply) -> dict[str, Any]:
+def compared_record(reply: Reply) -> dict[str, Any]:
+    """One model of ``compare --json``."""
     return {
         "model": reply.inspection.source.name,
         "inspection": reply.inspection.model_dump(mode="json", exclude={"tensors"}),
@@ -53,14 +54,22 @@ def side_by_side(replies: Sequence[Reply]) -> str:
     columns = [_column(r) for r in replies]
     workload = replies[0].answer.workload
     title = f"{workload.concurrency:,} × {workload.context:,} tokens, vLLM {replies[0].answer.vllm}"
+    return title + "\n" + _beside([_short(r.inspection.source.name) for r in replies], columns)
+
+
+def plans_side_by_side(plans: Sequence[Plan]) -> str:
+    """Return one column per plan; ≠ marks what differs."""
+    return _beside([p.accelerator.upper().replace("_", " ") for p in plans], [_of_plan(p) for p in plans])
+
+
+def _beside(names: Sequence[str], columns: Sequence[Sequence[tuple[str, str]]]) -> str:
     rows = []
     for index, (label, _) in enumerate(columns[0]):
         values = [column[index][1] for column in columns]
         mark = "≠" if len(set(values)) > 1 else ""
         rows.append((label, *values, mark))
-    headers = ("", *(_short(r.inspection.source.name) for r in replies), "")
-    made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
-    return title + "\n" + "\n".join(f"  {line}".rstrip() for line in made.splitlines())
+    made = tabulate(rows, ("", *names, ""), tablefmt="plain", disable_numparse=True)
+    return "\n".join(f"  {line}".rstrip() for line in made.splitlines())
 
 
 def _short(name: str) -> str:
@@ -85,9 +94,37 @@ def _column(reply: Reply) -> list[tuple[str, str]]:
         ("KV cache", memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING),
         ("cards", f"{plan.replicas * plan.count} × {plan.accelerator.upper()}" if plan else "nothing fits"),
         ("verdict", plan.verdict.value if plan else Verdict.NO.value),
-        ("$/hour", dollars(plan.usd_per_hour * plan.replicas) if plan and plan.usd_per_hour is not None else NOTHING),
+        (
+            f"{sign()}/hour",
+            dollars(plan.usd_per_hour * plan.replicas) if plan and plan.usd_per_hour is not None else NOTHING,
+        ),
         ("sequences", tokens(foot.max_sequences) if foot else UNKNOWN),
         ("ms per token", f"{speed.tpot_ms.expected:.1f}" if speed else NOTHING),
         ("tokens/s out", f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING),
-        ("$ per Mtok out", dollars(cost.expected) if cost else NOTHING),
+        (f"{sign()} per Mtok out", dollars(cost.expected) if cost else NOTHING),
+    ]
+
+
+def _of_plan(plan: Plan) -> list[tuple[str, str]]:
+    foot, speed = plan.footprint if plan.layout is not None else None, plan.speed
+    cost = speed.usd_per_million_output if speed is not None else None
+    joule = speed.output_tokens_per_joule if speed is not None else None
+    return [
+        ("verdict", plan.verdict.value),
+        ("cards", f"{plan.replicas} × {plan.count}" if plan.replicas > 1 else str(plan.count or NOTHING)),
+        ("layout", plan.layout.label if plan.layout is not None else NOTHING),
+        ("weights a card", memory(foot.weights) if foot else NOTHING),
+        ("KV cache needed", memory(foot.kv_needed) if foot else NOTHING),
+        ("activations", memory(foot.activations) if foot else NOTHING),
+        ("runtime", memory(foot.runtime) if foot else NOTHING),
+        ("left", memory(foot.headroom) if foot else NOTHING),
+        ("tokens in the pool", tokens(foot.capacity_tokens) if foot else NOTHING),
+        ("longest context", tokens(foot.longest_context) if foot else NOTHING),
+        ("tokens/s out", f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING),
+        ("ms per token", f"{speed.tpot_ms.expected:.1f}" if speed else NOTHING),
+        ("ms to the first", f"{speed.ttft_ms.expected:,.0f}" if speed else NOTHING),
+        (f"{sign()}/hour", dollars(plan.usd_per_hour * plan.replicas if plan.usd_per_hour is not None else None)),
+        (f"{sign()} per Mtok out", dollars(cost.expected) if cost else NOTHING),
+        ("tokens per joule", f"{joule:.2f}" if joule is not None else NOTHING),
+        ("limited by", speed.limit if speed else NOTHING),
     ]

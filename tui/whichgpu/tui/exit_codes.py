@@ -39,7 +39,7 @@ def code_of(error: Exception) -> ExitCode:
     from whichgpu.catalog.errors import CatalogError, QueryError
     from whichgpu.inspect import errors
     from whichgpu.plan.errors import FleetError, TargetError, UnknownAcceleratorError, UnknownVersionError
-    from whichgpu.trial.errors import NoGpuError, TrialError
+    from whichgpu.trial.errors import NoGpuError, NothingToTryError, TrialError
 
     mapping: tuple[tuple[type[Exception], ExitCode], ...] = (
         (errors.UsageError, ExitCode.USAGE),
@@ -48,6 +48,7 @@ def code_of(error: Exception) -> ExitCode:
         (TargetError, ExitCode.USAGE),
         (FleetError, ExitCode.USAGE),
         (NoGpuError, ExitCode.SYSTEM),
+        (NothingToTryError, ExitCode.NOTHING_FITS),
         (TrialError, ExitCode.SYSTEM),
         (QueryError, ExitCode.USAGE),
         (CatalogError, ExitCode.SYSTEM),

@@ -14,7 +14,7 @@ from whichgpu.plan import hardware, prices
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import NOTHING, dollars, is_stale, wrapped
+from whichgpu.tui.units import NOTHING, dollars, is_stale, sign, wrapped
 
 _UNKNOWN_LAST = 1e12
 
@@ -77,12 +77,12 @@ def _table(cards: Sequence[Accelerator], priced: dict[str, Price | None]) -> str
         )
         for c in cards
     ]
-    headers = ("key", "GiB", "GB/s", "BF16", "FP8", "W", "link", "$/hour", "sure")
+    headers = ("key", "GiB", "GB/s", "BF16", "FP8", "W", "link", f"{sign()}/hour", "sure")
     alignment = ("left", *["right"] * 7, "left")
     made = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
     notes = [
         "GiB as torch reports; memory GB/s; dense BF16 and FP8 TFLOP/s; W: board; link: GB/s both ways to the other cards;",
-        "$/hour: median of dated on-demand offers, * when the newest is over 60 days old. whichgpu gpus KEY shows",
+        f"{sign()}/hour: median of dated on-demand offers, * when the newest is over 60 days old. whichgpu gpus KEY shows",
         "the sources.",
     ]
     return str(made) + "\n\n" + "\n".join(wrapped(" ".join(notes)))

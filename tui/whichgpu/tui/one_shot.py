@@ -14,16 +14,45 @@ from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.facts import Own
 from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.units import dollars
 
 
 def answer_once(options: Mapping[str, Any]) -> int:
     """Answer one question on stdout; narrate on stderr."""
     terminal = Terminal.detect(quiet=options["quiet"])
+    if options["opens"] and (options["as_json"] or not _on_terminal()):
+        raise click.UsageError("--open needs a terminal, and no --json.")
     reply = replied(options, terminal)
     _print(reply, options, terminal)
+    if _is_opened(options, terminal):
+        from whichgpu.tui.app.application import run as run_app
+
+        return run_app(options["offline"], None, answered=(reply, question_of(options).own))
     best = reply.answer.recommended
     safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
     return ExitCode.OK if safe else ExitCode.NOTHING_FITS
+
+
+def _is_opened(options: Mapping[str, Any], terminal: Terminal) -> bool:
+    """Whether the app follows: asked for, or by the key o where the settings offer it."""
+    from whichgpu.tui.config_path import config_path
+
+    if options["opens"]:
+        return True
+    if options["as_json"] or options["quiet"] or not _on_terminal() or not config_path().exists():
+        return False
+    from whichgpu.tui.settings import load
+
+    if not load().press_o:
+        return False
+    click.echo("press o to open it in the app, another key to end ", err=True, nl=False)
+    key = click.getchar()
+    click.echo("", err=True)
+    return key == "o"
+
+
+def _on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stdout.isatty()
 
 
 def print_target(options: Mapping[str, Any], target: str) -> int:
@@ -48,7 +77,7 @@ def print_target(options: Mapping[str, Any], target: str) -> int:
         registry=reply.facts.architectures,
     )
     click.echo(terminal.text(render(target, deployment)))
-    price = f" at ${plan.usd_per_hour * plan.replicas:,.2f}/hour" if plan.usd_per_hour is not None else ""
+    price = f" at {dollars(plan.usd_per_hour * plan.replicas)}/hour" if plan.usd_per_hour is not None else ""
     replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
     click.echo(terminal.text(f"whichgpu: for {replicas}{plan.count} × {plan.accelerator_name}{price}"), err=True)
     return ExitCode.OK if plan.verdict in (Verdict.FITS, Verdict.UNKNOWN) else ExitCode.NOTHING_FITS

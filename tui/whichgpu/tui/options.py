@@ -151,6 +151,7 @@ output_options = _together(
     click.option("--second-opinion", is_flag=True, help="Ask aiconfigurator-core for the speed too (extra; seconds)."),
     click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
     click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
+    click.option("-o", "--open", "opens", is_flag=True, help="Open the answer in the app afterwards."),
     click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),
     click.option("--version", is_flag=True, help="Print the version."),
 )

@@ -25,7 +25,7 @@ from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.facts import load_facts, read_price
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import NOTHING, dollars, is_stale, wrapped
+from whichgpu.tui.units import NOTHING, dollars, is_stale, sign, wrapped
 
 
 def list_prices(gpu: str | None, providers: Sequence[str], spot: bool, catalog: str | None, as_json: bool) -> int:
@@ -65,7 +65,7 @@ def _table(offers: Sequence[PriceOffer]) -> str:
         )
         for o in offers
     ]
-    headers = ("card", "$/hour", "provider", "kind", "cards", "region", "date")
+    headers = ("card", f"{sign()}/hour", "provider", "kind", "cards", "region", "date")
     made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
     note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old; undated prices are listed but not used."
     return str(made) + "\n\n" + "\n".join(wrapped(note))

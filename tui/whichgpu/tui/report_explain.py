@@ -8,7 +8,7 @@ from whichgpu.plan.records import Answer, Footprint, Term
 from whichgpu.tui.report_plans import cures
 from whichgpu.tui.report_speed import step_table
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import GIB, wrapped
+from whichgpu.tui.units import GIB, big, memory_unit, wrapped
 
 
 def explanation(answer: Answer, terminal: Terminal) -> str:
@@ -20,7 +20,8 @@ def explanation(answer: Answer, terminal: Terminal) -> str:
     title = f"Where the memory of one {plan.accelerator_name} goes ({foot.layout.label}, vLLM {answer.vllm})"
     lines = [terminal.bold(title)]
     share = (
-        f"{answer.workload.utilisation:.2f} of its {foot.usable / GIB:.2f} GiB are vLLM's: {foot.budget / GIB:.2f} GiB"
+        f"{answer.workload.utilisation:.2f} of its {big(foot.usable):.2f} {memory_unit()} are vLLM's:"
+        f" {big(foot.budget):.2f} {memory_unit()}"
     )
     lines += [*wrapped(share, 2), *_table(foot)]
     lines += _reasons(foot.terms)
@@ -40,15 +41,15 @@ def _table(foot: Footprint) -> list[str]:
     if sum(t.bytes for t in small) >= GIB // 200:
         low, size, high = (sum(getattr(t, part) for t in small) for part in ("low", "bytes", "high"))
         rows.append(_row("norms, scales and such", size, low, high, "computed", ""))
-    rows.append(_row("= pool for the cache", foot.pool, foot.pool_low, foot.pool_high, "computed", ""))
-    headers = ("what", "GiB", "from", "to", "how known", "changed by")
+    rows.append(_row("= pool for cache", foot.pool, foot.pool_low, foot.pool_high, "computed", ""))
+    headers = ("what", memory_unit(), "from", "to", "known", "changed by")
     alignment = ("left", "right", "right", "right", "left", "left")
     made = tabulate([headers, *rows], tablefmt="plain", colalign=alignment, disable_numparse=True)
     return [f"  {line}".rstrip() for line in made.splitlines()]
 
 
 def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> tuple[str, ...]:
-    return (name, f"{size / GIB:.2f}", f"{low / GIB:.2f}", f"{high / GIB:.2f}", origin, flag)
+    return (name, f"{big(size):.2f}", f"{big(low):.2f}", f"{big(high):.2f}", origin, flag)
 
 
 def _reasons(terms: tuple[Term, ...]) -> list[str]:

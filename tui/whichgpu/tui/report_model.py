@@ -74,8 +74,8 @@ def _facts(rows: Iterable[tuple[str, str]]) -> str:
 def _structure(architecture: Architecture) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
     if architecture.mixers:
-        rows.append(("layers", "; ".join(_mixer(m) for m in architecture.mixers)))
-    blocks = [_feed_forward(f) for f in architecture.feed_forwards if f.kind != "none"]
+        rows.append(("layers", "; ".join(mixer_words(m) for m in architecture.mixers)))
+    blocks = [feed_forward_words(f) for f in architecture.feed_forwards if f.kind != "none"]
     if blocks:
         rows.append(("feed-forward", "; ".join(blocks)))
     if architecture.towers:
@@ -110,7 +110,8 @@ def _ignored(inspection: Inspection) -> str:
     return "; ".join(shown) + (f"; {more} more" if more > 0 else "")
 
 
-def _mixer(mixer: Mixer) -> str:
+def mixer_words(mixer: Mixer) -> str:
+    """One kind of token mixer: how many layers, and its shape."""
     text = f"{mixer.layers} × {_MIXER_WORDS.get(mixer.kind, mixer.kind)}"
     if mixer.window:
         text += f" of {mixer.window:,}"
@@ -126,7 +127,8 @@ def _mixer(mixer: Mixer) -> str:
     return text
 
 
-def _feed_forward(block: FeedForward) -> str:
+def feed_forward_words(block: FeedForward) -> str:
+    """One kind of feed-forward block: how many layers, and its width."""
     width = f"{block.intermediate:,}" if block.intermediate else "?"
     if block.kind == "moe":
         shared = f", {block.shared_experts} shared" if block.shared_experts else ""

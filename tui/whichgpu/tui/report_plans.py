@@ -9,7 +9,7 @@ from tabulate import tabulate
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
 from whichgpu.tui.report_speed import speed_lines
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import GIB, NOTHING, WIDTH, dollars, is_stale, memory, wrapped
+from whichgpu.tui.units import NOTHING, WIDTH, big, dollars, is_stale, memory, memory_unit, sign, wrapped
 
 _REASONS_SHOWN = 8
 _CURES_SHOWN = 5
@@ -61,16 +61,32 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
     rates = any(plans[asked].speed for plans in by_card.values())
     what = (
-        f"{asked.value}; tokens/s out of all cards, GiB left on each" if rates else f"{asked.value}; GiB left on each"
+        f"{asked.value}; tokens/s out of all cards, {memory_unit()} left on each"
+        if rates
+        else f"{asked.value}; {memory_unit()} left on each"
     )
-    headers = ("cards", *names, "$/hour", *(("tok/s", "$/Mtok") if rates else ()), "left")
+    headers = ("cards", *names, f"{sign()}/hour", *(("tok/s", f"{sign()}/Mtok") if rates else ()), "left")
     rows = rows if rates else [(*row[:-3], row[-1]) for row in rows]
     return terminal.bold(f"Where it runs (figures: {what})") + "\n" + _table(headers, rows)
 
 
+def counts_by_precision(answer: Answer) -> str:
+    """Return the smallest number of cards at each precision that was worked out, a row per accelerator."""
+    shown = list(dict.fromkeys(n.precision for n in answer.needs))
+    found: dict[str, dict[Precision, Plan]] = {}
+    for plan in answer.plans:
+        found.setdefault(plan.accelerator, {})[plan.precision] = plan
+    rows = [
+        (_short_name(key), *(_count(plans[p], False) if p in plans else NOTHING for p in shown))
+        for key, plans in found.items()
+    ]
+    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
+    return _table(("cards", *names), rows)
+
+
 def _figures(plan: Plan) -> tuple[str, str, str]:
-    """Output tokens per second, dollars per million of them, and GiB left on a card."""
-    left = f"{plan.footprint.headroom / GIB:,.1f}" if plan.footprint and plan.layout else NOTHING
+    """Output tokens per second, the cost of a million of them, and what is left on a card."""
+    left = f"{big(plan.footprint.headroom):,.1f}" if plan.footprint and plan.layout else NOTHING
     speed = plan.speed
     if speed is None:
         return NOTHING, NOTHING, left
@@ -201,13 +217,13 @@ def _counted_cards(plan: Plan) -> str:
 def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
     parts = {"weights": foot.weights, "KV": foot.kv_needed, "activations": foot.activations, "runtime": foot.runtime}
     terms = " + ".join(
-        f"{size / GIB:.1f} {name}" if size is not None else f"unknown {name}" for name, size in parts.items()
+        f"{big(size):.1f} {name}" if size is not None else f"unknown {name}" for name, size in parts.items()
     )
-    used, share = sum(size or 0 for size in parts.values()) / GIB, answer.workload.utilisation
-    budget = f"{foot.budget / GIB:.1f} GiB ({share:.2f} × {foot.usable / GIB:.1f})"
+    used, share = big(sum(size or 0 for size in parts.values())), answer.workload.utilisation
+    budget = f"{big(foot.budget):.1f} {memory_unit()} ({share:.2f} × {big(foot.usable):.1f})"
     lines = wrapped(f"per card: {terms} = {used:.1f} of {budget}", 2)
-    low, pool, high = (size / GIB for size in (foot.pool_low, foot.pool, foot.pool_high))
-    lines += wrapped(f"pool for the cache: {pool:.1f} GiB ({low:.1f} to {high:.1f})", 2)
+    low, pool, high = (big(size) for size in (foot.pool_low, foot.pool, foot.pool_high))
+    lines += wrapped(f"pool for the cache: {pool:.1f} {memory_unit()} ({low:.1f} to {high:.1f})", 2)
     if foot.capacity_tokens is not None and foot.max_sequences is not None:
         room = f"{foot.max_sequences:,} sequences of {answer.workload.context:,} tokens"
         lines += wrapped(f"room for {room}, {foot.capacity_tokens:,} tokens in all", 2)

@@ -30,7 +30,7 @@ def show(name: str | None, model: str | None, options: Mapping[str, Any], as_jso
     if name is not None:
         chips = _named(chips, name)
     if model is None:
-        text = _whole(chips[0]) if len(chips) == 1 else _table(chips)
+        text = whole(chips[0]) if len(chips) == 1 else _table(chips)
         click.echo(json.dumps([c.model_dump(mode="json") for c in chips], indent=2) if as_json else terminal.text(text))
         return ExitCode.OK
     workload = Workload(context=DEFAULT_CONTEXT, concurrency=DEFAULT_CONCURRENCY)
@@ -47,11 +47,11 @@ def show(name: str | None, model: str | None, options: Mapping[str, Any], as_jso
         inspection = reply_to(question, terminal.progress).inspection
     finally:
         terminal.clear_progress()
-    found = sorted((verdict_on(c, inspection) for c in chips), key=lambda v: _ORDER.index(v.outlook))
+    found = _verdicts(chips, inspection)
     if as_json:
         click.echo(json.dumps([v.model_dump(mode="json") for v in found], indent=2))
     else:
-        click.echo(terminal.text(_verdicts(found, chips, inspection)))
+        click.echo(terminal.text(verdict_table(chips, inspection)))
     return ExitCode.OK
 
 
@@ -68,7 +68,7 @@ def _named(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
 
 def _table(chips: Sequence[Chip]) -> str:
     rows = [
-        (c.key, c.builder, c.access.value, c.vllm_state, _memory(c), c.who)
+        (c.key, c.builder, c.access.value, c.vllm_state, chip_memory(c), c.who)
         for c in sorted(chips, key=lambda c: (_ACCESS.index(c.access), c.key))
     ]
     headers = ("chip", "builder", "access", "vLLM", "GB", "who can use it")
@@ -78,11 +78,13 @@ def _table(chips: Sequence[Chip]) -> str:
     return "\n".join([*(line.rstrip() for line in str(made).splitlines()), "", *wrapped(note)])
 
 
-def _memory(chip: Chip) -> str:
+def chip_memory(chip: Chip) -> str:
+    """GB of one chip."""
     return NOTHING if chip.memory_gb is None else f"{chip.memory_gb:g}"
 
 
-def _whole(chip: Chip) -> str:
+def whole(chip: Chip) -> str:
+    """Everything that is known of one chip, with its source."""
     rows = {
         "builder": chip.builder,
         "who": chip.who,
@@ -91,7 +93,7 @@ def _whole(chip: Chip) -> str:
         "vLLM": chip.vllm,
         "serves": ", ".join(chip.serves) + (f"; listed: {', '.join(chip.families)}" if chip.families else ""),
         "never": ", ".join(chip.never) or NOTHING,
-        "memory": f"{_memory(chip)} GB a chip"
+        "memory": f"{chip_memory(chip)} GB a chip"
         + (f", {chip.bandwidth_gbs:,.0f} GB/s" if chip.bandwidth_gbs is not None else ""),
         "compute": chip.compute,
         "status": chip.status,
@@ -104,7 +106,13 @@ def _whole(chip: Chip) -> str:
     return "\n".join(lines)
 
 
-def _verdicts(found: Sequence[ChipVerdict], chips: Sequence[Chip], inspection: Inspection) -> str:
+def _verdicts(chips: Sequence[Chip], inspection: Inspection) -> list[ChipVerdict]:
+    return sorted((verdict_on(c, inspection) for c in chips), key=lambda v: _ORDER.index(v.outlook))
+
+
+def verdict_table(chips: Sequence[Chip], inspection: Inspection) -> str:
+    """What a model can expect of each chip, best first."""
+    found = _verdicts(chips, inspection)
     names = {c.key: c.name for c in chips}
     rows = [(names[v.chip], v.outlook.value, NOTHING if v.chips is None else f"{v.chips:,}", v.why) for v in found]
     headers = ("chip", "verdict", "chips ≥", "why")

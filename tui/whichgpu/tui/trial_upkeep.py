@@ -21,7 +21,8 @@ from whichgpu.trial.records import Failure
 from whichgpu.tui.answering import Question, catalog_path, keep_trial, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.trial_command import report, trials_folder
+from whichgpu.tui.trial_prepare import trials_folder
+from whichgpu.tui.trial_report import report
 from whichgpu.tui.units import NOTHING, memory, wrapped
 
 

@@ -18,6 +18,7 @@ from whichgpu.inspect.records import ModelSource
 from whichgpu.inspect.reference import is_repository_id
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
 from whichgpu.inspect.sources.hub_http import HubHttp, close
+from whichgpu.inspect.sources.hub_terms import terms_of
 from whichgpu.inspect.text import clean
 
 FIRST_RANGE = 100_000
@@ -67,6 +68,7 @@ class HubRepository:
                 "name": named,
                 "commit": clean(commit, 64) if isinstance(commit, str) else None,
                 "private": info.get("private") is True,
+                **terms_of(info),
             }
         )
         facts = {

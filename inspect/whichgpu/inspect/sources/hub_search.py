@@ -1,7 +1,8 @@
-"""The Hub's own search: names of models, by words."""
+"""The Hub's own search: models by words, with the terms they are offered on."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from huggingface_hub import constants
@@ -9,13 +10,25 @@ from huggingface_hub import constants
 from whichgpu.inspect.errors import OfflineError
 from whichgpu.inspect.reference import is_repository_id
 from whichgpu.inspect.sources.hub_http import HubHttp
+from whichgpu.inspect.sources.hub_terms import terms_of
 from whichgpu.inspect.text import clean
 
 _LIMIT = 4 * 2**20
 
 
-def search_hub(words: str, count: int = 30) -> list[str]:
-    """Return ids of models that the Hub finds, the most downloaded first.
+@dataclass(frozen=True, slots=True)
+class HubModel:
+    """A model that the Hub found; ``None`` is unknown."""
+
+    name: str
+    licence: str | None
+    gated: bool | None
+    modified: str | None
+    """ISO date."""
+
+
+def search_hub(words: str, count: int = 30) -> list[HubModel]:
+    """Return models that the Hub finds, the most downloaded first.
 
     Raises:
         NetworkError: the Hub cannot be reached, or the network is switched off.
@@ -25,5 +38,9 @@ def search_hub(words: str, count: int = 30) -> list[str]:
     http = HubHttp()
     query = urlencode({"search": words, "sort": "downloads", "direction": -1, "limit": count})
     found = http.json(f"{http.endpoint}/api/models?{query}", _LIMIT)
-    names = [m.get("id") for m in found if isinstance(m, dict)] if isinstance(found, list) else []
-    return [clean(n, 200) for n in names if isinstance(n, str) and is_repository_id(n)]
+    told = [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
+    return [
+        HubModel(clean(m["id"], 200), **terms_of(m))
+        for m in told
+        if isinstance(m.get("id"), str) and is_repository_id(m["id"])
+    ]

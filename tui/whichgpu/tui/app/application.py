@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import App
+from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
 from textual.theme import Theme
 
 from whichgpu import assets
-from whichgpu.inspect.text import clean
 from whichgpu.tui.app.browse import Browse
-from whichgpu.tui.app.words import Words
+from whichgpu.tui.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from whichgpu.plan.records import Workload
     from whichgpu.tui.answering import Reply
     from whichgpu.tui.app.state import State
+    from whichgpu.tui.facts import Own
+    from whichgpu.tui.settings import Settings
 
 _LEAST_WIDTH = 60
 
@@ -35,25 +39,58 @@ class WhichgpuApp(App[None]):
     CSS = assets.read("app.tcss").decode()
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (_LEAST_WIDTH, "-narrow"), (120, "-wide")]  # noqa: RUF012 - as App has it
+    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="app.interrupt"),
         Binding("t", "next_theme", "Theme", show=False, id="app.theme"),
     ]
-    THEMES = ("textual-dark", "textual-light", "whichgpu-contrast", "whichgpu-colour-blind", "ansi-dark")
 
-    def __init__(self, offline: bool = False, model: str | None = None, local: bool = True) -> None:
+    def __init__(
+        self,
+        offline: bool = False,
+        model: str | None = None,
+        local: bool = True,
+        settings: Settings | None = None,
+        answered: tuple[Reply, Own] | None = None,
+    ) -> None:
         self._state: State | None = None
-        self.offline, self.local, self._first = offline, local, model
+        self._ascii: LineFilter | None = None
+        self.keys: Mapping[str, str] = {}
+        self.restored = False
+        """Whether the browser has taken up filter and order of the last run."""
+        self.offline, self.local, self._first, self._answered = offline, local, model, answered
         super().__init__()
         self.animation_level = "none"
         for theme in _THEMES:
             self.register_theme(theme)
+        if settings is not None:
+            self.take(settings)
+        self.draw_ascii(settings is not None and settings.ascii)
         if os.environ.get("NO_COLOR"):
             self.theme = "ansi-dark"
 
+    def take(self, settings: Settings) -> None:
+        """Let settings hold: theme, keys, characters."""
+        self.theme = settings.theme
+        self.keys = settings.keys
+        self.set_keymap(settings.keys)
+        self.draw_ascii(settings.ascii)
+
+    def draw_ascii(self, asked: bool) -> None:
+        """Draw with ASCII alone where it is asked for, or the locale has no more."""
+        from whichgpu.tui.app import plain
+
+        self._ascii = plain.AsciiAlone() if asked or plain.needed() else None
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        """Textual's own, and ours where everything is drawn in ASCII."""
+        return [*super().get_line_filters(), *([self._ascii] if self._ascii is not None else [])]
+
     def on_mount(self) -> None:
         self.push_screen(Browse())
-        if self._first is not None:
+        if self._answered is not None:
+            self.plan(*self._answered)
+        elif self._first is not None:
             self.open_model(self._first)
 
     @property
@@ -65,7 +102,17 @@ class WhichgpuApp(App[None]):
             self._state = state.load()
         return self._state
 
-    def _remember(self, state: State) -> None:
+    @property
+    def order(self) -> str:
+        """What the browser is sorted by; empty is its own order."""
+        return self._state.sort if self._state is not None else ""
+
+    @order.setter
+    def order(self, name: str) -> None:
+        self.keep_state(self.state.model_copy(update={"sort": name}))
+
+    def keep_state(self, state: State) -> None:
+        """Remember for this run and the next."""
         from whichgpu.tui.app.state import save
 
         self._state = state
@@ -79,18 +126,23 @@ class WhichgpuApp(App[None]):
 
     def opened(self, reply: Reply) -> None:
         """Remember a model that was read."""
-        self._remember(self.state.opened(reply.inspection.source.name))
+        self.keep_state(self.state.opened(reply.inspection.source.path or reply.inspection.source.name))
 
-    def plan(self, reply: Reply) -> None:
-        """Show a model's plan."""
+    def plan(self, reply: Reply, own: Own | None = None) -> None:
+        """Show a model's plan, perhaps with the user's own cards and prices."""
         from whichgpu.tui.app.plan import PlanScreen
 
-        self.push_screen(PlanScreen(reply))
+        self.push_screen(PlanScreen(reply, own))
 
     def remember(self, workload: Workload) -> None:
         """Keep a workload for the next model and the next run."""
-        own = {"utilisation": None} if not workload.utilisation_asked else {}
-        self._remember(self.state.model_copy(update={"workload": workload.model_copy(update=own)}))
+        self.keep_state(self.state.model_copy(update={"workload": workload}))
+
+    def deliver(self, name: str, text: str) -> None:
+        """Write a file into the working folder, never over another; a browser downloads it."""
+        from whichgpu.tui.app.delivery import deliver
+
+        deliver(self, name, text)
 
     def action_leave(self) -> None:
         """Leave a screen; the home screen stays."""
@@ -99,44 +151,75 @@ class WhichgpuApp(App[None]):
 
     def action_help(self) -> None:
         """What this screen is for, and its keys, from the screen itself."""
-        screen = self.screen
-        keys = [
-            f"  {b.key_display or b.key.replace('question_mark', '?').replace('slash', '/'):<18} {b.description}"
-            for b in (x for x in screen.BINDINGS if isinstance(x, Binding))
-        ]
-        self.push_screen(Words("Help", "\n".join([str(getattr(screen, "HELP", "")), "", *keys, "", *_EVERYWHERE])))
+        from whichgpu.tui.app.help import help_of
+        from whichgpu.tui.app.words import Words
 
-    def action_silicon(self) -> None:
-        """The table of custom chips."""
-        from whichgpu.plan.silicon import parse_silicon
+        self.push_screen(Words("Help", help_of(self.screen)))
 
-        chips = parse_silicon(assets.read("silicon.json"))
-        lines = [f"{c.name:<24} {c.access.value:<9} {c.vllm_state:<9} {clean(c.who, 60)}" for c in chips]
-        self.push_screen(Words(f"Custom chips, as of {chips[0].as_of}", "\n".join(lines)))
+    def action_jump(self) -> None:
+        """Letters on the panes."""
+        from whichgpu.tui.app.jump import Jump, targets
 
-    def action_catalog(self) -> None:
-        """What was found before."""
-        from whichgpu.tui.app.catalog import CatalogScreen
+        def go(place: object) -> None:
+            from textual.widget import Widget
+            from textual.widgets import Tab, Tabs
 
-        self.push_screen(CatalogScreen())
+            if isinstance(place, Tab) and place.id is not None:
+                tabs = next(a for a in place.ancestors if isinstance(a, Tabs))
+                tabs.active = place.id
+            elif isinstance(place, Widget):
+                place.focus()
+
+        self.push_screen(Jump(targets(self.screen)), go)
+
+    def action_open(self, name: str) -> None:
+        """Open a screen by its name: catalog, silicon, fleet, settings."""
+        from whichgpu.tui.app.places import place
+
+        self.push_screen(place(name, self.local))
+
+    def action_settings(self) -> None:
+        """The settings screen."""
+        self.action_open("settings")
 
     def action_next_theme(self) -> None:
         """Turn to the next theme."""
-        at = self.THEMES.index(self.theme) if self.theme in self.THEMES else -1
-        self.theme = self.THEMES[(at + 1) % len(self.THEMES)]
+        from whichgpu.tui.settings import THEMES
+
+        at = THEMES.index(self.theme) if self.theme in THEMES else -1
+        self.theme = THEMES[(at + 1) % len(THEMES)]
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Everything that the screen's keys do, every place, every theme."""
+        from whichgpu.tui.app.help import commands_of
+
+        return commands_of(self, screen)
+
+    def _fatal_error(self) -> None:
+        """A defect ends in one sentence that says where the log is; ``WHICHGPU_DEBUG=1`` shows the traceback too."""
+        from whichgpu.tui.app.delivery import crash_sentence
+
+        if os.environ.get("WHICHGPU_DEBUG") == "1":
+            super()._fatal_error()
+            return
+        self.panic(crash_sentence(self._exception))
 
 
-_EVERYWHERE = (
-    "  j k g G            move in a list, like arrows, home and end",
-    "  t                  next theme",
-    "  q, Ctrl-C          quit",
-)
+def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Own] | None = None) -> int:
+    """Run the app, perhaps at a model or at an answer that is there, and return its exit code.
 
+    ``NO_COLOR`` takes the ANSI theme, which must be chosen before Textual builds its filters.
+    """
+    from whichgpu.tui.config_path import config_path
 
-def run(offline: bool, model: str | None, local: bool = True) -> None:
-    """Run the app; ``NO_COLOR`` takes the ANSI theme, which must be chosen before Textual builds its filters."""
     if os.environ.get("NO_COLOR"):
         os.environ.setdefault("TEXTUAL_THEME", "ansi-dark")
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    app: App[Any] = WhichgpuApp(offline, model, local)
+    settings = None
+    if config_path().exists():
+        from whichgpu.tui.settings import load
+
+        settings = load()
+    app = WhichgpuApp(offline, model, local, settings, answered)
     app.run()
+    return ExitCode.BUG if app.return_code else ExitCode.OK

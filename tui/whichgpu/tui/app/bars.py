@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whichgpu.plan.records import Plan
-from whichgpu.tui.units import GIB
+from whichgpu.tui.units import big, memory_unit
 
 _FILLS = "█▓▒░▚▞"
 _ASCII = "#=+-%*"
@@ -41,13 +41,16 @@ def stacked(parts: Sequence[tuple[str, int]], width: int, unicode: bool = True) 
     return "".join(cells)[:width]
 
 
-def legend(parts: Sequence[tuple[str, int]], unicode: bool = True) -> str:
-    """Return the parts with their marks and sizes."""
-    fills = _FILLS if unicode else _ASCII
+def legend(
+    parts: Sequence[tuple[str, int]], unicode: bool = True, unit: str | None = None, size: float | None = None
+) -> str:
+    """Return the parts with their marks and sizes: of a card's memory, or in a unit of ``size``."""
+    fills, named = _FILLS if unicode else _ASCII, unit or f"{memory_unit()} of one card"
     words = []
-    for index, (name, size) in enumerate(parts):
+    for index, (name, amount) in enumerate(parts):
+        shown = big(amount) if size is None else amount / size
         mark = {"free": "·" if unicode else ".", "not vLLM's": "⎵" if unicode else "_"}.get(
             name, fills[index % len(fills)]
         )
-        words.append(f"{mark} {name} {size / GIB:.1f}")
-    return "  ".join(words) + "  GiB of one card"
+        words.append(f"{mark} {name} {shown:.1f}")
+    return "  ".join(words) + f"  {named}"

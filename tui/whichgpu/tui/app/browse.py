@@ -1,141 +1,222 @@
-"""Browse: one list over recent models, the catalog, the atlas and the Hub; what is typed filters it or is opened."""
+"""Browse: one list over pinned and recent models, the catalog, the atlas and the Hub; what is typed filters it or is opened."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Vertical
 from textual.message import Message
-from textual.screen import Screen
 from textual.timer import Timer
-from textual.widgets import Footer, Input, Static
+from textual.widget import Widget
+from textual.widgets import Input, Static
 
-from whichgpu.tui.app.knowledge import Known, matching
-from whichgpu.tui.app.table import TOO_SMALL, KeyTable
+from whichgpu.tui.app.knowledge import FIELDS, HEADERS, SORTS, FilterError, Known, matching, of_atlas, together
+from whichgpu.tui.app.page import Page
+from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.app.widgets import Line
+from whichgpu.tui.config_path import state_path
 
 _SHOWN = 500
 MOST = 6
 """Models that are compared at once."""
-
 _PATIENCE = 0.4
-"""Seconds without a key before the Hub is asked."""
+"""Seconds without a key before catalog and Hub are asked, and before verdicts are worked out."""
+_FIRST = "First time here? Enter opens a model, p there plans it; / filters, or paste a Hub id or URL and press Enter; ? helps."
 
 
-class Browse(Screen[None]):
+class Browse(Page):
     """The home screen."""
 
+    AUTO_FOCUS = "KeyTable"
     HELP = (
-        "/ filters as you type; Enter opens the model under the cursor, or the id or URL that you typed. space marks models"
-        " (up to six), c compares them."
+        "/ filters as you type, by words and fields: " + ", ".join(FIELDS) + " (class:moe size:<10B licence:apache "
+        "gated:no changed:2026). Enter opens the model under the cursor, or the id or URL that you typed. space marks "
+        "models (up to six), c compares them; b pins one to the top; o changes the order."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", id="browse.filter"),
+        # Of priority, so that what is typed or pasted right behind it goes into the line.
+        Binding("slash", "filter", "Filter", id="browse.filter", key_display="/", priority=True),
         Binding("enter", "open", "Open", id="browse.open"),
-        Binding("escape", "leave_filter", "List", show=False, id="browse.list"),
         Binding("space", "mark", "Mark", id="browse.mark"),
         Binding("c", "compare", "Compare", id="browse.compare"),
-        Binding("a", "app.catalog", "Catalog", id="browse.catalog"),
-        Binding("s", "app.silicon", "Silicon", id="browse.silicon"),
-        Binding("question_mark", "app.help", "Help", id="app.help"),
-        Binding("q", "app.quit", "Quit", id="app.quit"),
+        Binding("b", "pin", "Pin", id="browse.pin"),
+        Binding("o", "sort", "Order", show=False, id="browse.order"),
+        Binding("d", "folder", "Folder", show=False, id="browse.folder"),
+        Binding("a", "app.open('catalog')", "Catalog", id="browse.catalog"),
+        Binding("l", "app.open('fleet')", "Fleet", id="browse.fleet"),
+        Binding("s", "app.open('silicon')", "Silicon", id="browse.silicon"),
+        Binding("escape", "back", "Back", show=False, id="browse.list"),
+        Binding("q", "app.quit", "Quit", id="page.quit"),
     ]
 
     class Listed(Message):
-        """What is known without a network was read."""
+        """Part of what is known without a network was read."""
 
-        def __init__(self, models: list[Known]) -> None:
+        def __init__(self, atlas: list[Known], catalog: list[Known]) -> None:
             super().__init__()
-            self.models = models
+            self.atlas, self.catalog = atlas, catalog
 
     class Found(Message):
-        """The Hub answered a search, or could not."""
+        """Catalog and Hub answered a search, or could not."""
 
-        def __init__(self, words: str, names: list[str], trouble: str | None = None) -> None:
+        def __init__(self, words: str, models: list[Known], trouble: str) -> None:
             super().__init__()
-            self.words, self.names, self.trouble = words, names, trouble
+            self.words, self.models, self.trouble = words, models, trouble
+
+    class Judged(Message):
+        """It was worked out what models run on."""
+
+        def __init__(self, on: dict[str, str]) -> None:
+            super().__init__()
+            self.on = on
 
     def __init__(self) -> None:
         super().__init__()
         self._models: list[Known] = []
-        self._hub: list[Known] = []
+        self._asked: list[Known] = []
         self._waiting: Timer | None = None
+        self._judging: Timer | None = None
         self._trouble = ""
         self._marked: dict[str, None] = {}
+        self._on: dict[str, str] = {}
+        self._on_for: object = None
+        """The workload that these are for."""
 
-    def compose(self) -> ComposeResult:
-        yield Static("whichgpu  reading what is known…", id="title", markup=False)
-        yield Input(placeholder="filter, or an id or URL to open", id="filter")
-        with Vertical():
-            yield KeyTable(("model", "what", "size", "context", "from"), right=(2, 3), id="models")
-        yield Static(TOO_SMALL, id="small", markup=False)
-        yield Footer(show_command_palette=False)
+    def body(self) -> Iterable[Widget]:
+        yield Line(placeholder="filter, or an id or URL to open", id="filter")
+        yield KeyTable(HEADERS, right=(2, 3), wide_only=(3, 5, 6), least={4: 17, 7: 7}, id="models")
+        yield Static("" if state_path().exists() else _FIRST, id="hint", markup=False)
 
     def on_mount(self) -> None:
-        self.query_one(KeyTable).focus()
-        self._read()
+        self.say("whichgpu", "reading what is known…")
+        self._models = of_atlas()
+        self._show()
+        self.call_after_refresh(self._read)
 
     def on_screen_resume(self) -> None:
         if self._models:
             self._read()
 
+    def on_screen_suspend(self) -> None:
+        """Remember the filter."""
+        app, text = self.own_app, self.query_one(Input).value.strip()
+        if app.restored and app.state.filter != text:
+            app.keep_state(app.state.model_copy(update={"filter": text}))
+
     @work(thread=True, exclusive=True, group="local")
     def _read(self) -> None:
-        from whichgpu.tui.app.knowledge import local_models
+        from whichgpu.tui.app.knowledge import of_catalog
 
-        self.post_message(self.Listed(local_models(self.app.state.recent)))  # type: ignore[attr-defined]
+        state = self.own_app.state
+        atlas = of_atlas()
+        self.post_message(self.Listed(together(state.pinned, state.recent, (), atlas), atlas))
+        self.post_message(self.Listed(together(state.pinned, state.recent, of_catalog(), atlas), atlas))
 
     def on_browse_listed(self, message: Listed) -> None:
-        self._models = message.models
+        first = not self.own_app.restored
+        self._models = message.atlas
+        if first:
+            self._restore()
         self._show()
+        state = self.own_app.state
+        if self._on_for != state.workload:
+            self._on, self._on_for = {}, state.workload
+        if state.recent or state.pinned:
+            self.query_one("#hint", Static).update("")
+        self._judge_soon()
+
+    def _restore(self) -> None:
+        """Filter and order of the last run."""
+        self.own_app.restored = True
+        field = self.query_one(Input)
+        if self.own_app.state.filter and not field.value:
+            field.value = self.own_app.state.filter
 
     def on_input_changed(self, event: Input.Changed) -> None:
+        self._asked, self._trouble = [], ""
         self._show(top=True)
         if self._waiting is not None:
             self._waiting.stop()
         words = event.value.strip()
-        self._hub = []
-        if len(words) >= 3 and not self.app.offline:  # type: ignore[attr-defined]
-            self._waiting = self.set_timer(_PATIENCE, lambda: self._ask_hub(words))
+        if len(words) >= 3:
+            self._waiting = self.set_timer(_PATIENCE, lambda: self._ask(words))
 
-    @work(thread=True, exclusive=True, group="hub")
-    def _ask_hub(self, words: str) -> None:
-        from whichgpu.inspect.errors import NetworkError
-        from whichgpu.inspect.sources.hub_search import search_hub
+    @work(thread=True, exclusive=True, group="search")
+    def _ask(self, words: str) -> None:
+        from whichgpu.tui.app.searching import ask_around
 
-        try:
-            self.post_message(self.Found(words, search_hub(words)))
-        except NetworkError:
-            self.post_message(self.Found(words, [], "offline: atlas and catalog"))
+        found, trouble = ask_around(words, self.own_app.offline)
+        self.post_message(self.Found(words, found, trouble))
 
     def on_browse_found(self, message: Found) -> None:
         if message.words != self.query_one(Input).value.strip():
             return  # a newer search is under way
         known = {m.name.lower() for m in self._models}
-        self._hub = [Known(n, "", "", "", "Hub") for n in message.names if n.lower() not in known]
-        self._trouble = message.trouble or ""
+        self._asked = [k for k in message.models if k.name.lower() not in known]
+        self._trouble = message.trouble
         self._show()
+        self._judge_soon()
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._judge_soon()
+
+    def _judge_soon(self) -> None:
+        """Work verdicts out for the rows in view, when the keys rest."""
+        if self._judging is not None:
+            self._judging.stop()
+        self._judging = self.set_timer(_PATIENCE, self._judge_view)
+
+    def _judge_view(self) -> None:
+        known = {k.name: k.on for k in self._models}
+        missing = [n for n in self.query_one(KeyTable).keys_in_view if not known.get(n) and n not in self._on]
+        if missing:
+            self._judge(missing)
+
+    @work(thread=True, exclusive=True, group="verdicts")
+    def _judge(self, names: list[str]) -> None:
+        from whichgpu.tui.app.verdicts import verdicts
+
+        found = verdicts(names, self.own_app.state.workload)
+        self.post_message(self.Judged(dict.fromkeys(names, "") | found))
+
+    def on_browse_judged(self, message: Judged) -> None:
+        self._on |= message.on
+        cells = {k.name: self._cells(k) for k in (*self._models, *self._asked) if k.name in message.on}
+        self.query_one(KeyTable).show_cells(cells)
 
     def _show(self, top: bool = False) -> None:
         text = self.query_one(Input).value.strip()
-        found = matching([*self._models, *self._hub], text) if text else list(self._models)
-        found += [k for k in self._hub if k not in found]
+        try:
+            found = self._found(text)
+        except FilterError as error:
+            self.say("whichgpu", error.message)
+            return
         self.query_one(KeyTable).show_rows([(k.name, self._cells(k)) for k in found[:_SHOWN]], top)
-        shown = f"{len(found):,} of {len(self._models) + len(self._hub):,} models" if text else f"{len(found):,} models"
+        every = len(self._models) + len(self._asked)
+        shown = f"{len(found):,} of {every:,} models" if text else f"{len(found):,} models"
         more = f", the first {_SHOWN} shown" if len(found) > _SHOWN else ""
-        words = [
+        order = self.own_app.order
+        self.say(
             f"whichgpu  {shown}{more}",
-            *([f"{len(self._marked)} marked"] if self._marked else []),
-            *([f"filter “{text}”"] if text else []),
-            *([self._trouble] if self._trouble else []),
-        ]
-        self.query_one("#title", Static).update("  ·  ".join(words))
+            f"{len(self._marked)} marked" if self._marked else "",
+            f"by {order}" if order else "",
+            f"filter “{text}”" if text else "",
+            self._trouble,
+        )
+
+    def _found(self, text: str) -> list[Known]:
+        found = matching([*self._models, *self._asked], text) if text else list(self._models)
+        if self.own_app.order in SORTS:
+            found.sort(key=SORTS[self.own_app.order])
+        return found
 
     def _cells(self, known: Known) -> tuple[str, ...]:
         mark = "● " if known.name in self._marked else ""
-        return (f"{mark}{known.cells[0]}", *known.cells[1:])
+        shown = known if known.on else replace(known, on=self._on.get(known.name, ""))
+        return (f"{mark}{shown.cells[0]}", *shown.cells[1:])
 
     def action_mark(self) -> None:
         """Mark the model under the cursor for comparing, or take the mark off."""
@@ -147,30 +228,53 @@ class Browse(Screen[None]):
         self._show()
         self.refresh_bindings()
 
+    def action_pin(self) -> None:
+        """Keep the model under the cursor on top, or no longer."""
+        chosen = self.query_one(KeyTable).current
+        if chosen is not None:
+            self.own_app.keep_state(self.own_app.state.turned(chosen))
+            self._read()
+
+    def action_sort(self) -> None:
+        """Turn to the next order."""
+        orders = ["", *SORTS]
+        self.own_app.order = orders[(orders.index(self.own_app.order) + 1) % len(orders)]
+        self._show(top=True)
+
     def action_compare(self) -> None:
         from whichgpu.tui.app.compare import CompareScreen
 
         self.app.push_screen(CompareScreen(list(self._marked)))
 
+    def action_folder(self) -> None:
+        """Open a folder or file of this machine."""
+        from whichgpu.tui.app.folders import FolderScreen
+
+        self.app.push_screen(FolderScreen())
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Comparing needs two."""
-        return None if action == "compare" and len(self._marked) < 2 else True
+        """A slash in the filter is one; comparing needs two; a browser sees no folders."""
+        if action == "filter":
+            return not (self.is_mounted and self.query_one(Input).has_focus)
+        if action == "compare":
+            return len(self._marked) >= 2
+        return self.own_app.local if action == "folder" else super().check_action(action, parameters)
 
     def action_filter(self) -> None:
-        self.query_one(Input).focus()
+        self.set_focus(self.query_one(Input))
 
-    def action_leave_filter(self) -> None:
+    def action_back(self) -> None:
         """Escape leaves the filter; once more clears it."""
         field = self.query_one(Input)
         if field.has_focus:
-            self.query_one(KeyTable).focus()
+            self.set_focus(self.query_one(KeyTable))
         else:
             field.value = ""
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        if "/" in text and not any(k.name.lower() == text.lower() for k in self._models):
-            self.app.open_model(text)  # type: ignore[attr-defined]
+        if "/" in text and " " not in text and not any(k.name.lower() == text.lower() for k in self._models):
+            self.own_app.open_model(text)
             return
         self.action_open()
 
@@ -180,4 +284,4 @@ class Browse(Screen[None]):
     def action_open(self) -> None:
         chosen = self.query_one(KeyTable).current
         if chosen is not None:
-            self.app.open_model(chosen)  # type: ignore[attr-defined]
+            self.own_app.open_model(chosen)

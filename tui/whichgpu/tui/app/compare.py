@@ -1,70 +1,97 @@
-"""Compare: up to six models side by side on the workload, ≠ where they differ."""
+"""Compare: up to six models, or plans of one model, side by side; ≠ where they differ."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import ScrollableContainer
 from textual.message import Message
-from textual.screen import Screen
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Static
 
+from whichgpu.plan.records import Plan
+from whichgpu.tui.answering import Reply
+from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.reading import Answered, read
-from whichgpu.tui.app.table import TOO_SMALL
-from whichgpu.tui.compare_command import side_by_side
+from whichgpu.tui.app.widgets import KeyScroll
+from whichgpu.tui.compare_command import compared_record, plans_side_by_side, side_by_side
+from whichgpu.tui.workload_words import workload_words
 
 
-class CompareScreen(Screen[None]):
+class CompareScreen(Page):
     """Models side by side."""
 
     HELP = "The marked models on the workload of the plan screen; ≠ marks what differs."
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "app.leave", "Back", id="compare.back"),
-        Binding("j,down", "down", "Down", show=False, id="compare.down"),
-        Binding("k,up", "up", "Up", show=False, id="compare.up"),
-        Binding("question_mark", "app.help", "Help", id="app.help"),
-        Binding("q", "app.quit", "Quit", id="app.quit"),
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.quit", "Quit", id="page.quit")]
 
     class Compared(Message):
         """All were read, as far as they could be."""
 
-        def __init__(self, text: str) -> None:
+        def __init__(self, replies: list[Reply], troubles: list[str]) -> None:
             super().__init__()
-            self.text = text
+            self.replies, self.troubles = replies, troubles
 
     def __init__(self, names: Sequence[str]) -> None:
         super().__init__()
         self._names = tuple(names)
+        self._replies: list[Reply] = []
 
-    def compose(self) -> ComposeResult:
-        yield Static(f"Compare  {len(self._names)} models  reading… (escape cancels)", id="title", markup=False)
-        with ScrollableContainer(id="table"):
-            yield Static("", id="compared", markup=False)
-        yield Static(TOO_SMALL, id="small", markup=False)
-        yield Footer(show_command_palette=False)
+    def body(self) -> Iterable[Widget]:
+        yield KeyScroll(Static("", id="compared", markup=False), id="table")
 
     def on_mount(self) -> None:
+        self.say(f"Compare  {len(self._names)} models", "reading… (escape cancels)")
+        self.set_focus(self.query_one("#table"))
         self._read()
 
     @work(thread=True, exclusive=True, group="compare")
     def _read(self) -> None:
-        app = self.app
-        found = [read(n, app.state.workload, app.offline) for n in self._names]  # type: ignore[attr-defined]
+        app = self.own_app
+        found = [read(n, app.state.workload, app.offline, app.local) for n in self._names]
         replies = [f.reply for f in found if isinstance(f, Answered)]
-        troubles = [f"{f.model}: {f.sentence}" for f in found if not isinstance(f, Answered)]
-        self.post_message(self.Compared("\n".join([side_by_side(replies) if replies else "", *troubles])))
+        troubles = [f"✗ {f.model}: {f.sentence}" for f in found if not isinstance(f, Answered)]
+        self.post_message(self.Compared(replies, troubles))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
-        self.query_one("#title", Static).update(f"Compare  {len(self._names)} models")
-        self.query_one("#compared", Static).update(message.text)
+        self._replies = message.replies
+        self.say(f"Compare  {len(self._names)} models")
+        text = side_by_side(message.replies) if message.replies else ""
+        self.query_one("#compared", Static).update("\n".join([text, *message.troubles]))
+        self.refresh_bindings()
 
-    def action_down(self) -> None:
-        self.query_one("#table").scroll_down(animate=False)
+    def one_shot(self) -> str | None:
+        return shlex.join(["whichgpu", "compare", *self._names, *workload_words(self.own_app.state.workload)])
 
-    def action_up(self) -> None:
-        self.query_one("#table").scroll_up(animate=False)
+    def export(self) -> Export | None:
+        if not self._replies:
+            return None
+        return Export("compare.json", json.dumps([compared_record(r) for r in self._replies], indent=2))
+
+
+class ComparePlans(Page):
+    """Plans of one model side by side."""
+
+    HELP = "The marked accelerators for this model and workload; ≠ marks what differs."
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.quit", "Quit", id="page.quit")]
+
+    def __init__(self, name: str, plans: Sequence[Plan], command: str) -> None:
+        super().__init__()
+        self._model, self._plans, self._command = name, plans, command
+
+    def body(self) -> Iterable[Widget]:
+        yield KeyScroll(Static(plans_side_by_side(self._plans), id="compared", markup=False), id="table")
+
+    def on_mount(self) -> None:
+        self.say(f"Compare  {len(self._plans)} plans", self._model)
+        self.set_focus(self.query_one("#table"))
+
+    def one_shot(self) -> str | None:
+        return self._command
+
+    def export(self) -> Export | None:
+        plans = [p.model_dump(mode="json") for p in self._plans]
+        return Export(f"{self._model}-plans.json", json.dumps(plans, indent=2))

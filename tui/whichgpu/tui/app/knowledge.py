@@ -1,69 +1,132 @@
-"""What the browser lists: recent models, the catalog, the atlas, and what the Hub finds; read off the UI's thread."""
+"""What the browser lists: pinned and recent models, the catalog, the atlas, and what the Hub finds."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from whichgpu.catalog.errors import CatalogError
+from whichgpu import assets
+from whichgpu.catalog.atlas_index import FILE_NAME, Entry, read_index
+from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
-from whichgpu.tui.bundled import bundled_atlas
-from whichgpu.tui.units import NOTHING, parameters, tokens
+from whichgpu.tui.units import NOTHING, dollars, parameters, tokens
 
 if TYPE_CHECKING:
-    from whichgpu.inspect.records import Inspection
+    from whichgpu.catalog.query import Row
+    from whichgpu.plan.records import Plan
 
-_FROM_CATALOG = 5_000
+FROM_CATALOG = 5_000
+"""Models of the catalog that are listed; a filter finds the others too."""
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """One line of the browser."""
+    """One line of the browser; ``None`` is unknown."""
 
     name: str
-    what: str
-    size: str
-    context: str
     source: str
-    """recent, catalog, atlas or Hub."""
+    """pinned, recent, catalog, atlas or Hub."""
+    classes: tuple[str, ...] = ()
+    parameters: int | None = None
+    context: int | None = None
+    """Tokens."""
+    licence: str | None = None
+    gated: bool | None = None
+    date: str | None = None
+    """ISO date of the last change on the Hub."""
+    on: str = ""
+    """What it runs on at the remembered workload, as far as that was worked out."""
 
     @property
     def cells(self) -> tuple[str, ...]:
-        return clean(self.name, 200), self.what, self.size, self.context, self.source
+        """Cells of the list: model, what, size, context, on, licence, changed, from."""
+        what = " + ".join(self.classes).replace("multimodal", "mm").replace("encoder-decoder", "enc-dec")
+        known = bool(self.classes)
+        gate = " gated" if self.gated else ""
+        return (
+            clean(self.name, 200),
+            what,
+            parameters(self.parameters) if known else "",
+            _short(self.context) if known else "",
+            self.on,
+            clean(f"{self.licence or ''}{gate}".strip(), 24),
+            self.date or "",
+            self.source,
+        )
 
 
-def local_models(recent: Sequence[str]) -> list[Known]:
-    """Return everything that is known without a network: recent first, then the catalog, then the atlas."""
+HEADERS = ("model", "what", "size", "context", "runs on", "licence", "changed", "from")
+SORTS: dict[str, Callable[[Known], tuple[bool, object]]] = {
+    "name": lambda k: (False, k.name.rsplit("/", 1)[-1].lower()),
+    "size": lambda k: (k.parameters is None, k.parameters or 0),
+    "context": lambda k: (k.context is None, -(k.context or 0)),
+    "changed": lambda k: (k.date is None, [-ord(c) for c in k.date or ""]),
+}
+"""Orders to choose from; what is unknown comes last."""
+
+
+def of_atlas() -> list[Known]:
+    """Return the atlas as a list, from its index alone."""
+    return [_of_entry(entry) for entry in read_index(assets.read(FILE_NAME))]
+
+
+def _of_entry(entry: Entry) -> Known:
+    return Known(
+        entry.name,
+        "atlas",
+        tuple(entry.classes),
+        entry.parameters,
+        entry.context,
+        entry.licence,
+        entry.gated,
+        entry.modified,
+    )
+
+
+def of_catalog(words: str = "", limit: int = FROM_CATALOG) -> list[Known]:
+    """Return models of the catalog, newest first; none where it can't be read, which an answer will say."""
+    from whichgpu.catalog.errors import CatalogError
     from whichgpu.catalog.query import search
     from whichgpu.catalog.store import Catalog
     from whichgpu.tui.answering import catalog_path
 
-    found: dict[str, Known] = {}
     try:
-        for row in search(Catalog(catalog_path(None)), "", limit=_FROM_CATALOG):
-            what = (row.label or "?").replace("multimodal", "mm")
-            found[row.model] = Known(row.model, what, parameters(row.parameters), _short(row.context), "catalog")
+        return [_of_row(row) for row in search(Catalog(catalog_path(None)), words, limit=limit)]
     except CatalogError:
-        pass  # the atlas is there all the same; an answer will say what is wrong with the catalog
-    atlas = bundled_atlas()
-    for name in atlas.names():
-        inspection = atlas.find(name) if name not in found else None
-        if inspection is not None:
-            found[name] = of(inspection, "atlas")
-    first = [Known(n, *_rest(found.get(n)), "recent") for n in recent]
-    return [*first, *(k for n, k in found.items() if n not in recent)]
+        return []
 
 
-def _rest(known: Known | None) -> tuple[str, str, str]:
-    return (known.what, known.size, known.context) if known is not None else ("", "", "")
+def _of_row(row: Row) -> Known:
+    on = ""
+    if row.accelerator is not None and row.cards is not None:
+        on = _cards(row.cards, row.accelerator, row.usd_per_hour)
+    classes = tuple(row.label.split(" + ")) if row.label else ("?",)
+    terms = (row.licence, row.gated, row.modified)
+    return Known(row.model, "catalog", classes, row.parameters, row.context, *terms, on)
 
 
-def of(inspection: Inspection, source: str) -> Known:
-    """Return the line of an inspection."""
-    context = inspection.architecture.context if inspection.architecture else None
-    what = inspection.label.replace("multimodal", "mm")
-    return Known(inspection.source.name, what, parameters(inspection.parameters.total.value), _short(context), source)
+def on_of(plan: Plan | None) -> str:
+    """What a model runs on, as the list says it."""
+    return _cards(plan.count, plan.accelerator, plan.usd_per_hour) if plan is not None else "✗ nothing"
+
+
+def _cards(count: int, accelerator: str, usd_per_hour: float | None) -> str:
+    price = f" {dollars(usd_per_hour)}" if usd_per_hour is not None else ""
+    return f"{count} × {accelerator.upper().split('_')[0]}{price}"
+
+
+def together(
+    pinned: Sequence[str], recent: Sequence[str], catalog: Iterable[Known], atlas: Iterable[Known]
+) -> list[Known]:
+    """Return one list: pinned, recent, then the catalog before the atlas, each model once."""
+    found: dict[str, Known] = {}
+    for known in (*catalog, *atlas):
+        found.setdefault(known.name, known)
+    first = [*((n, "pinned") for n in pinned), *((n, "recent") for n in recent if n not in pinned)]
+    top = [replace(found[n], source=s) if n in found else Known(n, s) for n, s in first]
+    return [*top, *(k for n, k in found.items() if n not in pinned and n not in recent)]
 
 
 def _short(context: int | None) -> str:
@@ -72,15 +135,68 @@ def _short(context: int | None) -> str:
     return f"{context // 1024}k" if context >= 1024 else tokens(context)
 
 
+class FilterError(UsageError):
+    """A filter that can't be understood; the list stays as it is."""
+
+
+FIELDS = ("class", "size", "licence", "gated", "changed", "from")
+_TERM = re.compile(r"([a-z]+):(.*)", re.IGNORECASE)
+
+
 def matching(models: Iterable[Known], text: str) -> list[Known]:
-    """Return the models that have all words of a filter somewhere, best first: in the name before elsewhere."""
-    words = text.lower().split()
+    """Return the models that have all words of a filter somewhere and keep all its fields, names that match first.
+
+    Raises:
+        FilterError: an unknown field, or a value that is none.
+    """
+    words, kept = [], list[Callable[[Known], bool]]()
+    for term in text.lower().split():
+        field = _TERM.fullmatch(term)
+        if field is None:
+            words.append(term)
+        elif field[2]:  # a field that is still being typed filters nothing
+            kept.append(_keeps(field[1], field[2]))
     scored = []
     for index, known in enumerate(models):
+        if not all(keeps(known) for keeps in kept):
+            continue
         name, everything = known.name.lower(), " ".join(known.cells).lower()
         if all(word in everything or _fuzzy(word, name) for word in words):
             scored.append((sum(word not in name for word in words), index, known))
     return [known for *_, known in sorted(scored, key=lambda s: s[:2])]
+
+
+def _keeps(field: str, value: str) -> Callable[[Known], bool]:
+    if field == "class":
+        return lambda k: any(c.startswith(value) for c in k.classes)
+    if field in ("size", "params"):
+        return _sized(field, value)
+    if field in ("licence", "license"):
+        return lambda k: value in (k.licence or "").lower()
+    if field == "gated":
+        wanted = {"yes": True, "y": True, "no": False, "n": False}.get(value)
+        return lambda k: k.gated is wanted and wanted is not None
+    if field == "changed":
+        return lambda k: k.date is not None and k.date >= value
+    if field == "from":
+        return lambda k: k.source.lower().startswith(value)
+    raise FilterError(f"“{clean(field)}” is no field of {', '.join(FIELDS)}")
+
+
+def _sized(field: str, value: str) -> Callable[[Known], bool]:
+    import operator
+
+    from whichgpu.catalog.errors import QueryError
+    from whichgpu.catalog.query import comparison
+
+    if value in ("<", ">", "<=", ">=", "="):
+        return lambda _: True
+    try:
+        sign, number = comparison(field, value)
+    except QueryError as error:
+        raise FilterError(error.message.rstrip(".")) from error
+    holds = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge, "=": operator.eq}[sign]
+    return lambda k: k.parameters is not None and holds(k.parameters, number)
 
 
 def _fuzzy(word: str, name: str) -> bool:

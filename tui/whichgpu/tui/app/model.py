@@ -1,117 +1,193 @@
-"""Model: what it is with the evidence, what it needs, and its tensors."""
+"""Model: what it is with the evidence, layer by layer, at each precision, its tensors, its config, and chips for it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Iterable
+from typing import ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import VerticalScroll
-from textual.screen import Screen
-from textual.widgets import Footer, Static, TabbedContent, TabPane
+from textual.containers import Vertical
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Static, TabbedContent, TabPane
 
-from whichgpu.inspect.records import TensorGroup
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.text import clean
 from whichgpu.tui.answering import Reply
-from whichgpu.tui.app.reading import Answered, Failed, read
-from whichgpu.tui.app.table import TOO_SMALL, KeyTable
+from whichgpu.tui.app.bars import legend, stacked
+from whichgpu.tui.app.layers import layer_map
+from whichgpu.tui.app.page import Export, Page
+from whichgpu.tui.app.reading import PLAIN, Answered, Failed, at_every_precision, read
+from whichgpu.tui.app.tensors import TensorTree
+from whichgpu.tui.app.widgets import KeyScroll
 from whichgpu.tui.report_model import what_it_is
-from whichgpu.tui.report_plans import needs
-from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.report_plans import counts_by_precision, needs, where_it_runs
 from whichgpu.tui.text_report import one_line
-from whichgpu.tui.units import memory
 
-if TYPE_CHECKING:
-    from whichgpu.tui.app.application import WhichgpuApp
-
-PLAIN = Terminal(colour=False, unicode=True, narrate=False)
+_TABS = ("what", "layers", "precisions", "tensors", "config", "silicon")
+_TITLES = ("1 What", "2 Layers", "3 Precisions", "4 Tensors", "5 Config", "6 Silicon")
 
 
-class ModelScreen(Screen[None]):
+class ModelScreen(Page):
     """One model."""
 
-    HELP = "What the model is, and how that is known. p plans it; tab and the arrows change the tab."
+    HELP = "What the model is, and how that is known. p plans it; 1 to 6, tab and the arrows change the tab."
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "app.leave", "Back", id="model.back"),
         Binding("p,enter", "plan", "Plan", id="model.plan"),
         Binding("r", "refresh_model", "Read anew", id="model.refresh"),
-        Binding("1", "tab('what')", "What", show=False, id="model.what"),
-        Binding("2", "tab('tensors')", "Tensors", show=False, id="model.tensors"),
-        Binding("3", "tab('silicon')", "Silicon", show=False, id="model.silicon"),
-        Binding("question_mark", "app.help", "Help", id="app.help"),
-        Binding("q", "app.quit", "Quit", id="app.quit"),
+        *(
+            Binding(str(number), f"tab('{name}')", title[2:], show=False, id=f"model.{name}")
+            for number, (name, title) in enumerate(zip(_TABS, _TITLES, strict=True), start=1)
+        ),
+        Binding("q", "app.quit", "Quit", id="page.quit"),
     ]
+
+    class Weighed(Message):
+        """Every precision was worked out."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
+
+    class ConfigRead(Message):
+        """The config was read, or could not be."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.text = text
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self._model = name
+        self._config_asked = False
         self.reply: Reply | None = None
 
-    def compose(self) -> ComposeResult:
-        yield Static(f"{clean(self._model, 200)}  reading… (escape cancels)", id="title", markup=False)
+    def body(self) -> Iterable[Widget]:
+        texts = [KeyScroll(Static("", id=f"{name}-text", markup=False)) for name in _TABS]
+        heading = Static(f"{'tensors':<30} {'count':>7}  {'shape':<17} {'dtype':<8} {'bytes':>10}", id="tensor-heading")
+        texts[_TABS.index("tensors")] = Vertical(heading, TensorTree("tensors", id="tensor-tree"))  # type: ignore[call-overload]
         with TabbedContent(id="tabs"):
-            with TabPane("1 What it is", id="what"), VerticalScroll():
-                yield Static("", id="facts", markup=False)
-            with TabPane("2 Tensors", id="tensors"):
-                yield KeyTable(("tensors", "count", "shape", "dtype", "bytes"), right=(1, 4), id="groups")
-            with TabPane("3 Silicon", id="silicon"), VerticalScroll():
-                yield Static("", id="chips", markup=False)
-        yield Static(TOO_SMALL, id="small", markup=False)
-        yield Footer(show_command_palette=False)
+            for name, title, content in zip(_TABS, _TITLES, texts, strict=True):
+                with TabPane(title, id=name):
+                    yield content
 
     def on_mount(self) -> None:
+        self.say(clean(self._model, 200), "reading… (escape cancels)")
         self._read(False)
 
     @work(thread=True, exclusive=True, group="read")
     def _read(self, fresh: bool) -> None:
-        app: WhichgpuApp = self.app  # type: ignore[assignment]
+        app = self.own_app
         self.post_message(read(self._model, app.state.workload, app.offline, app.local, fresh))
 
     def action_refresh_model(self) -> None:
-        self.query_one("#title", Static).update(f"{clean(self._model, 200)}  reading…")
+        """Read it again, whatever is known."""
+        self.say(clean(self._model, 200), "reading…")
+        self._config_asked = False
         self._read(True)
 
     def on_answered(self, message: Answered) -> None:
         self.reply = reply = message.reply
-        self.app.opened(reply)  # type: ignore[attr-defined]
+        self.own_app.opened(reply)
         inspection = reply.inspection
-        self.query_one("#title", Static).update(
-            f"{inspection.source.name}  ·  {inspection.label}  ·  {one_line(reply)}"
-        )
-        note = f"\n\n{reply.origin_note}" if reply.origin_note else ""
-        text = f"{what_it_is(inspection, PLAIN)}\n\n{needs(reply.answer, PLAIN)}{note}"
-        self.query_one("#facts", Static).update(text)
-        rows = [(str(index), _group(group)) for index, group in enumerate(inspection.tensors)]
-        self.query_one("#groups", KeyTable).show_rows(rows)
-        self.query_one("#chips", Static).update(_silicon(reply))
+        self.say(inspection.source.name, inspection.label, one_line(reply))
+        self._text("what", _what(reply, self.app.size.width - 4))
+        self._text("layers", layer_map(inspection.architecture))
+        self._weigh(reply)
+        self._text("silicon", _silicon(reply))
+        self.query_one(TensorTree).show_groups(inspection.tensors)
+        self._ask_config()
         self.refresh_bindings()
 
+    @work(thread=True, exclusive=True, group="precisions")
+    def _weigh(self, reply: Reply) -> None:
+        found = at_every_precision(reply)
+        parts = (needs(found, PLAIN), counts_by_precision(found), where_it_runs(reply.answer, PLAIN))
+        self.post_message(self.Weighed("\n\n".join(parts)))
+
+    def on_model_screen_weighed(self, message: Weighed) -> None:
+        self._text("precisions", message.text)
+
     def on_failed(self, message: Failed) -> None:
-        self.query_one("#title", Static).update(f"{clean(message.model, 200)}  ✗ not read")
-        self.query_one("#facts", Static).update(f"{message.sentence}\n\nescape goes back; r tries again")
+        self.say(clean(message.model, 200), "✗ not read")
+        self._text("what", f"{message.sentence}\n\nescape goes back; r tries again")
+
+    def _text(self, tab: str, text: str) -> None:
+        """The reports' lines are indented for a terminal of 80; a scroll bar takes one of these here."""
+        self.query_one(f"#{tab}-text", Static).update("\n".join(line.removeprefix("  ") for line in text.splitlines()))
+
+    def on_tabbed_content_tab_activated(self) -> None:
+        self._ask_config()
+
+    def _ask_config(self) -> None:
+        """The config costs a request: only when someone looks."""
+        if self.reply is None or self._config_asked or self.query_one(TabbedContent).active != "config":
+            return
+        self._config_asked = True
+        self._text("config", "reading the config…")
+        self._read_config(self.reply.inspection)
+
+    @work(thread=True, exclusive=True, group="config")
+    def _read_config(self, inspection: Inspection) -> None:
+        from whichgpu.inspect.config_text import config_text
+
+        try:
+            name, text = config_text(inspection.source, self.own_app.offline)
+        except WhichgpuError as error:
+            self.post_message(self.ConfigRead(f"{error.message} {error.hint}".strip()))
+        else:
+            self.post_message(self.ConfigRead(f"{name}\n\n{text}"))
+
+    def on_model_screen_config_read(self, message: ConfigRead) -> None:
+        self._text("config", message.text)
 
     def action_tab(self, name: str) -> None:
+        """Show a tab, and let its content take the keys."""
         self.query_one(TabbedContent).active = name
+        pane = self.query_one(f"#{name}", TabPane)
+        self.set_focus(next(w for w in pane.walk_children(Widget) if w.focusable))
 
     def action_plan(self) -> None:
         if self.reply is not None:
-            self.app.plan(self.reply)  # type: ignore[attr-defined]
+            self.own_app.plan(self.reply)
+
+    def one_shot(self) -> str | None:
+        from whichgpu.tui.app.reading import as_command, asked_of
+
+        return as_command(self.reply, asked_of(self.reply)) if self.reply is not None else None
+
+    def export(self) -> Export | None:
+        if self.reply is None:
+            return None
+        source = self.reply.inspection.source
+        return Export(f"{source.name}.json", self.reply.inspection.model_dump_json(indent=2))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Planning waits for the answer."""
-        return None if action == "plan" and self.reply is None else True
+        return self.reply is not None if action == "plan" else super().check_action(action, parameters)
 
 
-def _group(group: TensorGroup) -> tuple[str, ...]:
-    shape = " × ".join(map(str, group.shape))
-    return clean(group.name, 120), f"{group.count:,}", shape, group.dtype, memory(group.bytes)
+def _what(reply: Reply, width: int) -> str:
+    """Facts, what fills the weights, and what could not be read."""
+    inspection = reply.inspection
+    parts = [(part.value, count) for part, count in inspection.parameters.by_part.items() if count]
+    shown, rest = parts[:5], sum(count for _, count in parts[5:])
+    shown += [("other", rest)] if rest else []
+    bar = [stacked(shown, min(width, 100)), legend(shown, unit="B parameters", size=1e9)] if shown else []
+    source = inspection.source
+    gate = {True: "gated", False: "not gated", None: None}[source.gated]
+    terms = [t for t in (source.licence and f"licence {source.licence}", gate, source.modified) if t]
+    told = [f"known from {inspection.grade.value}: {inspection.grade_note}", *([", ".join(terms)] if terms else [])]
+    told += [f"not read: {text}" for text in inspection.unread]
+    told += [f"note: {text}" for text in (*inspection.warnings, reply.origin_note) if text]
+    return "\n".join([what_it_is(inspection, PLAIN), "", *bar, "", *told])
 
 
 def _silicon(reply: Reply) -> str:
     from whichgpu import assets
-    from whichgpu.plan.silicon import parse_silicon, verdict_on
+    from whichgpu.plan.silicon import parse_silicon
+    from whichgpu.tui.silicon_command import verdict_table
 
-    chips = parse_silicon(assets.read("silicon.json"))
-    found = [(chip.name, verdict_on(chip, reply.inspection)) for chip in chips]
-    return "\n".join(f"{name:<24} {v.outlook.value:<24} {v.why}" for name, v in found)
+    return verdict_table(parse_silicon(assets.read("silicon.json")), reply.inspection)

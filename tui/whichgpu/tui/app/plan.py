@@ -2,122 +2,178 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from textual import work
-from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import Screen
+from textual.message import Message
 from textual.timer import Timer
-from textual.widgets import Footer, Static
+from textual.widget import Widget
+from textual.widgets import Static
 
 from whichgpu.plan.choices import KvDtype, Objective, Precision
-from whichgpu.plan.records import Answer, Plan, Verdict, Workload
+from whichgpu.plan.records import Answer, Plan, Workload
+from whichgpu.plan.speed import lengths
 from whichgpu.tui.answering import Reply
-from whichgpu.tui.app.bars import legend, memory_parts, stacked
-from whichgpu.tui.app.reading import Replanned, as_command, plan
-from whichgpu.tui.app.table import TOO_SMALL, KeyTable
+from whichgpu.tui.app import plan_text
+from whichgpu.tui.app.page import Export, Page
+from whichgpu.tui.app.reading import (
+    CONCURRENCIES,
+    Asked,
+    Failed,
+    Replanned,
+    as_command,
+    asked_of,
+    over_concurrency,
+    plan,
+)
+from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.report_explain import explanation
-from whichgpu.tui.report_plans import cures
-from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import GIB, NOTHING, dollars
+from whichgpu.tui.facts import Own
+from whichgpu.tui.units import dollars
 
-PLAIN = Terminal(colour=False, unicode=True, narrate=False)
-GLYPHS = {Verdict.FITS: "✓ fits", Verdict.TIGHT: "! tight", Verdict.NO: "✗ no", Verdict.UNKNOWN: "? unknown"}
 _SETTLE = 0.08
 """Seconds after the last key before the work starts: holding a key plans once."""
-
 _CONTEXTS = (1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144, 1_048_576)
-_CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+_MOST = 6
+"""Plans that are compared at once."""
+_LENGTHS = (16, 64, 128, 256, 512, *_CONTEXTS)
 
 
-class PlanScreen(Screen[None]):
+class PlanScreen(Page):
     """The centre piece."""
 
     HELP = (
-        "c C context, n N sequences at once, p precision, v KV cache, o objective, s spot. e explains the row under the"
-        " cursor, u shows what more sequences buy on it, y copies its command, m shows the one-shot that gives the same."
+        "Keys change the workload, in capitals the other way: c context, n sequences at once, i input, r reply, "
+        "p precision, v KV cache, o objective, s spot; w opens everything else. e explains the row under the cursor, "
+        "f lists what would make it fit, u shows what more sequences buy, h every number of cards; space marks rows, "
+        "= compares them."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape,backspace", "app.leave", "Back", id="plan.back"),
-        Binding("c", "context(1)", "Context", show=False, id="plan.context", key_display="c C"),
+        Binding("c", "context(1)", "Context", show=False, id="plan.context"),
         Binding("C", "context(-1)", "Less context", show=False, id="plan.context_less"),
-        Binding("n", "concurrency(1)", "At once", show=False, id="plan.concurrency", key_display="n N"),
+        Binding("n", "concurrency(1)", "More at once", show=False, id="plan.concurrency"),
         Binding("N", "concurrency(-1)", "Fewer at once", show=False, id="plan.concurrency_less"),
+        Binding("i", "length('prompt', 1)", "Longer input", show=False, id="plan.input"),
+        Binding("I", "length('prompt', -1)", "Shorter input", show=False, id="plan.input_less"),
+        Binding("r", "length('output', 1)", "Longer reply", show=False, id="plan.reply"),
+        Binding("R", "length('output', -1)", "Shorter reply", show=False, id="plan.reply_less"),
         Binding("p", "cycle('precision')", "Precision", show=False, id="plan.precision"),
-        Binding("v", "cycle('kv_dtype')", "KV", show=False, id="plan.kv"),
+        Binding("v", "cycle('kv_dtype')", "KV cache", show=False, id="plan.kv"),
         Binding("o", "cycle('objective')", "Objective", show=False, id="plan.objective"),
         Binding("s", "spot", "Spot", show=False, id="plan.spot"),
+        Binding("w", "workload", "Workload", id="plan.workload"),
         Binding("e,enter", "explain", "Explain", id="plan.explain"),
+        Binding("f", "fixes", "Fixes", id="plan.fixes"),
         Binding("u", "curve", "Curve", id="plan.curve"),
+        Binding("h", "counts", "Counts", id="plan.counts"),
+        Binding("T", "trial", "Trial", id="plan.trial"),
+        Binding("space", "mark", "Mark", show=False, id="plan.mark"),
+        Binding("equals_sign", "compare", "Compare", id="plan.compare", key_display="="),
         Binding("y", "copy", "Copy", id="plan.copy"),
-        Binding("m", "command", "Command", id="plan.command"),
-        Binding("question_mark", "app.help", "Help", id="app.help"),
-        Binding("q", "app.quit", "Quit", show=False, id="app.quit"),
     ]
 
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self._reply = reply
-        self.result: Answer = reply.answer
-        self.workload: Workload = reply.answer.workload
-        self._settling: Timer | None = None
+    class Drawn(Message):
+        """It was worked out what more sequences buy on a card."""
 
-    def compose(self) -> ComposeResult:
-        yield Static("", id="title", markup=False)
+        def __init__(self, asked: Asked, accelerator: str, plans: list[Plan]) -> None:
+            super().__init__()
+            self.asked, self.accelerator, self.plans = asked, accelerator, plans
+
+    def __init__(self, reply: Reply, own: Own | None = None) -> None:
+        super().__init__()
+        self.reply = reply
+        self.asked = self._settled = asked_of(reply, own)
+        self._settling: Timer | None = None
+        self._drawing: Timer | None = None
+        self._plots: dict[str, str] = {}
+        self._marked: dict[str, None] = {}
+
+    @property
+    def workload(self) -> Workload:
+        """What is asked now."""
+        return self.asked.workload
+
+    @property
+    def result(self) -> Answer:
+        """What was answered last."""
+        return self.reply.answer
+
+    def body(self) -> Iterable[Widget]:
         with Horizontal(id="panes"):
             yield Static("", id="workload", markup=False)
             with Vertical(id="right"):
-                yield KeyTable(
-                    ("card", "verdict", "cards", "left", "tok/s", "$/h", "$/Mtok"), right=(2, 3, 4, 5, 6), id="plans"
-                )
-                with VerticalScroll(id="below"):
+                yield KeyTable(plan_text.headers(), right=(2, 3, 4, 5, 6), id="plans")
+                with VerticalScroll(id="below", can_focus=False):
                     yield Static("", id="bar", markup=False)
-        yield Static(TOO_SMALL, id="small", markup=False)
-        yield Footer(show_command_palette=False)
 
     def on_mount(self) -> None:
         self._show()
-        self.query_one(KeyTable).focus()
+        self.set_focus(self.query_one(KeyTable))
 
     def on_resize(self) -> None:
+        self._show_workload("")
         self._show_card()
 
     def on_replanned(self, message: Replanned) -> None:
-        if message.workload == self.workload:
-            self.result = message.result
+        if message.asked == self.asked:
+            self.reply, self._settled, self._plots = message.reply, message.asked, {}
             self._show()
+
+    def on_failed(self, message: Failed) -> None:
+        """A card or price that is none: the last answer stays."""
+        self.asked = self._settled
+        self._show_workload("")
+        self.say(self.reply.inspection.source.name, f"✗ {message.sentence}")
 
     def on_data_table_row_highlighted(self) -> None:
         self._show_card()
+        self.refresh_bindings()
 
     def on_data_table_row_selected(self) -> None:
         self.action_explain()
 
-    def _turn(self, **changes: object) -> None:
-        """Change the workload, and plan it when the keys rest."""
-        self.workload = self.workload.model_copy(update=changes)
-        self.app.remember(self.workload)  # type: ignore[attr-defined]
+    def ask(self, asked: Asked) -> None:
+        """Ask something else, and plan it when the keys rest."""
+        self.asked = asked
+        self.own_app.remember(asked.workload)
         self._show_workload("…")
         if self._settling is not None:
             self._settling.stop()
         self._settling = self.set_timer(_SETTLE, self._plan)
 
+    def _turn(self, **changes: object) -> None:
+        load = self.workload.model_copy(update=changes)
+        if (load.prompt or 1) + (load.output or 1) > max(load.context, 2):
+            load = load.model_copy(update={"prompt": None})  # the rest of a smaller context
+        self.ask(Asked(load, self.asked.own))
+
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
-        self.post_message(plan(self._reply, self.workload))
+        self.post_message(plan(self.reply, self.asked, self._settled))
 
     def action_context(self, step: int) -> None:
-        limit = self._reply.inspection.architecture.context if self._reply.inspection.architecture else None
+        """A longer or shorter context, up to what the model allows."""
+        limit = self.reply.inspection.architecture.context if self.reply.inspection.architecture else None
         choices = [c for c in _CONTEXTS if limit is None or c <= limit] or [self.workload.context]
-        self._turn(context=_stepped(choices, self.workload.context, step))
+        self._turn(context=stepped(choices, self.workload.context, step))
 
     def action_concurrency(self, step: int) -> None:
-        self._turn(concurrency=_stepped(_CONCURRENCIES, self.workload.concurrency, step))
+        """More or fewer sequences at once."""
+        self._turn(concurrency=stepped(CONCURRENCIES, self.workload.concurrency, step))
+
+    def action_length(self, field: str, step: int) -> None:
+        """A longer or shorter input or reply, within the context."""
+        prompt, output = lengths(self.workload)
+        other, at = (output, prompt) if field == "prompt" else (self.workload.prompt or 1, output)
+        choices = [c for c in _LENGTHS if c + other <= self.workload.context]
+        self._turn(**{field: stepped(choices, at, step)})
 
     def action_cycle(self, name: str) -> None:
+        """The next of a few choices."""
         every: dict[str, list[Any]] = {
             "precision": [Precision.PUBLISHED, Precision.BF16, Precision.FP8, Precision.INT4, Precision.NVFP4],
             "kv_dtype": list(KvDtype),
@@ -130,10 +186,28 @@ class PlanScreen(Screen[None]):
     def action_spot(self) -> None:
         self._turn(price_kind="on-demand" if self.workload.price_kind == "spot" else "spot")
 
+    def action_workload(self) -> None:
+        """Everything that can be asked, as a form."""
+        from whichgpu.tui.app.workload_form import WorkloadForm
+
+        self.app.push_screen(WorkloadForm(self.asked), lambda found: self.ask(found) if found is not None else None)
+
     def action_explain(self) -> None:
         found = self.chosen
         if found is not None:
-            self.app.push_screen(Words(found.accelerator_name, _explained(self.result, found)))
+            self.app.push_screen(Words(found.accelerator_name, plan_text.explained(self.result, found), found.command))
+
+    def action_fixes(self) -> None:
+        """What would make the row under the cursor fit; the chosen one is asked."""
+        from whichgpu.tui.app.fixes import Fixes
+
+        def take(changes: dict[str, Any] | None) -> None:
+            if changes:
+                self.ask(Asked(Workload.model_validate(self.workload.model_dump() | changes), self.asked.own))
+
+        found = self.chosen
+        if found is not None:
+            self.app.push_screen(Fixes(found), take)
 
     def action_curve(self) -> None:
         """Its card over concurrency."""
@@ -141,22 +215,64 @@ class PlanScreen(Screen[None]):
         if found is not None:
             from whichgpu.tui.app.curve import CurveScreen
 
-            self.app.push_screen(CurveScreen(self._reply, self.workload, found.accelerator, found.accelerator_name))
+            self.app.push_screen(CurveScreen(self.reply, self._settled, found.accelerator, found.accelerator_name))
+
+    def action_counts(self) -> None:
+        """Every card with every number of them."""
+        from whichgpu.tui.app.counts import CountsScreen
+
+        self.app.push_screen(CountsScreen(self.reply, self._settled))
+
+    def action_mark(self) -> None:
+        """Mark the row under the cursor for comparing, or take the mark off."""
+        key = self.query_one(KeyTable).current
+        if key in self._marked:
+            del self._marked[key]
+        elif key is not None and len(self._marked) < _MOST:
+            self._marked[key] = None
+        self._show()
+
+    def action_compare(self) -> None:
+        """The marked plans side by side."""
+        from whichgpu.tui.app.compare import ComparePlans
+
+        plans = [p for p in self._at_precision if p.accelerator in self._marked]
+        own = replace(self._settled.own, accelerators=tuple(p.accelerator for p in plans))
+        command = as_command(self.reply, Asked(self._settled.workload, own))
+        self.app.push_screen(ComparePlans(self.reply.inspection.source.name, plans, command))
+
+    def action_trial(self) -> None:
+        """Prove it with a short real run."""
+        from whichgpu.tui.app.trial import TrialScreen
+
+        self.app.push_screen(TrialScreen(self.reply, self._settled, self.chosen))
 
     def action_copy(self) -> None:
+        """The command of the row under the cursor, by OSC 52."""
         found = self.chosen
         if found is not None and found.command is not None:
             self.app.copy_to_clipboard(found.command)
             self.notify(f"copied: {found.command[:60]}", markup=False)
 
-    def action_command(self) -> None:
-        gpu = self.chosen.accelerator if self.chosen is not None else None
-        self.app.push_screen(Words("The same on the command line", as_command(self._reply, self.workload, gpu)))
+    def one_shot(self) -> str | None:
+        chosen = self.chosen
+        return as_command(self.reply, self._settled, chosen.accelerator if chosen is not None else None)
+
+    def export(self) -> Export | None:
+        from whichgpu.tui.json_report import as_json
+
+        return Export(f"{self.reply.inspection.source.name}-plan.json", as_json(self.reply))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Copying needs a command."""
+        """Copying needs a command, fixes something to mend, a trial a machine of one's own."""
         found = self.chosen
-        return None if action == "copy" and (found is None or found.command is None) else True
+        if action == "copy":
+            return found is not None and found.command is not None
+        if action == "compare":
+            return len(self._marked) >= 2
+        if action == "fixes":
+            return found is not None and bool(found.remedies)
+        return self.own_app.local if action == "trial" else super().check_action(action, parameters)
 
     @property
     def chosen(self) -> Plan | None:
@@ -164,86 +280,61 @@ class PlanScreen(Screen[None]):
         if not self.is_mounted:
             return None
         key = self.query_one(KeyTable).current
-        return next((p for p in self._asked if p.accelerator == key), None)
+        return next((p for p in self._at_precision if p.accelerator == key), None)
 
     @property
-    def _asked(self) -> list[Plan]:
+    def _at_precision(self) -> list[Plan]:
         return [p for p in self.result.plans if p.precision is self.result.workload.precision]
 
     def _show(self) -> None:
         best = self.result.recommended
-        words = f"{best.count} × {best.accelerator_name} {dollars(best.usd_per_hour)}/h" if best else "nothing fits"
-        self.query_one("#title", Static).update(f"{self._reply.inspection.source.name}  ·  {words}")
+        words = "nothing fits"
+        if best is not None:
+            replicas = f"{best.replicas} × " if best.replicas > 1 else ""
+            price = dollars(best.usd_per_hour * best.replicas if best.usd_per_hour is not None else None)
+            words = f"{replicas}{best.count} × {best.accelerator_name} {price}/h"
+        self.say(self.reply.inspection.source.name, words)
         self._show_workload("")
-        self.query_one(KeyTable).show_rows([(p.accelerator, _row(p)) for p in self._asked])
+        self.query_one(KeyTable).show_rows([(p.accelerator, self._row(p)) for p in self._at_precision])
         self._show_card()
         self.refresh_bindings()
 
+    def _row(self, found: Plan) -> tuple[str, ...]:
+        name, *rest = plan_text.row(found)
+        return (f"● {name}" if found.accelerator in self._marked else name, *rest)
+
     def _show_workload(self, mark: str) -> None:
-        load = self.workload
-        lines = (
-            f"c context      {load.context:,}{mark}",
-            f"n at once      {load.concurrency:,}",
-            f"p precision    {load.precision.value}",
-            f"v KV cache     {load.kv_dtype.value}",
-            f"o objective    {load.objective.value}",
-            f"s prices       {load.price_kind}",
-        )
-        wide = self.app.size.width >= 120
-        self.query_one("#workload", Static).update("\n".join(lines) if wide else _two_lines(load, mark))
+        if self.app.size.width >= 120:
+            text = "\n".join(f"{name:<12}{value}" for name, value in plan_text.workload_lines(self.workload, mark))
+        else:
+            text = plan_text.two_lines(self.workload, mark)
+        self.query_one("#workload", Static).update(text)
 
     def _show_card(self) -> None:
         found = self.chosen
-        text = (
-            _card(found, max(20, self.query_one("#bar").size.width or self.app.size.width - 4))
-            if found is not None
-            else ""
-        )
-        self.query_one("#bar", Static).update(text)
+        if found is None:
+            self.query_one("#bar", Static).update("")
+            return
+        width = max(20, self.query_one("#bar").size.width or self.app.size.width - 4)
+        plots = self._plots.get(found.accelerator)
+        self.query_one("#bar", Static).update("\n".join([plan_text.card(found, width), *([plots] if plots else [])]))
+        if plots is None and self.app.size.height >= 32:
+            if self._drawing is not None:
+                self._drawing.stop()
+            self._drawing = self.set_timer(3 * _SETTLE, lambda: self._draw(found.accelerator))
+
+    @work(thread=True, exclusive=True, group="plots")
+    def _draw(self, accelerator: str) -> None:
+        asked = self._settled
+        self.post_message(self.Drawn(asked, accelerator, over_concurrency(self.reply, asked.workload, accelerator)))
+
+    def on_plan_screen_drawn(self, message: Drawn) -> None:
+        if message.asked == self._settled:
+            self._plots[message.accelerator] = plan_text.plots(message.plans)
+            self._show_card()
 
 
-def _stepped(choices: list[int] | tuple[int, ...], at: int, step: int) -> int:
+def stepped(choices: list[int] | tuple[int, ...], at: int, step: int) -> int:
     """The next larger or smaller choice, or the same at the ends."""
     beyond = [c for c in choices if (c > at if step > 0 else c < at)]
     return (min(beyond) if step > 0 else max(beyond)) if beyond else at
-
-
-def _two_lines(load: Workload, mark: str) -> str:
-    return (
-        f"c {load.context:,} tokens{mark} · n {load.concurrency:,} at once · p {load.precision.value} · v KV {load.kv_dtype.value}\n"
-        f"o {load.objective.value} · s {load.price_kind}"
-    )
-
-
-def _row(found: Plan) -> tuple[str, ...]:
-    speed, foot = found.speed, found.footprint
-    cost = speed.usd_per_million_output.expected if speed and speed.usd_per_million_output else None
-    cards = (
-        f"{found.count} {found.layout.label}"
-        if found.layout is not None and found.count > 1
-        else str(found.count or NOTHING)
-    )
-    return (
-        found.accelerator.upper().replace("_", " "),
-        GLYPHS[found.verdict],
-        cards,
-        f"{foot.headroom / GIB:,.1f}" if foot is not None and found.layout is not None else NOTHING,
-        f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING,
-        dollars(found.usd_per_hour),
-        dollars(cost),
-    )
-
-
-def _card(found: Plan, width: int) -> str:
-    """The memory of one card, and what speaks against the plan or mends it."""
-    parts = memory_parts(found)
-    lines = [stacked(parts, width), legend(parts)] if parts else []
-    lines += [f"but: {reason}" for reason in found.reasons[:3]]
-    lines += [line.strip() for line in cures(found, 3) if line.strip()]
-    lines += [found.command] if found.command is not None else []
-    return "\n".join(lines)
-
-
-def _explained(result: Answer, found: Plan) -> str:
-    """``--explain`` of this plan, whatever is recommended."""
-    return explanation(result.model_copy(update={"recommended": found}), PLAIN) or "\n".join(found.reasons)

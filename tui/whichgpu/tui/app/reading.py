@@ -1,13 +1,46 @@
-"""The way from a name to an answer, off the UI's thread: one message when it is there, one when it failed."""
+"""The way from a question to an answer, off the UI's thread: one message when it is there, one when it failed."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
 from textual.message import Message
 
+from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.plan.choices import Objective, Precision
 from whichgpu.plan.recommend import answer
-from whichgpu.plan.records import Answer, Workload
+from whichgpu.plan.records import Answer, Plan, Workload
 from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
+from whichgpu.tui.facts import Own, facts_for
+from whichgpu.tui.terminal import Terminal
+from whichgpu.tui.workload_words import own_words, workload_words
+
+PLAIN = Terminal(colour=False, unicode=True, narrate=False)
+"""How the command line's reports are asked for text without colours."""
+
+CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+"""Sequences at once that are stepped through and drawn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the plan screen asks: the workload, and the user's own cards and prices."""
+
+    workload: Workload
+    own: Own = field(default_factory=Own)
+
+    def words(self) -> list[str]:
+        """Return it as options of the command line."""
+        return [*workload_words(self.workload), *own_words(self.own)]
+
+
+def asked_of(reply: Reply, own: Own | None = None) -> Asked:
+    """Return what an answer was asked; a utilisation that nobody asked for stays the version's default."""
+    load = reply.answer.workload
+    return Asked(load if load.utilisation_asked else load.model_copy(update={"utilisation": None}), own or Own())
 
 
 class Answered(Message):
@@ -21,13 +54,13 @@ class Answered(Message):
 class Replanned(Message):
     """A workload was planned anew."""
 
-    def __init__(self, workload: Workload, result: Answer) -> None:
+    def __init__(self, asked: Asked, reply: Reply) -> None:
         super().__init__()
-        self.workload, self.result = workload, result
+        self.asked, self.reply = asked, reply
 
 
 class Failed(Message):
-    """A model could not be read."""
+    """A model could not be read, or a card or price is none."""
 
     def __init__(self, name: str, sentence: str) -> None:
         super().__init__()
@@ -52,20 +85,67 @@ def read(name: str, workload: Workload, offline: bool, local: bool = True, fresh
         return Failed(name, f"{error.message} {error.hint}".strip() if local else error.message)
 
 
-def plan(reply: Reply, workload: Workload) -> Replanned:
-    """Plan another workload for a model that is there."""
-    return Replanned(workload, answer(reply.inspection, workload, reply.facts))
+def plan(reply: Reply, asked: Asked, before: Asked) -> Replanned | Failed:
+    """Plan another question for a model that is there; facts are read anew only when cards or prices changed."""
+    facts, keys = reply.facts, reply.answer.workload.accelerators
+    try:
+        if asked.own != before.own:
+            facts, keys, _ = facts_for(asked.own, asked.workload.price_kind, Catalog(catalog_path(None)))
+        found = answer(reply.inspection, asked.workload.model_copy(update={"accelerators": keys}), facts)
+    except WhichgpuError as error:
+        return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip())
+    return Replanned(asked, replace(reply, answer=found, facts=facts))
 
 
-def as_command(reply: Reply, workload: Workload, gpu: str | None = None) -> str:
-    """Return the one-shot that gives the same record."""
-    import shlex
+_FURTHER = (Precision.INT4, Precision.NVFP4)
 
+
+def at_every_precision(reply: Reply) -> Answer:
+    """Return the answer with what the model needs, and how many cards, at INT4 and NVFP4 too."""
+    found = reply.answer
+    for precision in _FURTHER:
+        if all(n.precision is not precision for n in found.needs):
+            load = found.workload.model_copy(update={"precision": precision})
+            more = answer(reply.inspection, load, reply.facts, side_by_side=False)
+            found = found.model_copy(update={"needs": found.needs + more.needs, "plans": found.plans + more.plans})
+    return found
+
+
+def over_concurrency(reply: Reply, workload: Workload, accelerator: str) -> list[Plan]:
+    """Plan one accelerator at every concurrency, as the command line would with ``--gpu`` and ``--concurrency``."""
+    only = replace(reply.facts, accelerators=[a for a in reply.facts.accelerators if a.key == accelerator])
+    found = []
+    for concurrency in CONCURRENCIES:
+        load = workload.model_copy(update={"concurrency": concurrency, "accelerators": (accelerator,)})
+        result = answer(reply.inspection, load, only, side_by_side=False)
+        found += [p for p in result.plans if p.precision is workload.precision][:1]
+    return found
+
+
+def over_counts(reply: Reply, workload: Workload, counts: Sequence[int]) -> dict[str, dict[int, Plan]]:
+    """Plan every accelerator with each number of cards: by accelerator, then by count."""
+    found: dict[str, dict[int, Plan]] = {}
+    for count in counts:
+        cards = [a.model_copy(update={"node_counts": (count,)}) for a in reply.facts.accelerators]
+        load = workload.model_copy(update={"objective": Objective.FEWEST})
+        result = answer(reply.inspection, load, replace(reply.facts, accelerators=cards), side_by_side=False)
+        for got in result.plans:
+            own = found.setdefault(got.accelerator, {})
+            if got.count == count or got.layout is None:  # more nodes of that many cards are another count
+                own[count] = got
+    return found
+
+
+def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
+    """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reply.inspection.source.path or reply.inspection.source.name]
-    words += ["--context", str(workload.context), "--concurrency", str(workload.concurrency)]
-    words += ["--precision", workload.precision.value] if workload.precision.value != "published" else []
-    words += ["--kv-dtype", workload.kv_dtype.value] if workload.kv_dtype.value != "auto" else []
-    words += ["--objective", workload.objective.value] if workload.objective.value != "cost" else []
-    words += ["--spot"] if workload.price_kind == "spot" else []
-    words += ["--gpu", gpu] if gpu else []
-    return shlex.join(words)
+    own = replace(asked.own, accelerators=(gpu,)) if gpu and not _has(asked.own, gpu) else asked.own
+    return shlex.join([*words, *Asked(asked.workload, own).words()])
+
+
+def _has(own: Own, gpu: str) -> bool:
+    """True where the user's own list is that card with a price or memory of theirs."""
+    return (
+        any(spec.lower().replace("-", "_").split(":")[0] == gpu for spec in own.accelerators)
+        and len(own.accelerators) == 1
+    )

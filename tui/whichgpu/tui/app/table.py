@@ -1,4 +1,4 @@
-"""A table with vi's keys beside the arrows, right-aligned numbers, and a mark where a cell is cut."""
+"""A table with vi's keys beside the arrows, right-aligned numbers, columns by width, and a mark where a cell is cut."""
 
 from __future__ import annotations
 
@@ -8,14 +8,31 @@ from typing import Any, ClassVar
 from rich.cells import cell_len
 from rich.text import Text
 from textual.binding import Binding, BindingType
+from textual.coordinate import Coordinate
 from textual.widgets import DataTable
+from textual.widgets.data_table import ColumnKey
 
-TOO_SMALL = "whichgpu needs 60 columns; this terminal has fewer. Make it wider; q quits."
-"""Shown in place of everything else."""
+Rows = Sequence[tuple[str, Sequence[str]]]
+"""(key, cells)."""
+
+_WIDE = 100
+"""Columns of the terminal from which everything is shown."""
+_LEAST = 12
+_AHEAD = 60
+"""Rows that are added at once: more than any screen shows."""
+_FEW = 60
+"""Rows up to which changing cells one by one is quicker than drawing the table anew: each measures its column."""
+
+_STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "green", "x": "red"}
+"""Verdicts are glyph, word and colour."""
 
 
 class KeyTable(DataTable[Text]):
-    """Rows by key; changed in place where only cells differ, so that little goes over a slow line."""
+    """Rows by key; changed in place where only cells differ, so that little goes over a slow line.
+
+    ``wide_only`` are the columns that a narrow terminal leaves out, ``least`` the cells that columns have even when what
+    will come isn't there yet, so that nothing moves when it comes.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("j", "cursor_down", "Down", show=False, id="table.down"),
@@ -24,19 +41,28 @@ class KeyTable(DataTable[Text]):
         Binding("G,end", "scroll_bottom", "Last", show=False, id="table.last"),
     ]
 
-    def __init__(self, headers: Sequence[str], right: Sequence[int] = (), **options: Any) -> None:
+    def __init__(
+        self,
+        headers: Sequence[str],
+        right: Sequence[int] = (),
+        wide_only: Sequence[int] = (),
+        least: Mapping[int, int] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False, **options)
-        self._headers, self._right = tuple(headers), frozenset(right)
+        self._headers, self._right, self._wide_only = tuple(headers), frozenset(right), frozenset(wide_only)
+        self._least = dict(least or {})
+        self._columns_shown: tuple[int, ...] = ()
         self._shown: dict[str, tuple[str, ...]] = {}
-        self._rows_given: list[tuple[str, Sequence[str]]] = []
+        self._rows_given: Rows = ()
+        self._adding = False
 
     def on_mount(self) -> None:
-        for header in self._headers:
-            self.add_column(header, key=header)
+        self._set_columns()
 
     def on_resize(self) -> None:
-        """What the first column may take changes with the width."""
-        if self._rows_given:
+        """What is shown, and what the first column may take, changes with the width."""
+        if self._set_columns() or self._rows_given:
             self.show_rows(self._rows_given)
 
     @property
@@ -46,52 +72,118 @@ class KeyTable(DataTable[Text]):
             return None
         return self.coordinate_to_cell_key((self.cursor_row, 0)).row_key.value  # type: ignore[arg-type]
 
-    def show_rows(self, rows: Sequence[tuple[str, Sequence[str]]], top: bool = False) -> None:
+    def show_rows(self, rows: Rows, top: bool = False) -> None:
         """Show rows by key; the same keys in the same order change cells alone. The cursor stays on its key, or goes to the
-        first row with ``top``."""
-        self._rows_given = list(rows)
-        room = self._room(rows)
-        wanted = {key: (_cut(cells[0], room), *cells[1:]) for key, cells in rows}
-        changed = [key for key, cells in wanted.items() if self._shown.get(key) != cells]
-        if list(wanted) == list(self._shown) and len(changed) <= _FEW:
+        first row with ``top``. Rows far below the screen are added when the cursor comes near them."""
+        self._rows_given = rows
+        if not self.size.width:
+            return  # the first size brings them on
+        wanted = self._wanted(rows)
+        there = list(self._shown)[: self.row_count]
+        changed = [key for key in there if wanted.get(key) != self._shown[key]]
+        if len(wanted) == len(self._shown) and len(changed) <= _FEW and list(wanted) == list(self._shown):
             for key in changed:
-                for header, cell, before in zip(self._headers, wanted[key], self._shown[key], strict=True):
+                for at, cell, before in zip(self._columns_shown, wanted[key], self._shown[key], strict=True):
                     if cell != before:
-                        self.update_cell(key, header, self._cell(header, cell), update_width=True)
+                        wider = cell_len(cell) > self.columns[ColumnKey(self._headers[at])].content_width
+                        self.update_cell(key, self._headers[at], self._cell(at, cell), update_width=wider)
+            self._shown = wanted
         else:
             self._rebuild(wanted, top)
-        self._shown = wanted
 
-    def _rebuild(self, wanted: Mapping[str, tuple[str, ...]], top: bool) -> None:
+    def show_more(self, rows: Rows) -> None:
+        """Put rows at the end."""
+        added = [(key, cells) for key, cells in rows if key not in self._shown]
+        self._rows_given = [*self._rows_given, *added]
+        self._shown = self._shown | self._wanted(added)
+        self._add_near()
+
+    def show_cells(self, rows: Mapping[str, Sequence[str]]) -> None:
+        """Change the cells of some rows."""
+        self.show_rows([(key, rows.get(key, cells)) for key, cells in self._rows_given])
+
+    def watch_cursor_coordinate(self, before: Coordinate, after: Coordinate) -> None:
+        """Rows come before the cursor reaches them."""
+        super().watch_cursor_coordinate(before, after)
+        self._add_near()
+
+    def watch_scroll_y(self, before: float, after: float) -> None:
+        """And before a wheel does."""
+        super().watch_scroll_y(before, after)
+        self._add_near()
+
+    def action_scroll_bottom(self) -> None:
+        """The last of all rows."""
+        self._add(len(self._shown))
+        super().action_scroll_bottom()
+
+    @property
+    def keys_in_view(self) -> list[str]:
+        """Keys of the rows that are on the screen now."""
+        first = max(0, int(self.scroll_y))
+        return list(self._shown)[first : first + max(1, self.size.height)]
+
+    def _set_columns(self) -> bool:
+        """Choose the columns by the width; True when they changed."""
+        wide = self.app.size.width >= _WIDE
+        chosen = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
+        if chosen == self._columns_shown:
+            return False
+        self._shown, self._columns_shown = {}, chosen
+        self.clear(columns=True)
+        for at in chosen:
+            self.add_column(self._headers[at], key=self._headers[at])
+        return True
+
+    def _wanted(self, rows: Rows) -> dict[str, tuple[str, ...]]:
+        shown = self._columns_shown
+        room = self._room(rows)
+        return {key: (_cut(cells[0], room), *(cells[i] for i in shown[1:])) for key, cells in rows}
+
+    def _rebuild(self, wanted: dict[str, tuple[str, ...]], top: bool) -> None:
         at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best
+        self._shown = {}  # nothing is added to what is being taken away
         self.clear()
-        for key, cells in wanted.items():
-            self.add_row(*(self._cell(h, c) for h, c in zip(self._headers, cells, strict=True)), key=key)
-        for at_column, column in enumerate(self.ordered_columns):  # Textual's own measuring sometimes misses rows
-            column.content_width = max([column.content_width, *(cell_len(c[at_column]) for c in wanted.values())])
-        if at is not None and at in wanted:
-            self.move_cursor(row=list(wanted).index(at))
+        self._shown = wanted
+        for number, column in zip(self._columns_shown, self.ordered_columns, strict=True):
+            column.content_width = max(cell_len(column.label.plain), self._least.get(number, 0))
+        row = list(wanted).index(at) if at is not None and at in wanted else 0
+        self._add(row + _AHEAD)
+        if row:
+            self.move_cursor(row=row)
 
-    def _room(self, rows: Sequence[tuple[str, Sequence[str]]]) -> int:
+    def _add_near(self) -> None:
+        """Add rows when the cursor or the screen gets near the last one."""
+        if self._adding:
+            return  # adding a row moves the cursor, as the table sees it
+        reached = max(self.cursor_row, int(self.scroll_y) + self.size.height)
+        if self.row_count < len(self._shown) and reached > self.row_count - _AHEAD // 2:
+            self._add(self.row_count + _AHEAD)
+
+    def _add(self, count: int) -> None:
+        """Add rows until there are so many."""
+        new = list(self._shown.items())[self.row_count : count]
+        self._adding = True
+        for key, cells in new:
+            self.add_row(*(self._cell(i, c) for i, c in zip(self._columns_shown, cells, strict=True)), key=key)
+        self._adding = False
+        for number, column in enumerate(self.ordered_columns):  # Textual's own measuring sometimes misses rows
+            column.content_width = max([column.content_width, *(cell_len(c[number]) for _, c in new)])
+
+    def _room(self, rows: Rows) -> int:
         """Cells that the others leave to the first column, so that nothing is pushed off the screen."""
-        others = range(1, len(self._headers))
-        widths = [max([len(self._headers[i]), *(len(cells[i]) for _, cells in rows)]) for i in others]
-        return max(_LEAST, self.size.width - sum(w + 2 for w in widths) - 4) if self.size.width else 200
+        others = self._columns_shown[1:]
+        widths = [
+            max([len(self._headers[i]), self._least.get(i, 0), *(len(cells[i]) for _, cells in rows)]) for i in others
+        ]
+        return max(_LEAST, self.size.width - sum(w + 2 for w in widths) - 4)
 
-    def _cell(self, header: str, text: str) -> Text:
+    def _cell(self, at: int, text: str) -> Text:
         """Plain text: nothing from outside is markup."""
         style = _STYLES.get(text.split(" ", 1)[0], "")
-        return Text(text, style=style, justify="right" if self._headers.index(header) in self._right else "left")
+        return Text(text, style=style, justify="right" if at in self._right else "left")
 
 
 def _cut(text: str, room: int) -> str:
     """Cut in front, since names differ at their ends."""
     return text if len(text) <= room else "…" + text[len(text) - room + 1 :]
-
-
-_LEAST = 12
-_FEW = 60
-"""Rows up to which changing cells one by one is quicker than drawing the table anew: each measures its column."""
-
-_STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "green", "x": "red"}
-"""Verdicts are glyph, word and colour."""

@@ -1,0 +1,117 @@
+"""Counts: every accelerator with every number of cards at once: the verdict, and one figure that a key turns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+
+from whichgpu.plan.records import Plan, Verdict
+from whichgpu.tui.answering import Reply
+from whichgpu.tui.app.page import Export, Page
+from whichgpu.tui.app.reading import Asked, as_command, over_counts
+from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.units import NOTHING, big, dollars, memory_unit, sign
+
+COUNTS = (1, 2, 4, 8)
+_GLYPHS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.NO: "✗", Verdict.UNKNOWN: "?"}
+
+
+def _left(plan: Plan) -> str:
+    return f"{big(plan.footprint.headroom):,.1f}" if plan.footprint is not None else NOTHING
+
+
+def _cost(plan: Plan) -> str:
+    cost = plan.speed.usd_per_million_output if plan.speed else None
+    return dollars(cost.expected) if cost else NOTHING
+
+
+def _rate(plan: Plan) -> str:
+    return f"{plan.speed.output_tokens_per_second.expected:,.0f}" if plan.speed else NOTHING
+
+
+_FIGURES: tuple[tuple[Callable[[], str], Callable[[Plan], str]], ...] = (
+    (lambda: f"{memory_unit()} left on a card", _left),
+    (lambda: "tokens/s out", _rate),
+    (lambda: f"{sign()}/Mtok out", _cost),
+    (lambda: f"{sign()}/hour", lambda p: dollars(p.usd_per_hour)),
+)
+
+
+class CountsScreen(Page):
+    """Accelerator by count."""
+
+    HELP = "Every accelerator with 1, 2, 4 and 8 cards at the asked workload. v turns the figure: room, speed, cost, price."
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "turn", "Figure", id="counts.figure"),
+        Binding("m", "one_shot", "Command", id="page.command"),
+    ]
+
+    class Counted(Message):
+        """All were planned."""
+
+        def __init__(self, plans: Mapping[str, Mapping[int, Plan]]) -> None:
+            super().__init__()
+            self.plans = plans
+
+    def __init__(self, reply: Reply, asked: Asked) -> None:
+        super().__init__()
+        self._reply, self._asked, self._figure = reply, asked, 0
+        self._plans: Mapping[str, Mapping[int, Plan]] = {}
+
+    def body(self) -> Iterable[Widget]:
+        yield KeyTable(("card", *(str(c) for c in COUNTS)), id="counts")
+
+    def on_mount(self) -> None:
+        self.say("Counts", "planning… (escape cancels)")
+        self.set_focus(self.query_one(KeyTable))
+        self._count()
+
+    @work(thread=True, exclusive=True, group="counts")
+    def _count(self) -> None:
+        self.post_message(self.Counted(over_counts(self._reply, self._asked.workload, COUNTS)))
+
+    def on_counts_screen_counted(self, message: Counted) -> None:
+        self._plans = message.plans
+        self._show()
+        self.refresh_bindings()
+
+    def _show(self) -> None:
+        load = self._asked.workload
+        name, figure = _FIGURES[self._figure]
+        self.say(
+            self._reply.inspection.source.name,
+            f"{load.context:,} × {load.concurrency:,} at {load.precision.value}",
+            f"verdict and {name()}",
+        )
+        self.query_one(KeyTable).show_rows([(key, _row(key, plans, figure)) for key, plans in self._plans.items()])
+
+    def action_turn(self) -> None:
+        """The next figure."""
+        self._figure = (self._figure + 1) % len(_FIGURES)
+        self._show()
+
+    def one_shot(self) -> str | None:
+        return as_command(self._reply, self._asked, self.query_one(KeyTable).current)
+
+    def export(self) -> Export | None:
+        if not self._plans:
+            return None
+        found = {k: {str(c): p.model_dump(mode="json") for c, p in plans.items()} for k, plans in self._plans.items()}
+        return Export(f"{self._reply.inspection.source.name}-counts.json", json.dumps(found, indent=2))
+
+
+def _row(key: str, plans: Mapping[int, Plan], figure: Callable[[Plan], str]) -> tuple[str, ...]:
+    cells = []
+    for count in COUNTS:
+        plan = plans.get(count)
+        if plan is None or plan.layout is None or plan.verdict is Verdict.NO:
+            cells.append("✗ no")
+        else:
+            cells.append(f"{_GLYPHS[plan.verdict]} {figure(plan)}")
+    return (key.upper().replace("_", " "), *cells)

@@ -1,0 +1,199 @@
+"""Fleet: the list of served models, each sized, and all packed on the cheapest machines."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual import work
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Static, TabbedContent, TabPane
+from textual.worker import WorkerCancelled, get_current_worker
+
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.text import clean
+from whichgpu.plan.fleet_list import FleetEntry, read_fleet
+from whichgpu.plan.records import Workload
+from whichgpu.tui.answering import Question, catalog_path
+from whichgpu.tui.app.page import Export, Page
+from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.app.widgets import KeyScroll, Line
+from whichgpu.tui.fleet import Fleet, plan_fleet
+from whichgpu.tui.fleet_command import list_text
+from whichgpu.tui.fleet_report import fleet_record, fleet_sums, machine_rows, model_row
+from whichgpu.tui.units import dollars, sign
+from whichgpu.tui.workload_words import workload_words
+
+_TAG = "served"
+"""Tag in the catalog of what makes the fleet where no file is named."""
+_FRESH = 24 * 3600.0
+"""Seconds within which the catalog's readings are taken."""
+
+
+class FleetScreen(Page):
+    """Models, machines, totals."""
+
+    HELP = (
+        "A file of ids one a line, CSV or YAML (settings of a model: context, concurrency, input, output, rate, precision, "
+        f"kv_dtype, replicas), or else the models that carry the tag “{_TAG}” in the catalog. 1 to 3 change the tab."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        # Of priority, so that what is typed or pasted right behind it goes into the line.
+        Binding("slash", "name", "File", id="fleet.file", key_display="/", priority=True),
+        Binding("enter", "open", "Open", id="fleet.open"),
+        Binding("r", "refresh_fleet", "Again", id="fleet.again"),
+        Binding("1", "tab('models')", "Models", show=False, id="fleet.models"),
+        Binding("2", "tab('machines')", "Machines", show=False, id="fleet.machines"),
+        Binding("3", "tab('totals')", "Totals", show=False, id="fleet.totals"),
+    ]
+
+    class Counted(Message):
+        """So many models were read."""
+
+        def __init__(self, step: str, done: int, total: int) -> None:
+            super().__init__()
+            self.step, self.done, self.total = step, done, total
+
+    class Packed(Message):
+        """The fleet was planned, or could not be."""
+
+        def __init__(self, entries: Sequence[FleetEntry], fleet: Fleet | None, trouble: str) -> None:
+            super().__init__()
+            self.entries, self.fleet, self.trouble = entries, fleet, trouble
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._source = ""
+        self._entries: Sequence[FleetEntry] = ()
+        self._fleet: Fleet | None = None
+
+    def body(self) -> Iterable[Widget]:
+        yield Line(placeholder=f"a file of models; nothing is the tag “{_TAG}”", id="filter")
+        with TabbedContent(id="tabs"):
+            with TabPane("1 Models", id="models"):
+                headers = ("model", "what", "size", "copies", "alone on", f"{sign()}/hour")
+                yield KeyTable(headers, right=(2, 3, 5), id="fleet-models")
+            with TabPane("2 Machines", id="machines"):
+                alike = ("of", "machines", f"{sign()}/hour", "full", "models")
+                yield KeyTable(alike, right=(1, 2, 3), id="fleet-machines")
+            with TabPane("3 Totals", id="totals"):
+                yield KeyScroll(Static("", id="fleet-sums", markup=False))
+
+    def on_mount(self) -> None:
+        field = self.query_one(Input)
+        field.display = self.own_app.local
+        self._source = field.value = self.own_app.state.fleet if self.own_app.local else ""
+        self.set_focus(self.query_one("#fleet-models"))
+        self.action_refresh_fleet()
+
+    def action_refresh_fleet(self) -> None:
+        """Read the list and plan it."""
+        self.say("Fleet", "reading… (escape cancels)")
+        self._plan(self._source, self.own_app.state.workload)
+
+    @work(thread=True, exclusive=True, group="fleet")
+    def _plan(self, source: str, workload: Workload) -> None:
+        try:
+            entries = read_fleet(list_text(source)) if source else self._tagged()
+            if not entries:
+                self.post_message(
+                    self.Packed((), None, f"No model carries the tag “{_TAG}”: + in the catalog puts it on.")
+                )
+                return
+            question = Question(
+                entries[0].model, workload, offline=self.own_app.offline, max_age=_FRESH, catalog=catalog_path(None)
+            )
+            found = plan_fleet(entries, question, self._count)
+            self.post_message(self.Packed(entries, found, ""))
+        except WhichgpuError as error:
+            self.post_message(self.Packed((), None, f"{error.message} {error.hint}".strip()))
+        except WorkerCancelled:
+            pass  # nobody waits for it any more
+
+    def _count(self, step: str, done: int, total: int) -> None:
+        if get_current_worker().is_cancelled:
+            raise WorkerCancelled
+        self.post_message(self.Counted(step, done, total))
+
+    def _tagged(self) -> tuple[FleetEntry, ...]:
+        from whichgpu.catalog.query import search
+        from whichgpu.catalog.store import Catalog
+
+        rows = search(Catalog(catalog_path(None)), f"tag:{_TAG}", limit=10_000)
+        return tuple(FleetEntry(model=r.model) for r in rows)
+
+    def on_fleet_screen_counted(self, message: Counted) -> None:
+        self.say("Fleet", f"{message.step} {message.done:,}/{message.total:,} (escape cancels)")
+
+    def on_fleet_screen_packed(self, message: Packed) -> None:
+        self._entries, self._fleet = message.entries, message.fleet
+        if message.fleet is None:
+            self.say("Fleet", message.trouble)
+            return
+        found = message.fleet
+        money = f"{dollars(found.packing.usd_per_hour)}/hour"
+        failed = f"✗ {len(found.failed)} not read" if found.failed else ""
+        count = f"{len(found.planned):,} models on {found.packing.cards:,} cards in {len(found.packing.machines):,} machines"
+        self.say(f"Fleet  {count}", money, failed)
+        rows = [(str(number), model_row(p)) for number, p in enumerate(found.planned)]
+        self.query_one("#fleet-models", KeyTable).show_rows(rows)
+        machines = [(str(n), (r[1], r[0], *r[2:])) for n, r in enumerate(machine_rows(found.packing.machines))]
+        self.query_one("#fleet-machines", KeyTable).show_rows(machines)
+        told = [*fleet_sums(found, len(message.entries)), "", *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed)]
+        self.query_one("#fleet-sums", Static).update("\n".join([*told, *(f"note: {n}" for n in found.notes)]))
+        self.refresh_bindings()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self._source = event.value.strip()
+        self.own_app.keep_state(self.own_app.state.model_copy(update={"fleet": self._source}))
+        self.set_focus(self.query_one("#fleet-models"))
+        self.action_refresh_fleet()
+
+    def action_name(self) -> None:
+        self.set_focus(self.query_one(Input))
+
+    def action_tab(self, name: str) -> None:
+        """Show a tab, and let its content take the keys."""
+        self.query_one(TabbedContent).active = name
+        self.set_focus(next(w for w in self.query_one(f"#{name}", TabPane).walk_children(Widget) if w.focusable))
+
+    def on_data_table_row_selected(self) -> None:
+        self.action_open()
+
+    def action_open(self) -> None:
+        """Open the model under the cursor."""
+        key = self.query_one("#fleet-models", KeyTable).current
+        if self._fleet is not None and key is not None:
+            self.own_app.open_model(self._fleet.planned[int(key)].entry.model)
+
+    def action_back(self) -> None:
+        """Escape leaves the line first, then the screen."""
+        if self.query_one(Input).has_focus:
+            self.set_focus(self.query_one("#fleet-models"))
+        else:
+            super().action_back()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A slash in the line is one; a browser names no files."""
+        if action == "name":
+            return self.own_app.local and not (self.is_mounted and self.query_one(Input).has_focus)
+        return super().check_action(action, parameters)
+
+    def one_shot(self) -> str | None:
+        words = shlex.join(workload_words(self.own_app.state.workload))
+        if self._source:
+            return f"whichgpu fleet {shlex.quote(str(Path(self._source).expanduser()))} {words}"
+        if not self._entries:
+            return None
+        names = shlex.join(e.model for e in self._entries)
+        return f"printf '%s\\n' {names} | whichgpu fleet - {words}"
+
+    def export(self) -> Export | None:
+        return (
+            Export("fleet.json", json.dumps(fleet_record(self._fleet), indent=2)) if self._fleet is not None else None
+        )

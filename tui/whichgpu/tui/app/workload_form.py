@@ -1,0 +1,104 @@
+"""The workload as a form: every option of the command line's question, kept to the command line's own rules."""
+
+from __future__ import annotations
+
+import shlex
+from typing import ClassVar
+
+import click
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Label, Static
+
+from whichgpu.tui.app.reading import Asked
+from whichgpu.tui.app.widgets import KeyScroll, Line
+from whichgpu.tui.one_shot import question_of
+from whichgpu.tui.options import engine_options, question_options, source_options
+
+_LEFT_OUT = {"model", "variant", "offline", "refresh", "max_age", "quick", "catalog", "price_file", "gpu_file"}
+
+
+@click.command(add_help_option=False)
+@question_options
+@engine_options
+@source_options
+def _question(**options: object) -> None:
+    """What the command line asks; only its parser is used."""
+
+
+_FIELDS = [p for p in _question.params if isinstance(p, click.Option) and p.name not in _LEFT_OUT]
+
+
+def parsed(words: list[str]) -> Asked:
+    """Return what options of the command line ask.
+
+    Raises:
+        click.ClickException: an option or value that is none.
+    """
+    context = _question.make_context("whichgpu", ["--model", "x", *words])
+    question = question_of(context.params)
+    return Asked(question.workload, question.own)
+
+
+class WorkloadForm(ModalScreen[Asked | None]):
+    """Gives what is asked, or nothing."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "dismiss(None)", "Back", id="form.back"),
+        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
+        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+    ]
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__()
+        self._values = _values(asked.words())
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="form"):
+            yield Static("Workload  (Enter asks it, up and down move, escape leaves it)", id="form-title", markup=False)
+            with KeyScroll(can_focus=False):
+                for field in _FIELDS:
+                    option = field.opts[0]
+                    with Horizontal(classes="field"):
+                        yield Label(f"{option:<26}", markup=False)
+                        shown = self._values.get(option, "")
+                        yield Line(shown, placeholder=_hint(field), id=f"o{option.strip('-')}", compact=True)
+            yield Static("", id="form-trouble", markup=False)
+
+    def on_input_submitted(self) -> None:
+        try:
+            self.dismiss(parsed(self._words()))
+        except click.ClickException as error:
+            self.query_one("#form-trouble", Static).update(f"✗ {error.format_message()}")
+
+    def _words(self) -> list[str]:
+        words: list[str] = []
+        for field in _FIELDS:
+            option = field.opts[0]
+            text = self.query_one(f"#o{option.strip('-')}", Input).value.strip()
+            if field.is_flag:
+                words += [option] if text.lower() in ("yes", "y", "true", "1") else []
+            elif text:
+                for part in shlex.split(text) if field.multiple else [text]:
+                    words += [option, part]
+        return words
+
+
+def _values(words: list[str]) -> dict[str, str]:
+    """Option by option, what stands in its line."""
+    flags = {f.opts[0] for f in _FIELDS if f.is_flag}
+    found: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        value = "yes" if word in flags else shlex.quote(next(rest))
+        found[word] = f"{found[word]} {value}" if word in found else value
+    return found
+
+
+def _hint(field: click.Option) -> str:
+    if field.is_flag:
+        return f"yes or nothing; {field.help or ''}"
+    choices = f"{', '.join(field.type.choices)}; " if isinstance(field.type, click.Choice) else ""
+    return f"{choices}{field.help or ''}"

@@ -1,0 +1,234 @@
+"""A trial before it runs, and what is kept after: the request with what it rests on. Both faces use it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whichgpu.catalog.records import trial_finding
+from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.sources.base import Progress as ReadProgress
+from whichgpu.inspect.sources.base import silent
+from whichgpu.plan.commands import serve_words
+from whichgpu.plan.records import Accelerator, Layout, Plan, Verdict
+from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.speed import lengths
+from whichgpu.plan.weight_table import ROUNDING
+from whichgpu.trial.errors import NothingToTryError, TrialError
+from whichgpu.trial.gpus import gpus_here
+from whichgpu.trial.records import Predicted, Trial
+from whichgpu.trial.run import TrialRequest
+from whichgpu.tui.answering import Question, Reply, keep_trial, reply_to
+from whichgpu.tui.facts import HERE
+from whichgpu.tui.units import GIB, dollars, memory
+
+_START_SECONDS, _LOAD_SECONDS = 60, 30
+"""What a start and one load take at least, for the estimate."""
+
+CPU = Accelerator(
+    key="cpu",
+    name="CPU",
+    vendor="cpu",
+    usable_gib=1.0,
+    marketed_gb=1,
+    bandwidth_gbs=50.0,
+    bf16_tflops=None,
+    fp8_tflops=None,
+    board_watts=None,
+    capability="cpu",
+    node_counts=(1,),
+    confidence="low",
+    sources={"memory": "this machine's; vLLM's CPU build is told how much of it the cache may take"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOptions:
+    """How a trial is run; what it tries is the question's."""
+
+    loads: tuple[int, ...] = ()
+    """Sequences at once, one after the other; empty is the question's concurrency."""
+    budget: float = 300
+    """Seconds."""
+    real_weights: bool = False
+    cpu: bool = False
+    kv_memory: float = 256
+    """MiB of cache on a CPU."""
+    server: str | None = None
+    """URL of a server that runs already."""
+    elsewhere: bool = False
+    """It runs on another machine, so this one's cards don't matter."""
+    anyway: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A request with what it rests on."""
+
+    request: TrialRequest
+    question: Question
+    reply: Reply
+    plan: Plan | None
+    """``None`` on a CPU."""
+
+
+def trials_folder(given: str | None) -> Path:
+    """Return where runs are kept: the option, else the user's state folder."""
+    if given is not None:
+        return Path(given).expanduser().absolute()
+    from platformdirs import user_state_path
+
+    return user_state_path("whichgpu", appauthor=False) / "trials"
+
+
+def prepare(question: Question, options: TrialOptions, progress: ReadProgress = silent) -> Prepared:
+    """Work out what to run.
+
+    Raises:
+        NothingToTryError: no card holds it.
+        WhichgpuError: the model can't be read, or this machine has no GPU.
+    """
+    asked = question
+    if not (options.cpu or question.own.accelerators or options.server or options.elsewhere):
+        asked = replace(question, own=replace(question.own, accelerators=(HERE,)))
+    reply = reply_to(asked, progress)
+    loads = options.loads or (reply.answer.workload.concurrency,)
+    if options.cpu:
+        return Prepared(_on_cpu(reply, options, loads), question, reply, None)
+    plan = reply.answer.recommended
+    if plan is None and options.anyway:
+        at = [p for p in reply.answer.plans if p.precision is reply.answer.workload.precision and p.footprint]
+        plan = at[0] if at else None
+    if plan is None or plan.footprint is None:
+        why = next((p.reasons[0] for p in reply.answer.plans if p.reasons), "no card is known")
+        raise NothingToTryError(f"Nothing fits: {why}.", "--anyway tries it all the same.")
+    return Prepared(_on_gpus(reply, plan, options, loads), question, reply, plan)
+
+
+def keep_record(prepared: Prepared, trial: Trial) -> None:
+    """Store what was measured.
+
+    Raises:
+        CatalogError: the catalog cannot be written.
+    """
+    record = trial.model_dump(mode="json")
+    keep_trial(prepared.question, prepared.reply, lambda found, now: trial_finding(found, record, now))
+
+
+def _on_gpus(reply: Reply, plan: Plan, options: TrialOptions, loads: Sequence[int]) -> TrialRequest:
+    foot, speed = plan.footprint, plan.speed
+    assert foot is not None
+    card = next(a for a in reply.facts.accelerators if a.key == plan.accelerator)
+    cards = tuple(range(foot.layout.cards)) if card.key.endswith("_here") else ()
+    predicted = Predicted(
+        weights_bytes=foot.weights,
+        pool_bytes=foot.pool,
+        tokens=foot.printed_tokens,
+        tokens_per_second=speed.output_tokens_per_second.expected if speed else None,
+        tpot_ms=speed.tpot_ms.expected / speed.learned_factor if speed else None,
+        usd_per_hour=plan.usd_per_hour,
+    )
+    return _request(reply, card.key.removesuffix("_here"), foot.layout, predicted, options, loads, cards, ())
+
+
+def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[int]) -> TrialRequest:
+    """On vLLM's CPU build: weights and tokens are predicted, speed is not."""
+    sizer = Sizer(reply.inspection, reply.facts.engines.of(reply.answer.workload.vllm), reply.facts.architectures)
+    workload, layout, size = reply.answer.workload, Layout(tensor_parallel=1), int(options.kv_memory * 2**20)
+    parts = sizer.table(workload.precision, workload).stages(layout)
+    cache = sizer.cache(workload, layout, CPU)
+    blocks = cache.blocks([size]) if sizer.cache_is_known else None
+    predicted = Predicted(
+        weights_bytes=sum(held[0] for name, held in parts.items() if name != ROUNDING),
+        pool_bytes=size,
+        tokens=cache.printed(blocks, workload.context, sizer.engine.unified_count) if blocks else None,
+        tokens_per_second=None,
+        tpot_ms=None,
+        usd_per_hour=None,
+    )
+    extra = ("--dtype", "bfloat16", "--enforce-eager", "--kv-cache-memory-bytes", str(size))
+    return _request(reply, "cpu", layout, predicted, options, loads, (), extra)
+
+
+def _request(
+    reply: Reply,
+    accelerator: str,
+    layout: Layout,
+    predicted: Predicted,
+    options: TrialOptions,
+    loads: Sequence[int],
+    cards: tuple[int, ...],
+    extra: Sequence[str],
+) -> TrialRequest:
+    workload, inspection = reply.answer.workload, reply.inspection
+    words = serve_words(inspection, workload, workload.precision, layout, reply.facts.architectures)
+    prompt, output = lengths(workload)
+    return TrialRequest(
+        model=_absolute(words[2]),
+        name=inspection.source.name,
+        commit=inspection.source.commit,
+        accelerator=accelerator,
+        layout=layout,
+        precision=workload.precision,
+        context=workload.context,
+        serve=("serve", _absolute(words[2]), *words[3:], *extra),
+        loads=tuple(loads),
+        prompt=prompt,
+        output=output,
+        budget=float(options.budget),
+        predicted=predicted,
+        dummy=not options.real_weights,
+        cpu=options.cpu,
+        cards=cards,
+    )
+
+
+def _absolute(model: str) -> str:
+    """A folder as vLLM finds it from anywhere."""
+    return str(Path(model).resolve()) if Path(model).is_dir() else model
+
+
+def before(prepared: Prepared, options: TrialOptions) -> list[str]:
+    """Say what will run, on what, how long it takes and what that costs, and what stands in the way.
+
+    Raises:
+        TrialError: real weights do not fit on the disk.
+    """
+    request, plan = prepared.request, prepared.plan
+    least = _START_SECONDS + _LOAD_SECONDS * len(request.loads)
+    weights = "dummy weights: nothing is downloaded" if request.dummy else ""
+    if options.server is not None:
+        weights = "a server that runs already"
+    elif not request.dummy:
+        weights = _download(prepared.reply.inspection)
+    where = f"{request.layout.cards} × {plan.accelerator_name}" if plan is not None else "this machine's CPU"
+    load = f"{', '.join(map(str, request.loads))} at once, {request.prompt:,} tokens in and {request.output:,} out"
+    rate = request.predicted.usd_per_hour
+    cost = f" ({dollars(rate * least / 3600)} to {dollars(rate * request.budget / 3600)})" if rate is not None else ""
+    time = f"about {least} s, at most {request.budget:.0f}{cost}"
+    lines = [f"{request.name} on {where} ({request.layout.label}), {weights}; {load}; {time}"]
+    if plan is not None and plan.verdict is not Verdict.FITS:
+        lines.append(f"note: the prediction is “{plan.verdict.value}”")
+    if plan is not None and plan.accelerator.endswith("_here") and not options.server:
+        busy = [g for g in gpus_here()[: request.layout.cards] if g.processes]
+        lines += [f"note: {g.processes} processes use GPU {g.index} already" for g in busy]
+    return lines
+
+
+def _download(inspection: Inspection) -> str:
+    from huggingface_hub import constants
+
+    size = inspection.weights.total.value
+    place = Path(constants.HF_HUB_CACHE)
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if size is not None and inspection.source.kind == "hub" and size > free and not os.environ.get("HF_HUB_OFFLINE"):
+        raise TrialError(
+            f"The weights are {size / GIB:,.1f} GiB, and {free / GIB:,.1f} are free.",
+            "Without --real-weights none are needed.",
+        )
+    return f"real weights: {memory(size)}, {free / GIB:,.0f} GiB free on the disk"
