@@ -1,12 +1,13 @@
-"""The app's speed: start to first paint beside an empty Textual app, bytes on the wire, and a key in a long list.
+"""The app's speed: start to first paint beside an empty Textual app, bytes on the wire, keys in a long list, memory.
 
-    python -m benchmarks.app
+    python -m benchmarks.app [--rows 100000]
 
 Ratios of one run; the wire is a pseudo-terminal of 80×24, as a slow SSH line would see it.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import pty
 import select
@@ -31,6 +32,7 @@ Empty().run()
 """
 _OURS = "from whichgpu.tui.app.application import run; run(True, None)"
 _READY = "410 models"
+_MODELS = "models"
 
 
 class Terminal:
@@ -87,8 +89,89 @@ def first_paint(code: str, environment: dict[str, str]) -> float:
     return spent
 
 
+def catalog_of(path: Path, rows: int) -> None:
+    """Fill a catalog with so many models."""
+    from tests.planning import model
+
+    from whichgpu.catalog.intake import take
+    from whichgpu.catalog.records import Stamp, inspection_finding
+    from whichgpu.catalog.store import Catalog
+
+    base = model("Qwen/Qwen3-8B").model_copy(update={"tensors": ()})
+    stamp = Stamp(made_at="2026-11-24T08:00:00+00:00", made_by="p1", tool_version="0.1.0")
+    named = (
+        base.model_copy(update={"source": base.source.model_copy(update={"name": f"org{n % 40}/model-{n}"})})
+        for n in range(rows)
+    )
+    store = Catalog(path)
+    store.add()
+    take(store, "bench", (inspection_finding(found, stamp) for found in named))
+
+
+def key_times(environment: dict[str, str], keys: str, ready: str) -> list[float]:
+    """Milliseconds from a key to what it draws first, one after the other."""
+    terminal = Terminal(_OURS, environment)
+    terminal.read(30, _MODELS)
+    terminal.read(2.0)
+    if keys:
+        terminal.text = b""
+        terminal.press(keys, 0.1)
+        terminal.read(30, ready)
+        terminal.read(1.0)
+    times = []
+    for _ in range(60):
+        began = time.perf_counter()
+        os.write(terminal.master, b"j")
+        select.select([terminal.master], [], [], 2.0)
+        times.append((time.perf_counter() - began) * 1e3)
+        terminal.read(0.15)
+    terminal.close()
+    return sorted(times)
+
+
+def peak_memory(environment: dict[str, str], model: str, ready: str) -> float:
+    """MiB that the app had at most, with a model read from a Hub and its tree of tensors open."""
+    terminal = Terminal(f"from whichgpu.tui.app.application import run; run(False, {model!r})", environment)
+    terminal.read(120, ready)
+    terminal.press("4", 1.0)
+    terminal.press("\r", 1.0)
+    terminal.press("jjjj", 1.0)
+    status = Path(f"/proc/{terminal.process.pid}/status").read_text()
+    terminal.close()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024
+
+
+def long_lists(folder: Path, environment: dict[str, str], rows: int) -> list[tuple[str, str]]:
+    """The 95th percentile of a key in a long list over the same in a short one."""
+    found = []
+    times: dict[tuple[str, int], float] = {}
+    for count in (100, rows):
+        own = {**environment, "WHICHGPU_CATALOG": str(folder / f"{count}.db")}
+        catalog_of(folder / f"{count}.db", count)
+        for screen, keys, ready in (("home", "", ""), ("catalog", "a", "Catalog  ")):
+            times[screen, count] = key_times(own, keys, ready)[56]
+    for screen in ("home", "catalog"):
+        short, long = times[screen, 100], times[screen, rows]
+        words = f"{long / short:.2f} ({long:.1f} ms, {short:.1f} ms)"
+        found.append((f"p95 of a key with {rows:,} models in the catalog / with 100, {screen}", words))
+    return found
+
+
+def memory(environment: dict[str, str]) -> tuple[str, str]:
+    """Peak memory with a model of 91,991 tensors open, beside one of 310."""
+    from tests.hub import HubStandIn, shapes
+
+    with HubStandIn({"acme/large": shapes.deepseek(), "acme/small": shapes.qwen3_06b()}) as hub:
+        own = {**environment, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        large, small = peak_memory(own, "acme/large", "known from"), peak_memory(own, "acme/small", "known from")
+    return "peak memory, 91,991 tensors open / 310 tensors", f"{large / small:.2f} ({large:.0f} MiB, {small:.0f} MiB)"
+
+
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=100_000, help="models in the long catalog")
+    asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         own = {
             "WHICHGPU_STATE": str(Path(folder) / "s.json"),
@@ -113,6 +196,8 @@ def main() -> None:
             rows.append(
                 (f"bytes at 80×24, {name}: start, a row, a workload change", f"{start:,}, {moved:,.0f}, {turned:,.0f}")
             )
+        rows += long_lists(Path(folder), environment, asked.rows)
+        rows.append(memory(environment))
     print(tabulate(rows, ("what", "measured"), tablefmt="plain", disable_numparse=True))
 
 

@@ -1,4 +1,4 @@
-"""Render docs/json.md, docs/cli.md and docs/claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
+"""Render docs/json.md, docs/cli.md, docs/app.md and docs/claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
 
 from __future__ import annotations
 
@@ -155,6 +155,67 @@ def catalog_page() -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+_APP = """`whichgpu` alone opens the app, `whichgpu app MODEL` at a model, `whichgpu --model X --open` at an answer with its workload,
+cards and prices. It needs 60 columns, is made for 80×24 without mouse or colour, and shows more from 100 and 120 on.
+Every number is the command line's: `m` shows the command that gives the same. `:` lists all actions, `'` puts letters
+on the panes, `x` writes what is shown as a file (JSON, in the working folder, never over another), `?` says what a screen
+is for. `whichgpu serve` gives it to a browser on this machine; there it opens Hub ids alone, runs no trials, and neither
+reads nor tells of files. `NO_COLOR` takes the ANSI theme, a locale without UTF-8 draws in ASCII. After a defect the app
+says in one sentence where its log is.
+
+A workload of the plan screen, the filter and order of the list, pinned and recent models are kept for the next run
+(`WHICHGPU_STATE`, else your state folder)."""
+
+
+def app_page() -> str:
+    """The app's screens with their keys, and the settings, read from their classes."""
+    from importlib import import_module
+
+    from textual.binding import Binding
+
+    from whichgpu.tui.app.page import Page
+    from whichgpu.tui.app.table import KeyTable
+    from whichgpu.tui.settings import MEANINGS, Settings
+
+    lines = ["# The app", "", "<!-- Written by `python -m tests.render_docs`. -->", "", *_APP.splitlines()]
+    for module, name, title in _SCREENS:
+        kind = {"page": Page, "table": KeyTable}.get(module) or getattr(
+            import_module(f"whichgpu.tui.app.{module}"), name
+        )
+        said = getattr(kind, "HELP", "") if kind is not Page else "Keys of every screen."
+        lines += ["", f"## {title}", "", *([said, ""] if said else []), "| key | what | id |", "|---|---|---|"]
+        for binding in kind.__dict__["BINDINGS"]:
+            assert isinstance(binding, Binding)
+            keys = (binding.key_display or binding.key).replace("question_mark", "?")
+            lines.append(f"| `{keys}` | {binding.description} | `{binding.id}` |")
+    lines += ["", "## Settings", "", *_SETTINGS.splitlines(), "", "| setting | default | what |", "|---|---|---|"]
+    for name, value in Settings().model_dump().items():
+        shown = {True: "true", False: "false"}.get(value, f"`{value}`") if not isinstance(value, dict) else "none"
+        lines.append(f"| `{name}` | {shown if value != '' else 'none'} | {MEANINGS[name]} |")
+    return "\n".join(lines) + "\n"
+
+
+_SCREENS = (
+    ("page", "Page", "Everywhere"),
+    ("table", "KeyTable", "In every list"),
+    ("browse", "Browse", "Browse"),
+    ("model", "ModelScreen", "Model"),
+    ("plan", "PlanScreen", "Plan"),
+    ("counts", "CountsScreen", "Counts"),
+    ("curve", "CurveScreen", "Curve"),
+    ("trial", "TrialScreen", "Trial"),
+    ("compare", "CompareScreen", "Compare"),
+    ("catalog", "CatalogScreen", "Catalog"),
+    ("fleet", "FleetScreen", "Fleet"),
+    ("silicon", "SiliconScreen", "Silicon"),
+    ("folders", "FolderScreen", "Folders"),
+    ("settings", "SettingsScreen", "Settings screen"),
+)
+_SETTINGS = """`,` in the app opens them; the file is TOML (`WHICHGPU_CONFIG`, else `config.toml` in your configuration folder), and comments
+that you write into it stay. Keys are changed by their ids, under `[keys]`: `"plan.copy" = "Y"`. Records and JSON stay in
+bytes and US dollars, as do sentences that the planner gives as reasons."""
+
+
 _CATALOG = """A plain SQLite file (`whichgpu catalog path`); any tool may read it, `whichgpu` alone should write it. Sizes are bytes, times
 UTC, prices US dollars. `findings` is the truth; the other shared tables say in columns what its bodies hold. How teams
 share it: [sharing](sharing.md). How it stands load and kill -9: [reliability](reliability.md)."""
@@ -175,6 +236,7 @@ def main() -> None:
     (DOCS / "json.md").write_text(json_page())
     (DOCS / "cli.md").write_text(cli_page())
     (DOCS / "catalog.md").write_text(catalog_page())
+    (DOCS / "app.md").write_text(app_page())
     from benchmarks.claims import page
 
     (DOCS / "claims.md").write_text(page())

@@ -793,3 +793,16 @@ def test_verdicts_are_never_colour_alone() -> None:
 
     assert set(GLYPHS) == set(Verdict)
     assert len(set(GLYPHS.values())) == len(GLYPHS)
+
+
+def test_a_wide_list_shows_the_row_beside_it() -> None:
+    async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+        await listed(pilot, app)
+        detail = app.screen.query_one("#detail", Static)
+        await pilot.press("slash", *"gpt-oss-20b", "escape")
+        await until(pilot, lambda: "mxfp4 experts" in str(detail.content))
+        assert "12.8 GiB" in str(detail.content)
+        await pilot.resize_terminal(80, 24)
+        await until(pilot, lambda: not detail.display)
+
+    drive(task, size=(120, 36))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from benchmarks import claims
 
-from tests.render_docs import DOCS, catalog_page, cli_page, json_page
+from tests.render_docs import DOCS, app_page, catalog_page, cli_page, json_page
 from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
@@ -20,7 +20,13 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *s
 
 @pytest.mark.parametrize(
     ("name", "page"),
-    [("json.md", json_page), ("cli.md", cli_page), ("catalog.md", catalog_page), ("claims.md", claims.page)],
+    [
+        ("json.md", json_page),
+        ("cli.md", cli_page),
+        ("catalog.md", catalog_page),
+        ("app.md", app_page),
+        ("claims.md", claims.page),
+    ],
 )
 def test_rendered_pages_are_current(name: str, page: object) -> None:
     assert callable(page)

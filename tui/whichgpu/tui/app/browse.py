@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from textual import work
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
@@ -67,11 +68,11 @@ class Browse(Page):
             self.words, self.models, self.trouble = words, models, trouble
 
     class Judged(Message):
-        """It was worked out what models run on."""
+        """It was worked out what models run on, and more of the one under the cursor."""
 
-        def __init__(self, on: dict[str, str]) -> None:
+        def __init__(self, on: dict[str, str], model: str | None, detail: str) -> None:
             super().__init__()
-            self.on = on
+            self.on, self.model, self.detail = on, model, detail
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +88,9 @@ class Browse(Page):
 
     def body(self) -> Iterable[Widget]:
         yield Line(placeholder="filter, or an id or URL to open", id="filter")
-        yield KeyTable(HEADERS, right=(2, 3), wide_only=(3, 5, 6), least={4: 17, 7: 7}, id="models")
+        with Horizontal(id="panes"):
+            yield KeyTable(HEADERS, right=(2, 3), wide_only=(3, 5, 6), least={4: 17, 7: 7}, id="models")
+            yield Static("", id="detail", markup=False)
         yield Static("" if state_path().exists() else _FIRST, id="hint", markup=False)
 
     def on_mount(self) -> None:
@@ -170,19 +173,25 @@ class Browse(Page):
         self._judging = self.set_timer(_PATIENCE, self._judge_view)
 
     def _judge_view(self) -> None:
+        table = self.query_one(KeyTable)
         known = {k.name: k.on for k in self._models}
-        missing = [n for n in self.query_one(KeyTable).keys_in_view if not known.get(n) and n not in self._on]
-        if missing:
-            self._judge(missing)
+        missing = [n for n in table.keys_in_view if not known.get(n) and n not in self._on]
+        wide = self.query_one("#detail").display
+        if missing or wide:
+            self._judge(missing, table.current if wide else None)
 
     @work(thread=True, exclusive=True, group="verdicts")
-    def _judge(self, names: list[str]) -> None:
-        from whichgpu.tui.app.verdicts import verdicts
+    def _judge(self, names: list[str], model: str | None) -> None:
+        from whichgpu.tui.app.verdicts import details, verdicts
 
-        found = verdicts(names, self.own_app.state.workload)
-        self.post_message(self.Judged(dict.fromkeys(names, "") | found))
+        workload = self.own_app.state.workload
+        found = verdicts(names, workload)
+        detail = details(model, workload) if model is not None else ""
+        self.post_message(self.Judged(dict.fromkeys(names, "") | found, model, detail))
 
     def on_browse_judged(self, message: Judged) -> None:
+        if message.model == self.query_one(KeyTable).current:
+            self.query_one("#detail", Static).update(message.detail)
         self._on |= message.on
         cells = {k.name: self._cells(k) for k in (*self._models, *self._asked) if k.name in message.on}
         self.query_one(KeyTable).show_cells(cells)

@@ -15,8 +15,8 @@ from textual.widgets.data_table import ColumnKey
 Rows = Sequence[tuple[str, Sequence[str]]]
 """(key, cells)."""
 
-_WIDE = 100
-"""Columns of the terminal from which everything is shown."""
+_WIDE = 112
+"""Width of a table from which everything is shown."""
 _LEAST = 12
 _AHEAD = 60
 """Rows that are added at once: more than any screen shows."""
@@ -30,7 +30,7 @@ _STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "gr
 class KeyTable(DataTable[Text]):
     """Rows by key; changed in place where only cells differ, so that little goes over a slow line.
 
-    ``wide_only`` are the columns that a narrow terminal leaves out, ``least`` the cells that columns have even when what
+    ``wide_only`` are the columns that a narrow table leaves out, ``least`` the cells that columns have even when what
     will come isn't there yet, so that nothing moves when it comes.
     """
 
@@ -125,7 +125,7 @@ class KeyTable(DataTable[Text]):
 
     def _set_columns(self) -> bool:
         """Choose the columns by the width; True when they changed."""
-        wide = self.app.size.width >= _WIDE
+        wide = self.size.width >= _WIDE
         chosen = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
         if chosen == self._columns_shown:
             return False

@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from functools import cache
 
 from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer
-from whichgpu.plan.records import Workload
+from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.app.knowledge import on_of
 from whichgpu.tui.bundled import bundled_atlas
 from whichgpu.tui.facts import Own, facts_for
+from whichgpu.tui.units import NOTHING, memory, parameters, tokens
 
 
 @cache
@@ -21,13 +24,12 @@ def _facts(price_kind: str) -> tuple[Facts, tuple[str, ...]]:
 
 
 @cache
-def _on(name: str, workload: Workload) -> str | None:
+def _planned(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
     found = bundled_atlas().find(name)
     if found is None:
         return None
     facts, keys = _facts(workload.price_kind)
-    best = answer(found, workload.model_copy(update={"accelerators": keys}), facts, side_by_side=False).recommended
-    return on_of(best)
+    return found, answer(found, workload.model_copy(update={"accelerators": keys}), facts, side_by_side=False)
 
 
 def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
@@ -35,9 +37,36 @@ def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
     found: dict[str, str] = {}
     for name in names:
         try:
-            on = _on(name, workload)
+            planned = _planned(name, workload)
         except WhichgpuError:
             continue  # opening the model says why
-        if on is not None:
-            found[name] = on
+        if planned is not None:
+            found[name] = on_of(planned[1].recommended)
     return found
+
+
+def details(name: str, workload: Workload) -> str:
+    """Return a model of the atlas in a few lines: what it is, what it needs, what it runs on."""
+    try:
+        planned = _planned(name, workload)
+    except WhichgpuError as error:
+        return error.message
+    if planned is None:
+        return f"{clean(name)}\n\nEnter reads it."
+    found, result = planned
+    need, plan = result.needs[0], result.recommended
+    speed = plan.speed if plan is not None else None
+    rows = [
+        ("what", found.label),
+        ("parameters", parameters(found.parameters.total.value)),
+        ("active", parameters(found.parameters.active.value)),
+        ("context", tokens(found.architecture.context if found.architecture else None)),
+        ("published", found.quantisation.label if found.quantisation else "not quantised"),
+        ("weights", memory(need.weights_bytes)),
+        ("KV per token", memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING),
+        ("runs on", on_of(plan)),
+        ("tokens/s out", f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING),
+        ("ms per token", f"{speed.tpot_ms.expected:,.1f}" if speed else NOTHING),
+    ]
+    load = f"at {workload.concurrency:,} × {workload.context:,} tokens, {workload.precision.value}"
+    return "\n".join([clean(name), "", *(f"{label:<13}{text}" for label, text in rows), "", load])
