@@ -16,7 +16,7 @@ import json
 import os
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +158,9 @@ def build_atlas(models: Path, out: Path) -> None:
     """Build the atlas from metadata folders instead of the Hub."""
     ids = Path("assets/whichgpu/assets/atlas_ids.txt")
     names = ids.read_text().split()
-    with HubStandIn({n: repository_of(models / n.replace("/", "__")) for n in names}) as hub:
+    found = {n: repository_of(models / n.replace("/", "__")) for n in names}
+    unsaid = {n: replace(r, extra_info={**r.extra_info, "gated": None}) for n, r in found.items()}  # folders don't say
+    with HubStandIn(unsaid) as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         from whichgpu.tui.command import run
 

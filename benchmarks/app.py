@@ -26,12 +26,12 @@ from textual.app import App
 from textual.widgets import Footer, Static
 class Empty(App):
     def compose(self):
-        yield Static("410 models")
+        yield Static("398 models")
         yield Footer()
 Empty().run()
 """
 _OURS = "from whichgpu.tui.app.application import run; run(True, None)"
-_READY = "410 models"
+_READY = "398 models"
 _MODELS = "models"
 
 

@@ -146,3 +146,17 @@ def test_once_crashed_now_answered(name: str, path: tuple[str, ...], value: obje
     holder[path[-1]] = value
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert inspect_model(str(tmp_path)).parameters.total.value
+
+
+def test_a_quantize_config_of_an_onnx_export_says_nothing_of_the_weights(tmp_path: Path) -> None:
+    """transformers.js leaves one without ``bits`` beside the weights (Supabase/gte-small); AutoGPTQ's always has them."""
+    for name, content in shapes.qwen3_06b().files.items():
+        if isinstance(content, bytes):
+            (tmp_path / name).write_bytes(content)
+    export = {"per_channel": True, "reduce_range": True, "per_model_config": {"model": {"op_types": ["MatMul"]}}}
+    (tmp_path / "quantize_config.json").write_text(json.dumps(export))
+    assert inspect_model(str(tmp_path)).quantisation is None
+    (tmp_path / "quantize_config.json").write_text(json.dumps({"bits": 4, "group_size": 128}))
+    quantised = inspect_model(str(tmp_path)).quantisation
+    assert quantised is not None
+    assert quantised.method == "gptq"

@@ -71,7 +71,7 @@ def test_a_browser_finds_a_model_and_reads_its_plan(address: str) -> None:
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{address}/ws?width=100&height=30") as page,
         ):
-            await seen(page, "410 models")
+            await seen(page, "398 models")
             await typed(page, "/", *"qwen3-32b", "\r")
             await seen(page, "known from config")
             await typed(page, "p")
@@ -88,7 +88,7 @@ def test_nothing_of_this_machine_s_files_is_told(address: str, tmp_path: Path) -
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{address}/ws?width=100&height=30") as page,
         ):
-            await seen(page, "410 models")
+            await seen(page, "398 models")
             await typed(page, "/", str(tmp_path / "private"), "\r")
             await seen(page, "by their Hub id alone")
 

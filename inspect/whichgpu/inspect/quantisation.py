@@ -117,7 +117,8 @@ def read_quantisation(
         return _modelopt(extra["hf_quant_config.json"], "hf_quant_config.json", layers)
     if "quantize_config.json" in extra:
         view = ConfigView(extra["quantize_config.json"], "quantize_config.json")
-        return _grouped(view, "gptq", "quantize_config.json", layers)
+        if as_integer(view.value("bits")):  # a file of that name without bits is about an ONNX export beside the weights
+            return _grouped(view, "gptq", "quantize_config.json", layers)
     mlx = root.sub("quantization")
     if mlx is not None and as_integer(mlx.value("bits")):
         return _grouped(mlx, "mlx", "config.json: quantization", layers)

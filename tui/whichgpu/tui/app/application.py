@@ -126,7 +126,9 @@ class WhichgpuApp(App[None]):
 
     def opened(self, reply: Reply) -> None:
         """Remember a model that was read."""
-        self.keep_state(self.state.opened(reply.inspection.source.path or reply.inspection.source.name))
+        from whichgpu.tui.app.reading import reference_of
+
+        self.keep_state(self.state.opened(reference_of(reply)))
 
     def plan(self, reply: Reply, own: Own | None = None) -> None:
         """Show a model's plan, perhaps with the user's own cards and prices."""

@@ -93,7 +93,7 @@ class ModelScreen(Page):
         self.own_app.opened(reply)
         inspection = reply.inspection
         self.say(inspection.source.name, inspection.label, one_line(reply))
-        self._text("what", _what(reply, self.app.size.width - 4))
+        self._text("what", _what(reply, self.app.size.width - 4, self.own_app.local))
         self._text("layers", layer_map(inspection.architecture))
         self._weigh(reply)
         self._text("silicon", _silicon(reply))
@@ -169,8 +169,8 @@ class ModelScreen(Page):
         return self.reply is not None if action == "plan" else super().check_action(action, parameters)
 
 
-def _what(reply: Reply, width: int) -> str:
-    """Facts, what fills the weights, and what could not be read."""
+def _what(reply: Reply, width: int, local: bool) -> str:
+    """Facts, what fills the weights, and what could not be read; what is said of this machine only to its user."""
     inspection = reply.inspection
     parts = [(part.value, count) for part, count in inspection.parameters.by_part.items() if count]
     shown, rest = parts[:5], sum(count for _, count in parts[5:])
@@ -181,7 +181,9 @@ def _what(reply: Reply, width: int) -> str:
     terms = [t for t in (source.licence and f"licence {source.licence}", gate, source.modified) if t]
     told = [f"known from {inspection.grade.value}: {inspection.grade_note}", *([", ".join(terms)] if terms else [])]
     told += [f"not read: {text}" for text in inspection.unread]
-    told += [f"note: {text}" for text in (*inspection.warnings, reply.origin_note) if text]
+    told += [
+        f"note: {text}" for text in (*(reply.warnings if local else inspection.warnings), reply.origin_note) if text
+    ]
     return "\n".join([what_it_is(inspection, PLAIN), "", *bar, "", *told])
 
 

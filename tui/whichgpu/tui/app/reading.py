@@ -136,9 +136,15 @@ def over_counts(reply: Reply, workload: Workload, counts: Sequence[int]) -> dict
     return found
 
 
+def reference_of(reply: Reply) -> str:
+    """Return what the model is asked for by: a path of the user's, else its id, wherever it was read from."""
+    source = reply.inspection.source
+    return source.path if source.kind in ("folder", "file") and source.path is not None else source.name
+
+
 def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
-    words = ["whichgpu", "--model", reply.inspection.source.path or reply.inspection.source.name]
+    words = ["whichgpu", "--model", reference_of(reply)]
     own = replace(asked.own, accelerators=(gpu,)) if gpu and not _has(asked.own, gpu) else asked.own
     return shlex.join([*words, *Asked(asked.workload, own).words()])
 

@@ -25,7 +25,7 @@ from whichgpu.trial.records import Trial
 from whichgpu.trial.run import Step, measure_server, run_trial
 from whichgpu.tui.answering import Question, Reply, catalog_path
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import Asked
+from whichgpu.tui.app.reading import Asked, reference_of
 from whichgpu.tui.app.widgets import KeyScroll, Line
 from whichgpu.tui.facts import Own
 from whichgpu.tui.trial_prepare import Prepared, TrialOptions, before, keep_record, prepare, trials_folder
@@ -135,9 +135,8 @@ class TrialScreen(Page):
         return _Form(options, value["vllm"] or None)
 
     def _question(self, options: TrialOptions) -> Question:
-        source = self._reply.inspection.source
         return Question(
-            source.path or source.name,
+            reference_of(self._reply),
             self._asked.workload,
             own=self._own(options),
             offline=self.own_app.offline,
@@ -255,8 +254,8 @@ class TrialScreen(Page):
             form = self._form()
         except ValueError:
             return None
-        options, source = form.options, self._reply.inspection.source
-        words = ["whichgpu", "trial", "--model", source.path or source.name, *workload_words(self._asked.workload)]
+        options = form.options
+        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *workload_words(self._asked.workload)]
         words += ["--vllm-at", form.vllm] if form.vllm else []
         words += ["--server", options.server] if options.server else []
         words += ["--sweep", ",".join(map(str, options.loads))] if options.loads else []
