@@ -18,9 +18,11 @@ from whichgpu.tui.app.table import KeyTable
 Task = Callable[[Pilot[None], WhichgpuApp], Any]
 
 
-def drive(task: Task, size: tuple[int, int] = (80, 24), offline: bool = True, model: str | None = None) -> None:
+def drive(
+    task: Task, size: tuple[int, int] = (80, 24), offline: bool = True, model: str | None = None, local: bool = True
+) -> None:
     async def run() -> None:
-        app = WhichgpuApp(offline=offline, model=model)
+        app = WhichgpuApp(offline=offline, model=model, local=local)
         async with app.run_test(size=size) as pilot:
             await task(pilot, app)
 

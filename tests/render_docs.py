@@ -156,7 +156,7 @@ def catalog_page() -> str:
 
 
 _APP = """`whichgpu` alone opens the app, `whichgpu app MODEL` at a model, `whichgpu --model X --open` at an answer with its workload,
-cards and prices. It needs 60 columns, is made for 80×24 without mouse or colour, and shows more from 100 and 120 on.
+cards and prices. It needs 60 columns, is made for 80×24 without mouse or colour, and shows more from 120 on.
 Every number is the command line's: `m` shows the command that gives the same. `:` lists all actions, `'` puts letters
 on the panes, `x` writes what is shown as a file (JSON, in the working folder, never over another), `?` says what a screen
 is for. `whichgpu serve` gives it to a browser on this machine; there it opens Hub ids alone, runs no trials, and neither

@@ -462,6 +462,28 @@ class TestInATerminal:
         finally:
             self.tmux(tmp_path, "kill-server")
 
+    def test_an_answer_is_opened_in_the_app_by_a_key(self, tmp_path: Path) -> None:
+        """The settings offer it; the app shows the answer's own workload and cards, and reads nothing again."""
+        (tmp_path / "config.toml").write_text("press_o = true\n")
+        names = ("WHICHGPU_STATE", "WHICHGPU_CATALOG", "WHICHGPU_CONFIG", "HF_HOME")
+        words = " ".join(f"{n}={os.environ[n]}" for n in names)
+        asked = "-m Qwen/Qwen3-8B --offline --context 4096 --gpu H100:80GB:$2"
+        code = f"import sys; sys.argv[1:] = {asked.split()!r}; from whichgpu.tui.cli import main; main()"
+        (tmp_path / "ask.py").write_text(code)
+        command = f"env {words} {sys.executable} {tmp_path / 'ask.py'}"
+        self.tmux(tmp_path, "new-session", "-d", "-s", "app", "-x", "80", "-y", "24", command)
+        try:
+            self.until(tmp_path, "press o to open it in the app")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "o")
+            shown = self.until(tmp_path, "c 4,096 tokens")
+            assert "$2.00" in shown
+            time.sleep(1)
+            self.tmux(tmp_path, "send-keys", "-t", "app", "m")
+            shown = self.until(tmp_path, "'H100:80GB:$2'")
+            assert "--context 4096" in shown
+        finally:
+            self.tmux(tmp_path, "kill-server")
+
 
 def test_without_a_terminal_it_says_so() -> None:
     code = "from whichgpu.tui.cli import main; main()"

@@ -153,13 +153,12 @@ def test_fleet(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "key"), [("silicon", "s"), ("settings", "comma"), ("palette", "colon")])
 def test_places(name: str, key: str) -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
-        app.local = False  # nothing of this machine is in the picture
         await listed(pilot, app)
         await pilot.press(key)
         await until(pilot, lambda: not isinstance(app.screen, Browse))
         await looks_as_reviewed(pilot, app, name, (80, 24))
 
-    drive(task)
+    drive(task, local=False)  # nothing of this machine is in the picture
 
 
 def test_trial() -> None:

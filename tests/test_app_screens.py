@@ -43,13 +43,13 @@ from whichgpu.tui.app.knowledge import FilterError, Known, matching, together
 from whichgpu.tui.app.layers import layer_map
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
-from whichgpu.tui.app.reading import over_counts
+from whichgpu.tui.app.reading import over_counts, within_context
 from whichgpu.tui.app.settings import SettingsScreen
 from whichgpu.tui.app.silicon import SiliconScreen
 from whichgpu.tui.app.state import load as load_state
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.tensors import tree_of
-from whichgpu.tui.app.trial import TrialScreen
+from whichgpu.tui.app.trial import TrialScreen, read_form
 from whichgpu.tui.app.words import Words
 from whichgpu.tui.app.workload_form import WorkloadForm, parsed
 from whichgpu.tui.workload_words import workload_words
@@ -205,7 +205,6 @@ class TestBrowse:
 
     def test_a_browser_gets_no_folders_trials_or_settings(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
-            app.local = False
             await listed(pilot, app)
             await pilot.press("d")
             assert isinstance(app.screen, Browse)
@@ -216,7 +215,7 @@ class TestBrowse:
             shown = " ".join(str(s.content) for s in app.screen.query(Static))
             assert str(Path(os.environ["WHICHGPU_STATE"]).parent) not in shown
 
-        drive(task)
+        drive(task, local=False)
 
 
 class TestModel:
@@ -635,11 +634,12 @@ class TestSettings:
             await pilot.press("j", "enter")
             assert app.get_line_filters()
             table = app.screen.query_one(KeyTable)
-            table.move_cursor(row=[*settings.Settings.model_fields].index("currency"))
-            await pilot.press("enter", *["backspace"] * 3, *"dollars", "enter")
-            await pilot.press("enter", *["backspace"] * 3, *"EUR", "enter")
-            await pilot.pause()
-            assert units.dollars(2.0) == "€2.00"
+            names = [*settings.Settings.model_fields]
+            for name, text in (("currency", "EUR"), ("per_usd", "0.5"), ("currency", "dollars"), ("currency", "EUR")):
+                table.move_cursor(row=names.index(name))
+                await pilot.press("enter", *["backspace"] * 3, *("full_stop" if c == "." else c for c in text), "enter")
+                await pilot.pause()
+            assert units.dollars(2.0) == "€1.00"
 
         drive(task)
         found = settings.load()
@@ -674,6 +674,162 @@ class TestSettings:
         found = plain.plain(text)
         assert found.isascii()
         assert cell_len(found) == cell_len(text) or not text.isprintable()
+
+
+class TestFoundByReading:
+    """Each of these once went wrong."""
+
+    def test_a_hub_that_refuses_is_a_word_in_the_title(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        from whichgpu.inspect.errors import AccessError
+        from whichgpu.tui.app.searching import ask_around
+
+        def refuse(words: str) -> Any:
+            raise AccessError("The token is not accepted.", "")
+
+        monkeypatch.setattr("whichgpu.tui.app.searching.search_hub", refuse)
+        assert ask_around("llama", offline=False)[1] == "the Hub: The token is not accepted."
+
+    def test_marks_outlive_no_row(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            screen = await planned(pilot, app)
+            await pilot.press("space", "j", "space")
+            screen.ask(parsed_with(screen, ["--gpu", "B200"]))
+            await until(pilot, lambda: len(screen.result.plans) <= 3)
+            await pilot.press("equals_sign")
+            assert isinstance(app.screen, PlanScreen)
+
+        drive(task, model="Qwen/Qwen3-8B")
+
+    def test_an_open_quote_in_the_form_is_said(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await planned(pilot, app)
+            await pilot.press("w")
+            await until(pilot, lambda: isinstance(app.screen, WorkloadForm))
+            app.screen.query_one("#ogpu", Input).value = 'H100"'
+            await pilot.press("enter")
+            assert "close the quote" in str(app.screen.query_one("#form-trouble", Static).content)
+
+        drive(task, model="Qwen/Qwen3-8B")
+
+    def test_a_refused_workload_is_not_remembered(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            screen = await planned(pilot, app)
+            screen.ask(parsed_with(screen, ["--vllm", "abc"]))
+            await until(pilot, lambda: "✗" in title(app))
+
+        drive(task, model="Qwen/Qwen3-8B")
+        assert load_state().workload.vllm is None
+
+    def test_prices_of_the_user_hold_for_spot_and_in_the_command(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            screen = await planned(pilot, app)
+            screen.ask(parsed_with(screen, ["--gpu", "H100:60GB:$0.10", "--gpu", "L40S"]))
+            await until(pilot, lambda: screen.asked == screen._settled and len(screen.result.plans) > 1)
+            await pilot.press("s")
+            await until(pilot, lambda: screen.result.workload.price_kind == "spot")
+            best = screen.result.recommended
+            assert best is not None
+            assert best.usd_per_hour == pytest.approx(0.10 * best.count)
+            await until(pilot, lambda: screen.chosen is not None)
+            assert "--gpu 'H100:60GB:$0.10'" in (screen.one_shot() or "")
+
+        drive(task, model="Qwen/Qwen3-8B")
+
+    def test_a_short_model_leaves_the_users_context_alone(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            screen = await planned(pilot, app)
+            assert screen.result.workload.context == 4096
+            await pilot.press("n")
+            await until(pilot, lambda: screen.result.workload.concurrency == 32)
+
+        drive(task, model="01-ai/Yi-34B")
+        assert load_state().workload.context == 8192
+
+    @given(st.integers(1, 10_000), st.none() | st.integers(1, 10_000), st.none() | st.integers(1, 10_000))
+    def test_lengths_are_within_the_context(self, context: int, prompt: int | None, output: int | None) -> None:
+        load = Workload(context=context, concurrency=1, prompt=prompt, output=output)
+        assert parsed(workload_words(within_context(load))).workload.context == context
+
+    def test_a_name_typed_in_full_is_that_model(self) -> None:
+        async def opening(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await opened(pilot, app)
+
+        drive(opening, model="Qwen/Qwen3-8B-FP8")
+
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await until(pilot, lambda: app.restored)
+            await pilot.press("slash", *"qwen", "slash", *"qwen3-8b", "enter")
+            screen = await opened(pilot, app)
+            assert screen.reply is not None
+            assert screen.reply.inspection.source.name == "Qwen/Qwen3-8B"
+
+        drive(task)
+
+    def test_the_fleet_reads_no_standard_input(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            await pilot.press("l", "slash", "minus", "enter")
+            await until(pilot, lambda: "no standard input" in title(app))
+
+        drive(task)
+        assert load_state().fleet == ""
+
+    def test_a_finding_of_others_with_odd_terms_is_unknown(self, tmp_path: Path) -> None:
+        base = atlas_model("Qwen/Qwen3-8B")
+        found = inspection_finding(base, stamp())
+        body = json.loads(found.body)
+        body["source"] |= {"gated": 7, "licence": ["x"], "modified": {}}
+        from whichgpu.catalog.query import search
+        from whichgpu.catalog.records import canonical, identity_of
+
+        text = canonical(body)
+        odd = found.model_copy(
+            update={"body": text, "identity": identity_of(found.kind, found.about, found.tool_version, text)}
+        )
+        Catalog(tmp_path / "catalog.db").add(odd)
+        (row,) = search(Catalog(tmp_path / "catalog.db"), "qwen")
+        assert (row.gated, row.licence, row.modified) == (None, None, None)
+
+    def test_a_browser_is_told_no_paths(self, tmp_path: Path) -> None:
+        from whichgpu.tui.app.state import State, save
+
+        save(State(recent=("/home/ada/secret", "Qwen/Qwen3-8B"), pinned=("./mine",)))
+
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await until(pilot, lambda: app.restored)
+            await until(pilot, lambda: "recent" in str(app.screen.query_one(KeyTable).get_row_at(0)[-1]))
+            assert app.screen.query_one(KeyTable).current == "Qwen/Qwen3-8B"
+            await pilot.press("slash", *"secret")
+            await pilot.pause()
+            table = app.screen.query_one(KeyTable)
+            assert not any("/home" in str(table.get_row_at(at)[0]) for at in range(table.row_count))
+
+        drive(task, local=False)
+
+    def test_file_names_are_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a\x1b]0;pwn\x07[red]b").mkdir()
+
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            await pilot.press("d")
+            await until(pilot, lambda: isinstance(app.screen, FolderScreen))
+            tree = app.screen.query_one(DirectoryTree)
+            await until(pilot, lambda: len(tree.root.children) == 1)
+            label = str(tree.root.children[0].label)
+            assert "\x1b" not in label
+            assert "[red]" in label
+
+        drive(task)
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("where", "localhost:8000"), ("loads", "0"), ("loads", "a"), ("budget", "inf"), ("cache", "-5"), ("cache", "nan"), ("weights", "reel"), ("vllm", '"/x')],
+    )  # fmt: skip
+    def test_the_trials_form_keeps_the_rules(self, name: str, value: str) -> None:
+        usual = {"where": "cpu", "vllm": "", "loads": "1,4", "budget": "60", "weights": "dummy", "cache": "64"}
+        assert read_form(usual).options.loads == (1, 4)
+        with pytest.raises(UsageError):
+            read_form(usual | {name: value})
 
 
 class TestTrial:

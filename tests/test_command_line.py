@@ -248,3 +248,9 @@ class TestOnATerminal:
         text = self.run("--model", "a/b", **environment)
         assert not re.search(r"\x1b\[[0-9;]*m", text)
         assert "Recommended" in text
+
+
+@pytest.mark.parametrize("option", ["--rate", "--max-tpot", "--max-price", "--busy"])
+@pytest.mark.parametrize("value", ["nan", "inf"])
+def test_what_is_no_number_is_wrong_usage(ask: Callable[..., Result], option: str, value: str) -> None:
+    assert ask("-m", "Qwen/Qwen3-8B", "--offline", option, value).code == ExitCode.USAGE

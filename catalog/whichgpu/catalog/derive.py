@@ -144,11 +144,16 @@ def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
             ((content.get("weights") or {}).get("total") or {}).get("value"),
             quantisation.get("label") or "not quantised",
             len(content.get("tensors") or ()),
-            source.get("licence"),
-            source.get("gated"),
-            source.get("modified"),
+            _typed(source.get("licence"), str),
+            _typed(source.get("gated"), bool),
+            _typed(source.get("modified"), str),
         ),
     )
+
+
+def _typed(value: Any, kind: type) -> Any:
+    """A value of that type, else unknown: findings come from others."""
+    return value if isinstance(value, kind) else None
 
 
 def _answer(finding: Finding, content: Mapping[str, Any]) -> _Made:

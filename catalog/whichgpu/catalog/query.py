@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import ValidationError
+
 from whichgpu.catalog import derive
 from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.catalog.store import Catalog
@@ -68,7 +70,8 @@ _BEST = """(SELECT b.rowid FROM plans AS b JOIN findings AS f USING (identity)
 _SELECT = f"""
 SELECT m.model, i.label, i.parameters, i.context, i.published, i.grade, i.licence, i.gated, i.modified, m.made_at, m.identity,
   b.accelerator, b.cards, b.usd_per_hour, b.tokens_per_second, b.usd_per_million_output,
-  (SELECT group_concat(tag, ' ') FROM current_tags WHERE model = m.model) AS tags
+  (SELECT group_concat(tag, ' ') FROM current_tags WHERE model = m.model) AS tags,
+  (SELECT local_path FROM findings WHERE identity = m.identity) AS local_path
 FROM models AS m JOIN inspections AS i ON i.identity = m.identity
 LEFT JOIN plans AS b ON b.rowid = {_BEST}
 """
@@ -94,6 +97,8 @@ class Row(Record):
     tokens_per_second: float | None
     usd_per_million_output: float | None
     tags: str | None
+    local_path: str | None = None
+    """Where the model was read, for one of this machine's folders."""
 
 
 @dataclass(slots=True)
@@ -118,7 +123,10 @@ def search(catalog: Catalog, text: str, sort: str = "date", limit: int = 50, off
     _freshened(catalog)
     with catalog.reading() as connection:
         rows = connection.execute(f"{sql} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
-    return [Row(**dict(zip(Row.model_fields, row, strict=True))) for row in rows]
+    try:
+        return [Row(**dict(zip(Row.model_fields, row, strict=True))) for row in rows]
+    except ValidationError as error:
+        raise CatalogError("A row of the catalog is damaged.", "whichgpu catalog verify names it.") from error
 
 
 def _freshened(catalog: Catalog) -> None:

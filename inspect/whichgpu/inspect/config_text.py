@@ -15,6 +15,7 @@ from whichgpu.inspect.text import clean
 
 _NAMES = ("config.json", "params.json", "model_index.json")
 _LONGEST_LINE = 300
+_MOST_LINES = 4_000
 
 
 def config_text(source: ModelSource, offline: bool) -> tuple[str, str]:
@@ -30,8 +31,9 @@ def config_text(source: ModelSource, offline: bool) -> tuple[str, str]:
             content = parse_json(repository.read(name, MAX_CONFIG_BYTES), name)
         except NotFoundError:
             continue
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        return name, "\n".join(clean(line, _LONGEST_LINE) for line in text.splitlines())
+        lines = json.dumps(content, indent=2, ensure_ascii=False).splitlines()
+        more = [f"… {len(lines) - _MOST_LINES:,} lines more"] if len(lines) > _MOST_LINES else []
+        return name, "\n".join([*(clean(line, _LONGEST_LINE) for line in lines[:_MOST_LINES]), *more])
     raise NotFoundError(f"{clean(source.name)} has none of {', '.join(_NAMES)}.")
 
 

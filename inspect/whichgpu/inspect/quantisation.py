@@ -117,7 +117,7 @@ def read_quantisation(
         return _modelopt(extra["hf_quant_config.json"], "hf_quant_config.json", layers)
     if "quantize_config.json" in extra:
         view = ConfigView(extra["quantize_config.json"], "quantize_config.json")
-        if as_integer(view.value("bits")):  # a file of that name without bits is about an ONNX export beside the weights
+        if as_integer(view.value("bits")):  # without bits it is about an ONNX export beside the weights
             return _grouped(view, "gptq", "quantize_config.json", layers)
     mlx = root.sub("quantization")
     if mlx is not None and as_integer(mlx.value("bits")):

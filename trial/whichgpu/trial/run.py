@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Layout, Precision
@@ -33,6 +36,8 @@ class Step:
     live: Live | None = None
     """While a load runs."""
 
+
+_Told = TypeVar("_Told")
 
 Progress = Callable[[Step], None]
 """Called a few times a second; what it raises ends the trial, and vLLM is stopped."""
@@ -186,11 +191,10 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
     request, since = run.request, time.monotonic()
     try:
         served, length = server.models()
-        run.tell("first completion")
-        server.complete(served, max(5.0, run.left))
+        _patiently(run, "first completion", lambda: server.complete(served, max(5.0, run.left)))
         run.staged("first completion", since)
         run.version = server.version()
-        run.memory = _memory(server, process.text(), length)
+        run.memory = _patiently(run, "asking for its memory", lambda: _memory(server, process.text(), length))
         for concurrency in request.loads:
             if run.left < _LEAST_FOR_LOAD and run.points:
                 run.outcome = Outcome.OUT_OF_TIME
@@ -207,6 +211,26 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
         run.failure = Failure(
             kind=told.kind, sentence=sentence, hint=told.hint if known else error.hint, lines=told.lines
         )
+
+
+def _patiently(run: _Run, what: str, request: Callable[[], _Told]) -> _Told:
+    """Make a request that may take long, and go on telling meanwhile: whoever listens may end the trial."""
+    done: Future[_Told] = Future()
+
+    def make() -> None:
+        try:
+            done.set_result(request())
+        except BaseException as error:  # noqa: BLE001 - raised again below
+            done.set_exception(error)
+
+    threading.Thread(target=make, daemon=True).start()
+    while True:
+        run.tell(what)
+        try:
+            return done.result(0.25)
+        except TimeoutError:
+            if done.done():
+                raise
 
 
 def _memory(server: Server, log: str, length: int | None) -> Memory:

@@ -110,14 +110,18 @@ class Server:
             found = [s[2] for s in samples if s[0] in names]
             return max(found) if found else None
 
+        def added(name: str) -> float | None:
+            found = [s[2] for s in samples if s[0] == name]
+            return sum(found) if found else None
+
         return Gauges(
             at=time.monotonic(),
             cache_used=value("vllm:kv_cache_usage_perc", "vllm:gpu_cache_usage_perc"),
             waiting=value("vllm:num_requests_waiting"),
             preemptions=value("vllm:num_preemptions_total", "vllm:num_preemptions"),
-            generated=value("vllm:generation_tokens_total"),
-            first_seconds=value("vllm:time_to_first_token_seconds_sum"),
-            first_count=value("vllm:time_to_first_token_seconds_count"),
+            generated=added("vllm:generation_tokens_total"),
+            first_seconds=added("vllm:time_to_first_token_seconds_sum"),
+            first_count=added("vllm:time_to_first_token_seconds_count"),
         )
 
     def _samples(self, name: str) -> Iterable[tuple[str, dict[str, str], float]]:
@@ -146,7 +150,8 @@ class Server:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return bytes(answer.read(_LIMIT))
         except urllib.error.HTTPError as error:
-            said = clean(error.read(2_000).decode(errors="replace"), 200)
+            with error:  # it holds the connection
+                said = clean(error.read(2_000).decode(errors="replace"), 200)
             raise TrialError(
                 f"The server answered {path} with HTTP {error.code}: {said}", "The log says why."
             ) from error

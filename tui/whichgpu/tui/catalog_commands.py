@@ -15,6 +15,7 @@ from whichgpu.catalog.people import names_here
 from whichgpu.catalog.query import Row, search
 from whichgpu.catalog.records import ANSWER, INSPECTION, Finding, note_finding, tag_finding
 from whichgpu.catalog.store import SAME_MODEL, Catalog, people_of
+from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
@@ -141,7 +142,17 @@ def history_text(store: Catalog, model: str) -> str:
     if not found:
         raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
     rows = [
-        (f.made_at[:16], f.kind, (f.commit or NOTHING)[:10], f.made_by or NOTHING, f.tool_version, f.identity[:12])
+        tuple(
+            clean(c, 40)
+            for c in (
+                f.made_at[:16],
+                f.kind,
+                (f.commit or NOTHING)[:10],
+                f.made_by or NOTHING,
+                f.tool_version,
+                f.identity[:12],
+            )
+        )
         for f in found
     ]
     headers = ("made", "kind", "commit", "by", "whichgpu", "identity")
@@ -177,7 +188,7 @@ def _cut(text: str, width: int) -> str:
 
 def note(model: str, text: str, catalog: str | None) -> int:
     """Keep a note of yours on a model; it replaces your earlier one, whose text stays in the history."""
-    _annotate(catalog, note_finding(model, text.strip(), stamp()))
+    annotate(_store(catalog), note_finding(model, text.strip(), stamp()))
     click.echo(
         Terminal.detect().text(f"{'Noted on' if text.strip() else 'No note of yours any more on'} {clean(model)}.")
     )
@@ -187,9 +198,7 @@ def note(model: str, text: str, catalog: str | None) -> int:
 def tag(model: str, words: Sequence[str], off: bool, catalog: str | None) -> int:
     """Put tags on a model, or take them off."""
     for word in words:
-        if not 0 < len(word) <= 60 or any(c.isspace() for c in word):
-            raise click.UsageError(f"“{clean(word, 60)}” is no tag: one word of up to 60 letters.")
-        _annotate(catalog, tag_finding(model, word, not off, stamp()))
+        annotate(_store(catalog), tag_finding(model, tag_word(word), not off, stamp()))
     click.echo(Terminal.detect().text(f"{clean(model)}: {' '.join(upkeep.tags(_store(catalog), model)) or 'no tags'}."))
     return ExitCode.OK
 
@@ -198,8 +207,23 @@ def _store(catalog: str | None) -> Catalog:
     return Catalog(catalog_path(catalog))
 
 
-def _annotate(catalog: str | None, finding: Finding) -> None:
-    store = _store(catalog)
+def tag_word(word: str) -> str:
+    """Return a tag.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if not 0 < len(word) <= 60 or any(c.isspace() for c in word):
+        raise UsageError(f"“{clean(word, 60)}” is no tag: one word of up to 60 letters.")
+    return word
+
+
+def annotate(store: Catalog, finding: Finding) -> None:
+    """Keep a note or tag, and who its pseudonym is in this file.
+
+    Raises:
+        CatalogError: it cannot be written.
+    """
     store.add(finding)
     with store.writing() as connection:
         people_of(connection, [(finding.made_by, *names_here())])

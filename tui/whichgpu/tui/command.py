@@ -18,6 +18,7 @@ from whichgpu.tui.command_trial import trial as trial_group
 from whichgpu.tui.config_path import config_path
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
 from whichgpu.tui.options import (
+    Finite,
     engine_options,
     output_options,
     question_options,
@@ -39,8 +40,8 @@ Examples:
 """
 
 
-_POSITIVE = click.FloatRange(0, min_open=True)
-_AMOUNT = click.FloatRange(0)
+_POSITIVE = Finite(0, min_open=True)
+_AMOUNT = Finite(0)
 
 
 @click.group(invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -144,7 +145,7 @@ def breakeven(**options: Any) -> int:
 @cli.command()
 @click.argument("name", required=False)
 @click.option("--vendor", type=click.Choice(["nvidia", "amd", "intel"]), help="Only this vendor's.")
-@click.option("--min-memory", type=click.FloatRange(0), metavar="GIB", help="Only with at least so much usable memory.")
+@click.option("--min-memory", type=Finite(0), metavar="GIB", help="Only with at least so much usable memory.")
 @click.option(
     "--sort",
     type=click.Choice(["name", "memory", "bandwidth", "flops", "price", "price-per-gib"]),
@@ -179,7 +180,7 @@ def silicon(chip: str | None, model: str | None, as_json: bool, **options: Any) 
 @source_options
 @click.option(
     "--fresh",
-    type=click.FloatRange(0),
+    type=Finite(0),
     default=24.0,
     show_default=True,
     metavar="HOURS",

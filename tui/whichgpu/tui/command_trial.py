@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from whichgpu.tui.options import engine_options, question_options, source_options
+from whichgpu.tui.options import Finite, engine_options, question_options, source_options
 
 _FOLDER = click.option(
     "--folder", metavar="PATH", help="Where runs and their logs are kept (default: your state folder)."
@@ -43,13 +43,17 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     "--sweep", type=_Numbers(), default=(), metavar="N,N,…", help="Loads to measure (default: --concurrency)."
 )
 @click.option(
-    "--budget", type=click.FloatRange(20), default=300, show_default=True, help="Seconds that all of it may take."
+    "--budget",
+    type=Finite(20, 86_400),
+    default=300,
+    show_default=True,
+    help="Seconds that all of it may take.",
 )
 @click.option("--real-weights", is_flag=True, help="Download and load the weights; without it they are dummies.")
 @click.option("--cpu", is_flag=True, help="On vLLM's CPU build: memory is checked, speed is only measured.")
 @click.option(
     "--kv-memory",
-    type=click.FloatRange(1),
+    type=Finite(1, 10_000_000),
     default=256,
     show_default=True,
     metavar="MIB",

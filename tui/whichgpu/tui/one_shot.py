@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,7 +28,9 @@ def answer_once(options: Mapping[str, Any]) -> int:
     if _is_opened(options, terminal):
         from whichgpu.tui.app.application import run as run_app
 
-        return run_app(options["offline"], None, answered=(reply, question_of(options).own))
+        if options["catalog"] is not None:
+            os.environ["WHICHGPU_CATALOG"] = str(catalog_path(options["catalog"]))
+        return run_app(options["offline"], None, answered=(reply, question_of(options)))
     best = reply.answer.recommended
     safe = best is not None and best.verdict in (Verdict.FITS, Verdict.UNKNOWN)
     return ExitCode.OK if safe else ExitCode.NOTHING_FITS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +11,16 @@ import click
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, KvDtype, Objective, Precision
 
 _Command = Callable[..., Any]
+
+
+class Finite(click.FloatRange):
+    """A number within bounds; NaN and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number to reckon with", param, ctx)
+        return float(found)
 
 
 def _together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
@@ -40,9 +51,7 @@ workload_options = _together(
     ),
     click.option("--input", "prompt", type=click.IntRange(1), help="Input tokens of a typical request, for speed."),
     click.option("--output", type=click.IntRange(1), help="Output tokens of a typical request, for speed."),
-    click.option(
-        "--rate", type=click.FloatRange(0, min_open=True), help="Requests a second to serve; says how many replicas."
-    ),
+    click.option("--rate", type=Finite(0, min_open=True), help="Requests a second to serve; says how many replicas."),
     click.option(
         "--objective",
         type=click.Choice([o.value for o in Objective]),
@@ -50,9 +59,9 @@ workload_options = _together(
         show_default=True,
         help="What to be best at: dollars an hour, ms a token, tokens/s, cards, tokens/s per watt.",
     ),
-    click.option("--max-tpot", type=click.FloatRange(0, min_open=True), help="Limit: ms per output token."),
-    click.option("--max-ttft", type=click.FloatRange(0, min_open=True), help="Limit: ms to the first token, idle."),
-    click.option("--max-price", type=click.FloatRange(0, min_open=True), help="Limit: dollars an hour, all cards."),
+    click.option("--max-tpot", type=Finite(0, min_open=True), help="Limit: ms per output token."),
+    click.option("--max-ttft", type=Finite(0, min_open=True), help="Limit: ms to the first token, idle."),
+    click.option("--max-price", type=Finite(0, min_open=True), help="Limit: dollars an hour, all cards."),
     click.option(
         "--precision",
         type=click.Choice([p.value for p in Precision]),
@@ -78,7 +87,7 @@ workload_options = _together(
     click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
     click.option(
         "--busy",
-        type=click.FloatRange(0, 1, min_open=True),
+        type=Finite(0, 1, min_open=True),
         default=1.0,
         show_default=True,
         help="Share of the paid time that the load is there; divides the cost of a token.",
@@ -114,7 +123,7 @@ engine_options = _together(
     ),
     click.option(
         "--gpu-memory-utilization",
-        type=click.FloatRange(0.01, 1.0),
+        type=Finite(0.01, 1.0),
         help="Share of a card that vLLM may use (default: 0.92, before 0.21 0.90).",
     ),
     click.option("--enforce-eager", is_flag=True, help="Without CUDA graphs."),
@@ -134,7 +143,7 @@ source_options = _together(
     click.option("--refresh", is_flag=True, help="Read the model anew, whatever the catalog has."),
     click.option(
         "--max-age",
-        type=click.FloatRange(0),
+        type=Finite(0),
         default=10.0,
         show_default=True,
         metavar="MINUTES",

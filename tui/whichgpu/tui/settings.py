@@ -21,10 +21,10 @@ MEANINGS = {
     "theme": f"one of {', '.join(THEMES)}; NO_COLOR takes ansi-dark",
     "ascii": "true draws with ASCII alone; a locale without UTF-8 does so by itself",
     "memory_unit": "GiB (2^30 bytes) or GB (10^9)",
-    "currency": "how prices are shown: USD, or another with per_usd",
+    "currency": "how prices are shown: USD, or another, once per_usd is set",
     "per_usd": "what one US dollar costs in that currency; yours, since whichgpu asks no exchange",
     "catalog": "the catalog's file; WHICHGPU_CATALOG goes before it, and “” is your data folder",
-    "endpoint": "a mirror of the Hub; HF_ENDPOINT goes before it, and “” is huggingface.co",
+    "endpoint": "a mirror of the Hub; HF_ENDPOINT goes before it; from the next start; “” is huggingface.co",
     "press_o": "true ends an answer on a terminal with “press o to open in the app”",
     "keys": "keys of the app by the ids that ? shows, for example “plan.copy” = “Y”",
 }
@@ -70,6 +70,8 @@ def _valid(found: Mapping[str, Any]) -> Settings:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"]))
         raise UsageError(f"Setting {clean(where)}: {clean(wrong['msg'])}.", f"It stands in {config_path()}.") from error
+    if settings.currency != "USD" and settings.per_usd == 1.0:
+        raise UsageError(f"What one US dollar costs in {settings.currency} is not known.", "Set per_usd first.")
     if settings.theme not in THEMES:
         raise UsageError(f"No theme “{clean(settings.theme)}”.", f"Choose of {', '.join(THEMES)}.")
     return settings
@@ -91,6 +93,7 @@ def save(changes: Mapping[str, Any]) -> Path:
         for name, value in checked.items():
             document[name] = value
         at.parent.mkdir(parents=True, exist_ok=True)
+        at = at.resolve()  # a link stays one
         part = at.with_suffix(".part")
         part.write_text(tomlkit.dumps(document), encoding="utf-8")
         part.replace(at)
@@ -112,6 +115,10 @@ def _fresh() -> Any:
     return document
 
 
+_ours: set[str] = set()
+"""Variables of the environment that came from the settings, and change with them."""
+
+
 def apply() -> Settings:
     """Read the settings and let them hold for this process; what the environment says goes before them.
 
@@ -120,7 +127,11 @@ def apply() -> Settings:
     """
     settings = load()
     for variable, value in (("WHICHGPU_CATALOG", settings.catalog), ("HF_ENDPOINT", settings.endpoint)):
-        if value:
-            os.environ.setdefault(variable, value)
+        if variable not in os.environ or variable in _ours:
+            _ours.add(variable)
+            if value:
+                os.environ[variable] = value
+            else:
+                os.environ.pop(variable, None)
     units.show(units.Shown(settings.memory_unit, settings.currency, settings.per_usd))
     return settings

@@ -32,11 +32,13 @@ def search_hub(words: str, count: int = 30) -> list[HubModel]:
 
     Raises:
         NetworkError: the Hub cannot be reached, or the network is switched off.
+        SourceError: it refuses.
     """
     if constants.is_offline_mode():
         raise OfflineError("The network is switched off.")
     http = HubHttp()
-    query = urlencode({"search": words, "sort": "downloads", "direction": -1, "limit": count})
+    asked = {"search": words, "sort": "downloads", "limit": count, "expand": ("gated", "lastModified", "tags")}
+    query = urlencode(asked, doseq=True)
     found = http.json(f"{http.endpoint}/api/models?{query}", _LIMIT)
     told = [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
     return [

@@ -18,9 +18,9 @@ from whichgpu.tui.exit_codes import ExitCode
 
 if TYPE_CHECKING:
     from whichgpu.plan.records import Workload
-    from whichgpu.tui.answering import Reply
+    from whichgpu.tui.answering import Question, Reply
+    from whichgpu.tui.app.reading import Asked
     from whichgpu.tui.app.state import State
-    from whichgpu.tui.facts import Own
     from whichgpu.tui.settings import Settings
 
 _LEAST_WIDTH = 60
@@ -51,7 +51,7 @@ class WhichgpuApp(App[None]):
         model: str | None = None,
         local: bool = True,
         settings: Settings | None = None,
-        answered: tuple[Reply, Own] | None = None,
+        answered: tuple[Reply, Question] | None = None,
     ) -> None:
         self._state: State | None = None
         self._ascii: LineFilter | None = None
@@ -71,7 +71,8 @@ class WhichgpuApp(App[None]):
 
     def take(self, settings: Settings) -> None:
         """Let settings hold: theme, keys, characters."""
-        self.theme = settings.theme
+        if not os.environ.get("NO_COLOR"):
+            self.theme = settings.theme
         self.keys = settings.keys
         self.set_keymap(settings.keys)
         self.draw_ascii(settings.ascii)
@@ -89,7 +90,10 @@ class WhichgpuApp(App[None]):
     def on_mount(self) -> None:
         self.push_screen(Browse())
         if self._answered is not None:
-            self.plan(*self._answered)
+            from whichgpu.tui.app.reading import Asked
+
+            reply, question = self._answered
+            self.plan(reply, Asked(question.workload, question.own))
         elif self._first is not None:
             self.open_model(self._first)
 
@@ -130,11 +134,11 @@ class WhichgpuApp(App[None]):
 
         self.keep_state(self.state.opened(reference_of(reply)))
 
-    def plan(self, reply: Reply, own: Own | None = None) -> None:
-        """Show a model's plan, perhaps with the user's own cards and prices."""
+    def plan(self, reply: Reply, asked: Asked) -> None:
+        """Show a model's plan for what was asked."""
         from whichgpu.tui.app.plan import PlanScreen
 
-        self.push_screen(PlanScreen(reply, own))
+        self.push_screen(PlanScreen(reply, asked))
 
     def remember(self, workload: Workload) -> None:
         """Keep a workload for the next model and the next run."""
@@ -145,6 +149,14 @@ class WhichgpuApp(App[None]):
         from whichgpu.tui.app.delivery import deliver
 
         deliver(self, name, text)
+
+    async def action_quit(self) -> None:
+        """End at once: a read that waits for the Hub is cut off."""
+        import sys
+
+        if http := sys.modules.get("whichgpu.inspect.sources.hub_http"):
+            http.close()
+        await super().action_quit()
 
     def action_leave(self) -> None:
         """Leave a screen; the home screen stays."""
@@ -185,7 +197,9 @@ class WhichgpuApp(App[None]):
         self.action_open("settings")
 
     def action_next_theme(self) -> None:
-        """Turn to the next theme."""
+        """Turn to the next theme; NO_COLOR keeps the ANSI one."""
+        if os.environ.get("NO_COLOR"):
+            return
         from whichgpu.tui.settings import THEMES
 
         at = THEMES.index(self.theme) if self.theme in THEMES else -1
@@ -207,7 +221,7 @@ class WhichgpuApp(App[None]):
         self.panic(crash_sentence(self._exception))
 
 
-def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Own] | None = None) -> int:
+def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Question] | None = None) -> int:
     """Run the app, perhaps at a model or at an answer that is there, and return its exit code.
 
     ``NO_COLOR`` takes the ANSI theme, which must be chosen before Textual builds its filters.

@@ -16,7 +16,11 @@ def memory_parts(plan: Plan) -> list[tuple[str, int]]:
     foot = plan.footprint
     if foot is None:
         return []
-    needed = foot.kv_needed or 0
+    if foot.kv_needed is None:
+        known = [("weights", foot.weights), ("activations", foot.activations), ("runtime", foot.runtime)]
+        rest = max(0, foot.budget - sum(size for _, size in known))
+        return [*known, ("free", rest), ("not vLLM's", foot.usable - foot.budget)]
+    needed = foot.kv_needed
     parts = [("weights", foot.weights), ("KV", needed), ("activations", foot.activations), ("runtime", foot.runtime)]
     used = sum(size for _, size in parts)
     return [*parts, ("free", max(0, foot.budget - used)), ("not vLLM's", foot.usable - foot.budget)]

@@ -15,7 +15,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Static
 
 from whichgpu.tui.app.knowledge import FIELDS, HEADERS, SORTS, FilterError, Known, matching, of_atlas, together
-from whichgpu.tui.app.page import Page
+from whichgpu.tui.app.page import Page, is_hub_id
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
 from whichgpu.tui.config_path import state_path
@@ -56,9 +56,9 @@ class Browse(Page):
     class Listed(Message):
         """Part of what is known without a network was read."""
 
-        def __init__(self, atlas: list[Known], catalog: list[Known]) -> None:
+        def __init__(self, models: list[Known]) -> None:
             super().__init__()
-            self.atlas, self.catalog = atlas, catalog
+            self.models = models
 
     class Found(Message):
         """Catalog and Hub answered a search, or could not."""
@@ -70,9 +70,9 @@ class Browse(Page):
     class Judged(Message):
         """It was worked out what models run on, and more of the one under the cursor."""
 
-        def __init__(self, on: dict[str, str], model: str | None, detail: str) -> None:
+        def __init__(self, workload: object, on: dict[str, str], model: str | None, detail: str) -> None:
             super().__init__()
-            self.on, self.model, self.detail = on, model, detail
+            self.workload, self.on, self.model, self.detail = workload, on, model, detail
 
     def __init__(self) -> None:
         super().__init__()
@@ -103,29 +103,28 @@ class Browse(Page):
         if self._models:
             self._read()
 
-    def on_screen_suspend(self) -> None:
-        """Remember the filter."""
-        app, text = self.own_app, self.query_one(Input).value.strip()
-        if app.restored and app.state.filter != text:
-            app.keep_state(app.state.model_copy(update={"filter": text}))
-
     @work(thread=True, exclusive=True, group="local")
     def _read(self) -> None:
         from whichgpu.tui.app.knowledge import of_catalog
 
-        state = self.own_app.state
-        atlas = of_atlas()
-        self.post_message(self.Listed(together(state.pinned, state.recent, (), atlas), atlas))
-        self.post_message(self.Listed(together(state.pinned, state.recent, of_catalog(), atlas), atlas))
+        state, local, atlas = self.own_app.state, self.own_app.local, of_atlas()
+        pinned, recent = ([n for n in names if local or is_hub_id(n)] for names in (state.pinned, state.recent))
+        if not self.own_app.restored:
+            self.report(self.Listed(together(pinned, recent, (), atlas)))
+        catalog = [k for k in of_catalog() if local or is_hub_id(k.name)]
+        self.report(self.Listed(together(pinned, recent, catalog, atlas)))
 
     def on_browse_listed(self, message: Listed) -> None:
         first = not self.own_app.restored
-        self._models = message.atlas
+        self._models = message.models
         if first:
             self._restore()
         self._show()
         state = self.own_app.state
         if self._on_for != state.workload:
+            from whichgpu.tui.app.verdicts import forget
+
+            forget()
             self._on, self._on_for = {}, state.workload
         if state.recent or state.pinned:
             self.query_one("#hint", Static).update("")
@@ -144,15 +143,22 @@ class Browse(Page):
         if self._waiting is not None:
             self._waiting.stop()
         words = event.value.strip()
+        self._waiting = self.set_timer(_PATIENCE, lambda: self._rest(words))
+
+    def _rest(self, words: str) -> None:
+        """The keys rest: remember the filter, and ask catalog and Hub."""
+        app = self.own_app
+        if app.restored and app.state.filter != words:
+            app.keep_state(app.state.model_copy(update={"filter": words}))
         if len(words) >= 3:
-            self._waiting = self.set_timer(_PATIENCE, lambda: self._ask(words))
+            self._ask(words)
 
     @work(thread=True, exclusive=True, group="search")
     def _ask(self, words: str) -> None:
         from whichgpu.tui.app.searching import ask_around
 
         found, trouble = ask_around(words, self.own_app.offline)
-        self.post_message(self.Found(words, found, trouble))
+        self.report(self.Found(words, found, trouble))
 
     def on_browse_found(self, message: Found) -> None:
         if message.words != self.query_one(Input).value.strip():
@@ -187,11 +193,13 @@ class Browse(Page):
         workload = self.own_app.state.workload
         found = verdicts(names, workload)
         detail = details(model, workload) if model is not None else ""
-        self.post_message(self.Judged(dict.fromkeys(names, "") | found, model, detail))
+        self.report(self.Judged(workload, dict.fromkeys(names, "") | found, model, detail))
 
     def on_browse_judged(self, message: Judged) -> None:
         if message.model == self.query_one(KeyTable).current:
             self.query_one("#detail", Static).update(message.detail)
+        if message.workload != self._on_for:
+            return
         self._on |= message.on
         cells = {k.name: self._cells(k) for k in (*self._models, *self._asked) if k.name in message.on}
         self.query_one(KeyTable).show_cells(cells)
@@ -202,7 +210,10 @@ class Browse(Page):
             found = self._found(text)
         except FilterError as error:
             self.say("whichgpu", error.message)
+            self.query_one("#hint", Static).update(f"✗ {error.message}")
             return
+        if str(self.query_one("#hint", Static).content).startswith("✗"):
+            self.query_one("#hint", Static).update("")
         self.query_one(KeyTable).show_rows([(k.name, self._cells(k)) for k in found[:_SHOWN]], top)
         every = len(self._models) + len(self._asked)
         shown = f"{len(found):,} of {every:,} models" if text else f"{len(found):,} models"
@@ -282,10 +293,13 @@ class Browse(Page):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         text = event.value.strip()
-        if "/" in text and " " not in text and not any(k.name.lower() == text.lower() for k in self._models):
+        named = next((k.name for k in self._models if k.name.lower() == text.lower()), None)
+        if named is not None:
+            self._open(named)
+        elif "/" in text and " " not in text and ":" not in text.replace("://", ""):
             self.own_app.open_model(text)
-            return
-        self.action_open()
+        else:
+            self.action_open()
 
     def on_data_table_row_selected(self) -> None:
         self.action_open()
@@ -293,4 +307,9 @@ class Browse(Page):
     def action_open(self) -> None:
         chosen = self.query_one(KeyTable).current
         if chosen is not None:
-            self.own_app.open_model(chosen)
+            self._open(chosen)
+
+    def _open(self, name: str) -> None:
+        """A model that was read from a folder is opened there."""
+        known = next((k for k in (*self._models, *self._asked) if k.name == name), None)
+        self.own_app.open_model(known.path if known is not None and known.path is not None else name)

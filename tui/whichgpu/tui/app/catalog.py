@@ -18,13 +18,14 @@ from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.query import FIELDS, SORTS, Row, search
 from whichgpu.catalog.records import Finding, note_finding, tag_finding
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.catalog_commands import diff_text, history_text, status_text
+from whichgpu.tui.catalog_commands import annotate, diff_text, history_text, status_text, tag_word
 from whichgpu.tui.units import NOTHING, dollars, parameters, sign
 
 _PAGE = 300
@@ -97,9 +98,10 @@ class CatalogScreen(Page):
         query = self._query
         try:
             rows = search(self._store, query, self._order, _PAGE, offset)
-            self.post_message(self.Found(query, offset, rows, None))
+            self.report(self.Found(query, offset, rows, None))
         except CatalogError as error:
-            self.post_message(self.Found(query, 0, [], f"{error.message} {error.hint}".strip()))
+            said = f"{error.message} {error.hint}".strip() if self.own_app.local else "The catalog can't be read."
+            self.report(self.Found(query, 0, [], said))
 
     def on_catalog_screen_found(self, message: Found) -> None:
         if message.query != self._query:
@@ -121,9 +123,9 @@ class CatalogScreen(Page):
     @work(thread=True)
     def _keep(self, finding: Finding) -> None:
         try:
-            self._store.add(finding)
+            annotate(self._store, finding)
         except CatalogError as error:
-            self.post_message(self.Found(self._query, 0, list(self._rows.values()), error.message))
+            self.report(self.Found(self._query, 0, list(self._rows.values()), error.message))
             return
         self._search(0)
 
@@ -144,8 +146,11 @@ class CatalogScreen(Page):
             self._search(0)
         elif model is not None and self._asking == "note":
             self._keep(note_finding(model, text, stamp()))
-        elif model is not None and text and not any(c.isspace() for c in text):
-            self._keep(tag_finding(model, text, self._asking == "tag", stamp()))
+        elif model is not None and text:
+            try:
+                self._keep(tag_finding(model, tag_word(text), self._asking == "tag", stamp()))
+            except UsageError as error:
+                self.notify(error.message, severity="error", markup=False)
 
     def action_sort(self) -> None:
         """Turn to the next order."""
@@ -164,11 +169,11 @@ class CatalogScreen(Page):
     @work(thread=True, exclusive=True, group="notes")
     def _read_notes(self, model: str) -> None:
         with suppress(CatalogError):  # the search has said what is wrong
-            self.post_message(self.Noted(model, upkeep.notes(self._store, model)))
+            self.report(self.Noted(model, upkeep.notes(self._store, model)))
 
     def on_catalog_screen_noted(self, message: Noted) -> None:
         if message.model == self.query_one(KeyTable).current:
-            lines = [f"{n['at'][:10]} {n['by']}: {clean(n['text'], 300)}" for n in message.notes[-4:]]
+            lines = [f"{clean(n['at'], 10)} {clean(n['by'], 40)}: {clean(n['text'], 300)}" for n in message.notes[-4:]]
             self.query_one("#below", Static).update("\n".join(lines))
 
     def action_tell(self, what: str) -> None:
@@ -184,9 +189,9 @@ class CatalogScreen(Page):
         }
         title, teller = tellers[what]
         try:
-            self.post_message(self.Told(title, teller()))
+            self.report(self.Told(title, teller()))
         except CatalogError as error:
-            self.post_message(self.Told(title, f"{error.message} {error.hint}".strip()))
+            self.report(self.Told(title, f"{error.message} {error.hint}".strip()))
 
     def on_catalog_screen_told(self, message: Told) -> None:
         self.app.push_screen(Words(message.title, message.text))
@@ -195,9 +200,9 @@ class CatalogScreen(Page):
         self.action_open()
 
     def action_open(self) -> None:
-        model = self.query_one(KeyTable).current
-        if model is not None:
-            self.own_app.open_model(model)
+        row = self._rows.get(self.query_one(KeyTable).current or "")
+        if row is not None:
+            self.own_app.open_model(row.local_path or row.model)
 
     def action_back(self) -> None:
         """Escape leaves the line first, then the screen."""

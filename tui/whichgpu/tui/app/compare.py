@@ -54,7 +54,7 @@ class CompareScreen(Page):
         found = [read(n, app.state.workload, app.offline, app.local) for n in self._names]
         replies = [f.reply for f in found if isinstance(f, Answered)]
         troubles = [f"✗ {f.model}: {f.sentence}" for f in found if not isinstance(f, Answered)]
-        self.post_message(self.Compared(replies, troubles))
+        self.report(self.Compared(replies, troubles))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
         self._replies = message.replies

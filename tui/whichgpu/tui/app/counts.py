@@ -74,7 +74,7 @@ class CountsScreen(Page):
 
     @work(thread=True, exclusive=True, group="counts")
     def _count(self) -> None:
-        self.post_message(self.Counted(over_counts(self._reply, self._asked.workload, COUNTS)))
+        self.report(self.Counted(over_counts(self._reply, self._asked.workload, COUNTS)))
 
     def on_counts_screen_counted(self, message: Counted) -> None:
         self._plans = message.plans
@@ -85,9 +85,9 @@ class CountsScreen(Page):
         load = self._asked.workload
         name, figure = _FIGURES[self._figure]
         self.say(
-            self._reply.inspection.source.name,
-            f"{load.context:,} × {load.concurrency:,} at {load.precision.value}",
             f"verdict and {name()}",
+            f"{load.context:,} × {load.concurrency:,} at {load.precision.value}",
+            self._reply.inspection.source.name,
         )
         self.query_one(KeyTable).show_rows([(key, _row(key, plans, figure)) for key, plans in self._plans.items()])
 

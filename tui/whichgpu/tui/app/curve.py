@@ -51,7 +51,7 @@ class CurveScreen(Page):
 
     @work(thread=True, exclusive=True, group="curve")
     def _draw(self) -> None:
-        self.post_message(self.Drawn(over_concurrency(self._reply, self._asked.workload, self._accelerator)))
+        self.report(self.Drawn(over_concurrency(self._reply, self._asked.workload, self._accelerator)))
 
     def on_curve_screen_drawn(self, message: Drawn) -> None:
         self._plans = message.plans

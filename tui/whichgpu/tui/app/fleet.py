@@ -20,7 +20,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.fleet_list import FleetEntry, read_fleet
 from whichgpu.plan.records import Workload
 from whichgpu.tui.answering import Question, catalog_path
-from whichgpu.tui.app.page import Export, Page
+from whichgpu.tui.app.page import Export, Page, is_hub_id
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import KeyScroll, Line
 from whichgpu.tui.fleet import Fleet, plan_fleet
@@ -101,31 +101,29 @@ class FleetScreen(Page):
         try:
             entries = read_fleet(list_text(source)) if source else self._tagged()
             if not entries:
-                self.post_message(
-                    self.Packed((), None, f"No model carries the tag “{_TAG}”: + in the catalog puts it on.")
-                )
+                self.report(self.Packed((), None, f"No model carries the tag “{_TAG}”: + in the catalog puts it on."))
                 return
             question = Question(
                 entries[0].model, workload, offline=self.own_app.offline, max_age=_FRESH, catalog=catalog_path(None)
             )
             found = plan_fleet(entries, question, self._count)
-            self.post_message(self.Packed(entries, found, ""))
+            self.report(self.Packed(entries, found, ""))
         except WhichgpuError as error:
-            self.post_message(self.Packed((), None, f"{error.message} {error.hint}".strip()))
+            self.report(self.Packed((), None, f"{error.message} {error.hint}".strip()))
         except WorkerCancelled:
             pass  # nobody waits for it any more
 
     def _count(self, step: str, done: int, total: int) -> None:
         if get_current_worker().is_cancelled:
             raise WorkerCancelled
-        self.post_message(self.Counted(step, done, total))
+        self.report(self.Counted(step, done, total))
 
     def _tagged(self) -> tuple[FleetEntry, ...]:
         from whichgpu.catalog.query import search
         from whichgpu.catalog.store import Catalog
 
         rows = search(Catalog(catalog_path(None)), f"tag:{_TAG}", limit=10_000)
-        return tuple(FleetEntry(model=r.model) for r in rows)
+        return tuple(FleetEntry(model=r.model) for r in rows if is_hub_id(r.model))
 
     def on_fleet_screen_counted(self, message: Counted) -> None:
         self.say("Fleet", f"{message.step} {message.done:,}/{message.total:,} (escape cancels)")
@@ -134,6 +132,10 @@ class FleetScreen(Page):
         self._entries, self._fleet = message.entries, message.fleet
         if message.fleet is None:
             self.say("Fleet", message.trouble)
+            for table in self.query(KeyTable):
+                table.show_rows([])
+            self.query_one("#fleet-sums", Static).update(message.trouble)
+            self.refresh_bindings()
             return
         found = message.fleet
         money = f"{dollars(found.packing.usd_per_hour)}/hour"
@@ -149,7 +151,11 @@ class FleetScreen(Page):
         self.refresh_bindings()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        self._source = event.value.strip()
+        source = event.value.strip()
+        if source == "-":
+            self.say("Fleet", "✗ the app has no standard input; name a file")
+            return
+        self._source = source
         self.own_app.keep_state(self.own_app.state.model_copy(update={"fleet": self._source}))
         self.set_focus(self.query_one("#fleet-models"))
         self.action_refresh_fleet()
@@ -167,8 +173,9 @@ class FleetScreen(Page):
 
     def action_open(self) -> None:
         """Open the model under the cursor."""
-        key = self.query_one("#fleet-models", KeyTable).current
-        if self._fleet is not None and key is not None:
+        table = self.query_one("#fleet-models", KeyTable)
+        key = table.current
+        if self._fleet is not None and key is not None and table.has_focus:
             self.own_app.open_model(self._fleet.planned[int(key)].entry.model)
 
     def action_back(self) -> None:
@@ -179,7 +186,9 @@ class FleetScreen(Page):
             super().action_back()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A slash in the line is one; a browser names no files."""
+        """A slash in the line is one; a browser names no files; machines open nothing."""
+        if action == "open":
+            return self._fleet is not None and self.is_mounted and self.query_one("#fleet-models").has_focus
         if action == "name":
             return self.own_app.local and not (self.is_mounted and self.query_one(Input).has_focus)
         return super().check_action(action, parameters)

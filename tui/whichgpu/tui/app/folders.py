@@ -6,10 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from rich.text import Text, TextType
 from textual.binding import Binding, BindingType
 from textual.widget import Widget
 from textual.widgets import DirectoryTree
 
+from whichgpu.inspect.text import clean
 from whichgpu.tui.app.page import Page
 
 _FILES = (".safetensors", ".gguf")
@@ -25,6 +27,10 @@ class ModelTree(DirectoryTree):
         Binding("g,home", "scroll_home", "First", show=False, id="tree.first"),
         Binding("G,end", "scroll_end", "Last", show=False, id="tree.last"),
     ]
+
+    def process_label(self, label: TextType) -> Text:
+        """File names are text from outside."""
+        return Text(clean(super().process_label(label).plain))
 
     def filter_paths(self, paths: Iterable[Path]) -> Iterable[Path]:
         return [p for p in paths if not p.name.startswith(".") and (p.suffix in _FILES or p.is_dir())]
@@ -49,7 +55,7 @@ class FolderScreen(Page):
         self.set_focus(self.query_one(ModelTree))
 
     def _titled(self) -> None:
-        self.say("Folders", str(self.query_one(ModelTree).path))
+        self.say("Folders", clean(self.query_one(ModelTree).path))
 
     def action_up(self) -> None:
         tree = self.query_one(ModelTree)

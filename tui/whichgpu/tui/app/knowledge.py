@@ -38,6 +38,8 @@ class Known:
     """ISO date of the last change on the Hub."""
     on: str = ""
     """What it runs on at the remembered workload, as far as that was worked out."""
+    path: str | None = None
+    """Where it was read on this machine; ``None`` for the Hub's."""
 
     @property
     def cells(self) -> tuple[str, ...]:
@@ -52,7 +54,7 @@ class Known:
             _short(self.context) if known else "",
             self.on,
             clean(f"{self.licence or ''}{gate}".strip(), 24),
-            self.date or "",
+            clean(self.date or "", 10),
             self.source,
         )
 
@@ -99,22 +101,22 @@ def of_catalog(words: str = "", limit: int = FROM_CATALOG) -> list[Known]:
 
 
 def _of_row(row: Row) -> Known:
-    on = ""
-    if row.accelerator is not None and row.cards is not None:
-        on = _cards(row.cards, row.accelerator, row.usd_per_hour)
     classes = tuple(row.label.split(" + ")) if row.label else ("?",)
     terms = (row.licence, row.gated, row.modified)
-    return Known(row.model, "catalog", classes, row.parameters, row.context, *terms, on)
+    return Known(row.model, "catalog", classes, row.parameters, row.context, *terms, path=row.local_path)
+
+
+_GLYPHS = {"tight": "! ", "unknown": "? "}
 
 
 def on_of(plan: Plan | None) -> str:
     """What a model runs on, as the list says it."""
-    return _cards(plan.count, plan.accelerator, plan.usd_per_hour) if plan is not None else "✗ nothing"
-
-
-def _cards(count: int, accelerator: str, usd_per_hour: float | None) -> str:
-    price = f" {dollars(usd_per_hour)}" if usd_per_hour is not None else ""
-    return f"{count} × {accelerator.upper().split('_')[0]}{price}"
+    if plan is None:
+        return "✗ nothing"
+    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
+    price = f" {dollars(plan.usd_per_hour * plan.replicas)}" if plan.usd_per_hour is not None else ""
+    card = plan.accelerator.removesuffix("_sxm").replace("_", " ").upper()
+    return f"{_GLYPHS.get(plan.verdict.value, '')}{replicas}{plan.count} × {card}{price}"
 
 
 def together(

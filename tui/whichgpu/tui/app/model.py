@@ -19,7 +19,7 @@ from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.bars import legend, stacked
 from whichgpu.tui.app.layers import layer_map
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import PLAIN, Answered, Failed, at_every_precision, read
+from whichgpu.tui.app.reading import PLAIN, Answered, Asked, Failed, as_command, at_every_precision, read
 from whichgpu.tui.app.tensors import TensorTree
 from whichgpu.tui.app.widgets import KeyScroll
 from whichgpu.tui.report_model import what_it_is
@@ -63,6 +63,7 @@ class ModelScreen(Page):
         self._model = name
         self._config_asked = False
         self.reply: Reply | None = None
+        self._asked: Asked | None = None
 
     def body(self) -> Iterable[Widget]:
         texts = [KeyScroll(Static("", id=f"{name}-text", markup=False)) for name in _TABS]
@@ -80,7 +81,7 @@ class ModelScreen(Page):
     @work(thread=True, exclusive=True, group="read")
     def _read(self, fresh: bool) -> None:
         app = self.own_app
-        self.post_message(read(self._model, app.state.workload, app.offline, app.local, fresh))
+        self.report(read(self._model, app.state.workload, app.offline, app.local, fresh))
 
     def action_refresh_model(self) -> None:
         """Read it again, whatever is known."""
@@ -90,6 +91,7 @@ class ModelScreen(Page):
 
     def on_answered(self, message: Answered) -> None:
         self.reply = reply = message.reply
+        self._asked = Asked(message.workload)
         self.own_app.opened(reply)
         inspection = reply.inspection
         self.say(inspection.source.name, inspection.label, one_line(reply))
@@ -105,7 +107,7 @@ class ModelScreen(Page):
     def _weigh(self, reply: Reply) -> None:
         found = at_every_precision(reply)
         parts = (needs(found, PLAIN), counts_by_precision(found), where_it_runs(reply.answer, PLAIN))
-        self.post_message(self.Weighed("\n\n".join(parts)))
+        self.report(self.Weighed("\n\n".join(parts)))
 
     def on_model_screen_weighed(self, message: Weighed) -> None:
         self._text("precisions", message.text)
@@ -136,9 +138,9 @@ class ModelScreen(Page):
         try:
             name, text = config_text(inspection.source, self.own_app.offline)
         except WhichgpuError as error:
-            self.post_message(self.ConfigRead(f"{error.message} {error.hint}".strip()))
+            self.report(self.ConfigRead(f"{error.message} {error.hint}".strip()))
         else:
-            self.post_message(self.ConfigRead(f"{name}\n\n{text}"))
+            self.report(self.ConfigRead(f"{name}\n\n{text}"))
 
     def on_model_screen_config_read(self, message: ConfigRead) -> None:
         self._text("config", message.text)
@@ -150,13 +152,13 @@ class ModelScreen(Page):
         self.set_focus(next(w for w in pane.walk_children(Widget) if w.focusable))
 
     def action_plan(self) -> None:
-        if self.reply is not None:
-            self.own_app.plan(self.reply)
+        if self.reply is not None and self._asked is not None:
+            self.own_app.plan(self.reply, self._asked)
 
     def one_shot(self) -> str | None:
-        from whichgpu.tui.app.reading import as_command, asked_of
-
-        return as_command(self.reply, asked_of(self.reply)) if self.reply is not None else None
+        if self.reply is None or self._asked is None:
+            return None
+        return as_command(self.reply, self._asked)
 
     def export(self) -> Export | None:
         if self.reply is None:
@@ -178,7 +180,7 @@ def _what(reply: Reply, width: int, local: bool) -> str:
     bar = [stacked(shown, min(width, 100)), legend(shown, unit="B parameters", size=1e9)] if shown else []
     source = inspection.source
     gate = {True: "gated", False: "not gated", None: None}[source.gated]
-    terms = [t for t in (source.licence and f"licence {source.licence}", gate, source.modified) if t]
+    terms = [clean(t, 80) for t in (source.licence and f"licence {source.licence}", gate, source.modified) if t]
     told = [f"known from {inspection.grade.value}: {inspection.grade_note}", *([", ".join(terms)] if terms else [])]
     told += [f"not read: {text}" for text in inspection.unread]
     told += [

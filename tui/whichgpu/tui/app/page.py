@@ -7,15 +7,24 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer, Static
+from textual.worker import get_current_worker
 
 if TYPE_CHECKING:
     from whichgpu.tui.app.application import WhichgpuApp
 
 TOO_SMALL = "whichgpu needs 60 columns; this terminal has fewer. Make it wider; q quits."
 """Shown in place of everything else."""
+
+
+def is_hub_id(name: str) -> bool:
+    """True for ``ORG/NAME``: what may be told and opened wherever the app is used from."""
+    from whichgpu.inspect.reference import is_repository_id
+
+    return "/" in name and is_repository_id(name)
 
 
 class Export(NamedTuple):
@@ -59,6 +68,11 @@ class Page(Screen[None]):
     def say(self, *words: str) -> None:
         """Show the title: what isn't empty, one after the other."""
         self.query_one("#title", Static).update("  ·  ".join(w for w in words if w))
+
+    def report(self, message: Message) -> None:
+        """Post what a worker found, unless a newer one has taken its place."""
+        if not get_current_worker().is_cancelled:
+            self.post_message(message)
 
     def one_shot(self) -> str | None:
         """Return the command line that gives the same record, where there is one now."""

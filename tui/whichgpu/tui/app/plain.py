@@ -10,7 +10,9 @@ from textual.color import Color
 from textual.filter import LineFilter
 
 _TWINS = str.maketrans(
-    dict.fromkeys("─━═╌┄╭╮╰╯┌┐└┘├┤┬┴┼▁▔▂╸╺", "-")
+    dict.fromkeys("─━═╌┄╭╮╰╯┌┐└┘├┤┬┴┼▔╸╺", "-")
+    | dict(zip("▁▂▃▄▅▆▇", "_.:-=+*", strict=True))
+    | {"€": "E", "£": "L"}
     | dict.fromkeys("│┃║▏▎▕▌▐▊", "|")
     | {"█": "#", "▓": "=", "▒": "+", "░": ":", "▚": "%", "▞": "*", "⎵": "_"}
     | {"✓": "+", "✗": "x", "×": "x", "·": ".", "…": "~", "–": "-", "—": "-", "●": "*", "≠": "!", "“": '"', "”": '"', "’": "'"}

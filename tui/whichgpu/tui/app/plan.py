@@ -26,13 +26,13 @@ from whichgpu.tui.app.reading import (
     Failed,
     Replanned,
     as_command,
-    asked_of,
     over_concurrency,
     plan,
+    spelled,
+    within_context,
 )
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.facts import Own
 from whichgpu.tui.units import dollars
 
 _SETTLE = 0.08
@@ -83,10 +83,10 @@ class PlanScreen(Page):
             super().__init__()
             self.asked, self.accelerator, self.plans = asked, accelerator, plans
 
-    def __init__(self, reply: Reply, own: Own | None = None) -> None:
+    def __init__(self, reply: Reply, asked: Asked) -> None:
         super().__init__()
         self.reply = reply
-        self.asked = self._settled = asked_of(reply, own)
+        self.asked = self._settled = asked
         self._settling: Timer | None = None
         self._drawing: Timer | None = None
         self._plots: dict[str, str] = {}
@@ -120,14 +120,18 @@ class PlanScreen(Page):
 
     def on_replanned(self, message: Replanned) -> None:
         if message.asked == self.asked:
+            self.own_app.remember(message.asked.workload)
             self.reply, self._settled, self._plots = message.reply, message.asked, {}
             self._show()
 
     def on_failed(self, message: Failed) -> None:
-        """A card or price that is none: the last answer stays."""
+        """A card, price or version that is none: the last answer stays."""
+        if message.asked != self.asked:
+            return
         self.asked = self._settled
         self._show_workload("")
         self.say(self.reply.inspection.source.name, f"✗ {message.sentence}")
+        self.notify(message.sentence, severity="error", markup=False)
 
     def on_data_table_row_highlighted(self) -> None:
         self._show_card()
@@ -139,27 +143,23 @@ class PlanScreen(Page):
     def ask(self, asked: Asked) -> None:
         """Ask something else, and plan it when the keys rest."""
         self.asked = asked
-        self.own_app.remember(asked.workload)
         self._show_workload("…")
         if self._settling is not None:
             self._settling.stop()
         self._settling = self.set_timer(_SETTLE, self._plan)
 
     def _turn(self, **changes: object) -> None:
-        load = self.workload.model_copy(update=changes)
-        if (load.prompt or 1) + (load.output or 1) > max(load.context, 2):
-            load = load.model_copy(update={"prompt": None})  # the rest of a smaller context
-        self.ask(Asked(load, self.asked.own))
+        self.ask(Asked(within_context(Workload.model_validate(self.workload.model_dump() | changes)), self.asked.own))
 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
-        self.post_message(plan(self.reply, self.asked, self._settled))
+        self.report(plan(self.reply, self.asked, self._settled))
 
     def action_context(self, step: int) -> None:
         """A longer or shorter context, up to what the model allows."""
         limit = self.reply.inspection.architecture.context if self.reply.inspection.architecture else None
         choices = [c for c in _CONTEXTS if limit is None or c <= limit] or [self.workload.context]
-        self._turn(context=stepped(choices, self.workload.context, step))
+        self._turn(context=stepped(choices, self._within_limit.context, step))
 
     def action_concurrency(self, step: int) -> None:
         """More or fewer sequences at once."""
@@ -203,7 +203,7 @@ class PlanScreen(Page):
 
         def take(changes: dict[str, Any] | None) -> None:
             if changes:
-                self.ask(Asked(Workload.model_validate(self.workload.model_dump() | changes), self.asked.own))
+                self._turn(**changes)
 
         found = self.chosen
         if found is not None:
@@ -236,10 +236,15 @@ class PlanScreen(Page):
         """The marked plans side by side."""
         from whichgpu.tui.app.compare import ComparePlans
 
-        plans = [p for p in self._at_precision if p.accelerator in self._marked]
-        own = replace(self._settled.own, accelerators=tuple(p.accelerator for p in plans))
+        plans = self._marked_plans
+        specs = tuple(spelled(self.reply, self._settled.own, p.accelerator) for p in plans)
+        own = replace(self._settled.own, accelerators=specs)
         command = as_command(self.reply, Asked(self._settled.workload, own))
         self.app.push_screen(ComparePlans(self.reply.inspection.source.name, plans, command))
+
+    @property
+    def _marked_plans(self) -> list[Plan]:
+        return [p for p in self._at_precision if p.accelerator in self._marked]
 
     def action_trial(self) -> None:
         """Prove it with a short real run."""
@@ -269,7 +274,7 @@ class PlanScreen(Page):
         if action == "copy":
             return found is not None and found.command is not None
         if action == "compare":
-            return len(self._marked) >= 2
+            return len(self._marked_plans) >= 2
         if action == "fixes":
             return found is not None and bool(found.remedies)
         return self.own_app.local if action == "trial" else super().check_action(action, parameters)
@@ -303,11 +308,17 @@ class PlanScreen(Page):
         name, *rest = plan_text.row(found)
         return (f"● {name}" if found.accelerator in self._marked else name, *rest)
 
+    @property
+    def _within_limit(self) -> Workload:
+        """The workload as this model can have it: no longer than its context."""
+        limit = self.reply.inspection.architecture.context if self.reply.inspection.architecture else None
+        return self.workload.model_copy(update={"context": min(self.workload.context, limit or self.workload.context)})
+
     def _show_workload(self, mark: str) -> None:
         if self.app.size.width >= 120:
-            text = "\n".join(f"{name:<12}{value}" for name, value in plan_text.workload_lines(self.workload, mark))
+            text = "\n".join(f"{name:<12}{value}" for name, value in plan_text.workload_lines(self._within_limit, mark))
         else:
-            text = plan_text.two_lines(self.workload, mark)
+            text = plan_text.two_lines(self._within_limit, mark)
         self.query_one("#workload", Static).update(text)
 
     def _show_card(self) -> None:
@@ -326,7 +337,7 @@ class PlanScreen(Page):
     @work(thread=True, exclusive=True, group="plots")
     def _draw(self, accelerator: str) -> None:
         asked = self._settled
-        self.post_message(self.Drawn(asked, accelerator, over_concurrency(self.reply, asked.workload, accelerator)))
+        self.report(self.Drawn(asked, accelerator, over_concurrency(self.reply, asked.workload, accelerator)))
 
     def on_plan_screen_drawn(self, message: Drawn) -> None:
         if message.asked == self._settled:

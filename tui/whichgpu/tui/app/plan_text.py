@@ -44,6 +44,8 @@ def card(found: Plan, width: int) -> str:
     """The memory of one card, and what speaks against the plan or mends it."""
     parts = memory_parts(found)
     lines = [stacked(parts, width), legend(parts)] if parts else []
+    if found.footprint is not None and found.footprint.kv_needed is None:
+        lines += ["the KV cache is unknown: it has to go into what is free"]
     lines += [f"but: {reason}" for reason in found.reasons[:3]]
     if found.remedies:
         best = found.remedies[0]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from textual.message import Message
@@ -11,10 +12,12 @@ from textual.message import Message
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.plan.choices import Objective, Precision
+from whichgpu.plan.errors import UnknownAcceleratorError
+from whichgpu.plan.hardware import read_card
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Plan, Workload
 from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
-from whichgpu.tui.facts import Own, facts_for
+from whichgpu.tui.facts import HERE, Own, facts_for
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.workload_words import own_words, workload_words
 
@@ -37,18 +40,21 @@ class Asked:
         return [*workload_words(self.workload), *own_words(self.own)]
 
 
-def asked_of(reply: Reply, own: Own | None = None) -> Asked:
-    """Return what an answer was asked; a utilisation that nobody asked for stays the version's default."""
-    load = reply.answer.workload
-    return Asked(load if load.utilisation_asked else load.model_copy(update={"utilisation": None}), own or Own())
+def within_context(load: Workload) -> Workload:
+    """Return the workload with lengths that its context holds, as the command line demands: the input is the rest first."""
+    if (load.prompt or 1) + (load.output or 1) > max(load.context, 2):
+        load = load.model_copy(update={"prompt": None})
+    if (load.output or 1) + 1 > max(load.context, 2):
+        load = load.model_copy(update={"output": None})
+    return load
 
 
 class Answered(Message):
     """A model was read and planned."""
 
-    def __init__(self, reply: Reply) -> None:
+    def __init__(self, reply: Reply, workload: Workload) -> None:
         super().__init__()
-        self.reply = reply
+        self.reply, self.workload = reply, workload
 
 
 class Replanned(Message):
@@ -60,11 +66,11 @@ class Replanned(Message):
 
 
 class Failed(Message):
-    """A model could not be read, or a card or price is none."""
+    """A model could not be read, or a card, price or version that was asked for is none."""
 
-    def __init__(self, name: str, sentence: str) -> None:
+    def __init__(self, name: str, sentence: str, asked: Asked | None = None) -> None:
         super().__init__()
-        self.model, self.sentence = name, sentence
+        self.model, self.sentence, self.asked = name, sentence, asked
 
 
 def read(name: str, workload: Workload, offline: bool, local: bool = True, fresh: bool = False) -> Answered | Failed:
@@ -80,20 +86,20 @@ def read(name: str, workload: Workload, offline: bool, local: bool = True, fresh
     try:
         if not local and parse_reference(name).kind != "hub":
             return Failed(name, "The app in a browser opens models by their Hub id alone.")
-        return Answered(reply_to(question))
+        return Answered(reply_to(question), workload)
     except WhichgpuError as error:
         return Failed(name, f"{error.message} {error.hint}".strip() if local else error.message)
 
 
 def plan(reply: Reply, asked: Asked, before: Asked) -> Replanned | Failed:
-    """Plan another question for a model that is there; facts are read anew only when cards or prices changed."""
+    """Plan another question for a model that is there; facts are read anew only when cards or prices did."""
     facts, keys = reply.facts, reply.answer.workload.accelerators
     try:
-        if asked.own != before.own:
+        if asked.own != before.own or asked.workload.price_kind != before.workload.price_kind:
             facts, keys, _ = facts_for(asked.own, asked.workload.price_kind, Catalog(catalog_path(None)))
         found = answer(reply.inspection, asked.workload.model_copy(update={"accelerators": keys}), facts)
     except WhichgpuError as error:
-        return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip())
+        return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip(), asked)
     return Replanned(asked, replace(reply, answer=found, facts=facts))
 
 
@@ -139,19 +145,22 @@ def over_counts(reply: Reply, workload: Workload, counts: Sequence[int]) -> dict
 def reference_of(reply: Reply) -> str:
     """Return what the model is asked for by: a path of the user's, else its id, wherever it was read from."""
     source = reply.inspection.source
-    return source.path if source.kind in ("folder", "file") and source.path is not None else source.name
+    if source.kind in ("folder", "file") and source.path is not None:
+        return source.path
+    return f"{source.name}@{source.revision}" if source.revision not in (None, "main") else source.name
 
 
 def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
-    own = replace(asked.own, accelerators=(gpu,)) if gpu and not _has(asked.own, gpu) else asked.own
+    own = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
     return shlex.join([*words, *Asked(asked.workload, own).words()])
 
 
-def _has(own: Own, gpu: str) -> bool:
-    """True where the user's own list is that card with a price or memory of theirs."""
-    return (
-        any(spec.lower().replace("-", "_").split(":")[0] == gpu for spec in own.accelerators)
-        and len(own.accelerators) == 1
-    )
+def spelled(reply: Reply, own: Own, gpu: str) -> str:
+    """Return an accelerator as the user spelled it, with their memory and price, else its key."""
+    for spec in own.accelerators:
+        with suppress(UnknownAcceleratorError):
+            if read_card(spec, reply.facts.accelerators)[0].key == gpu:
+                return spec
+    return HERE if gpu.endswith("_here") else gpu

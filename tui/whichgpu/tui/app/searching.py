@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from whichgpu.inspect.errors import NetworkError
+from whichgpu.inspect.errors import NetworkError, SourceError
 from whichgpu.inspect.sources.hub_search import search_hub
 from whichgpu.tui.app.knowledge import Known, of_catalog
 
@@ -25,5 +25,7 @@ def ask_around(text: str, offline: bool) -> tuple[list[Known], str]:
         hub = [Known(m.name, "Hub", licence=m.licence, gated=m.gated, date=m.modified) for m in search_hub(words)]
     except NetworkError:
         return found, "offline: atlas and catalog"
+    except SourceError as error:
+        return found, f"the Hub: {error.message}"
     listed = {k.name.lower() for k in found}
     return [*found, *(k for k in hub if k.name.lower() not in listed)], ""

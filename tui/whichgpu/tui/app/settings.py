@@ -52,7 +52,8 @@ class SettingsScreen(Page):
         try:
             self._settings = load()
         except UsageError as error:
-            self.say("Settings", f"✗ {error.message} {error.hint}")
+            said = f"✗ {error.message} {error.hint}" if self._local else "✗ they can't be read"
+            self.say("Settings", said)
             return
         self.say("Settings", str(config_path()) if self._local else "of this machine")
         values = self._settings.model_dump()

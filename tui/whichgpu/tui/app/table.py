@@ -10,7 +10,6 @@ from rich.text import Text
 from textual.binding import Binding, BindingType
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
-from textual.widgets.data_table import ColumnKey
 
 Rows = Sequence[tuple[str, Sequence[str]]]
 """(key, cells)."""
@@ -22,6 +21,8 @@ _AHEAD = 60
 """Rows that are added at once: more than any screen shows."""
 _FEW = 60
 """Rows up to which changing cells one by one is quicker than drawing the table anew: each measures its column."""
+
+_MARK = "● "
 
 _STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "green", "x": "red"}
 """Verdicts are glyph, word and colour."""
@@ -81,12 +82,12 @@ class KeyTable(DataTable[Text]):
         wanted = self._wanted(rows)
         there = list(self._shown)[: self.row_count]
         changed = [key for key in there if wanted.get(key) != self._shown[key]]
-        if len(wanted) == len(self._shown) and len(changed) <= _FEW and list(wanted) == list(self._shown):
+        same = len(wanted) == len(self._shown) and len(changed) <= _FEW and list(wanted) == list(self._shown)
+        if same and all(self._holds(wanted[key]) for key in changed):
             for key in changed:
                 for at, cell, before in zip(self._columns_shown, wanted[key], self._shown[key], strict=True):
                     if cell != before:
-                        wider = cell_len(cell) > self.columns[ColumnKey(self._headers[at])].content_width
-                        self.update_cell(key, self._headers[at], self._cell(at, cell), update_width=wider)
+                        self.update_cell(key, self._headers[at], self._cell(at, cell), update_width=False)
             self._shown = wanted
         else:
             self._rebuild(wanted, top)
@@ -152,6 +153,10 @@ class KeyTable(DataTable[Text]):
         if row:
             self.move_cursor(row=row)
 
+    def _holds(self, cells: Sequence[str]) -> bool:
+        """True where no cell is wider than its column is drawn."""
+        return all(cell_len(c) <= column.content_width for c, column in zip(cells, self.ordered_columns, strict=True))
+
     def _add_near(self) -> None:
         """Add rows when the cursor or the screen gets near the last one."""
         if self._adding:
@@ -185,5 +190,8 @@ class KeyTable(DataTable[Text]):
 
 
 def _cut(text: str, room: int) -> str:
-    """Cut in front, since names differ at their ends."""
-    return text if len(text) <= room else "…" + text[len(text) - room + 1 :]
+    """Cut in front, since names differ at their ends; a mark stays."""
+    if len(text) <= room:
+        return text
+    mark = _MARK if text.startswith(_MARK) else ""
+    return f"{mark}…{text[len(text) - room + 1 + len(mark) :]}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import click
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
@@ -16,7 +17,8 @@ from textual.widgets import Input, Label, Static
 from textual.worker import WorkerCancelled, get_current_worker
 
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.errors import UsageError, WhichgpuError
+from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Plan
 from whichgpu.trial.errors import NoGpuError
 from whichgpu.trial.launch import launcher_of
@@ -25,12 +27,12 @@ from whichgpu.trial.records import Trial
 from whichgpu.trial.run import Step, measure_server, run_trial
 from whichgpu.tui.answering import Question, Reply, catalog_path
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import Asked, reference_of
+from whichgpu.tui.app.reading import Asked, reference_of, spelled
 from whichgpu.tui.app.widgets import KeyScroll, Line
+from whichgpu.tui.command_trial import trial as trial_group
 from whichgpu.tui.facts import Own
 from whichgpu.tui.trial_prepare import Prepared, TrialOptions, before, keep_record, prepare, trials_folder
 from whichgpu.tui.trial_report import report, step_line
-from whichgpu.tui.workload_words import workload_words
 
 _FIELDS = (
     ("where", "gpu", "gpu (this machine's), cpu (vLLM's CPU build), or a server's URL"),
@@ -42,12 +44,48 @@ _FIELDS = (
 )
 
 
+_COMMAND = click.Command("trial", params=list(trial_group.params), add_help_option=False)
+"""``whichgpu trial`` as far as its options go."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Form:
     """What the form says."""
 
     options: TrialOptions
     vllm: str | None
+
+
+def read_form(value: Mapping[str, str]) -> _Form:
+    """Read the form's fields, to the command line's own rules.
+
+    Raises:
+        UsageError: a field has a value that is none.
+    """
+    where, weights = value["where"], value["weights"].lower()
+    if where.lower() not in ("gpu", "cpu") and not where.startswith(("http://", "https://")):
+        raise UsageError(f"“{clean(where, 60)}” is no place for a trial.", "Write gpu, cpu, or a URL with http://.")
+    if weights not in ("dummy", "real"):
+        raise UsageError(f"“{clean(weights, 60)}” are no weights.", "Write dummy or real.")
+    words = [*(("--sweep", value["loads"]) if value["loads"] else ())]
+    words += ["--budget", value["budget"] or "300", "--kv-memory", value["cache"] or "256"]
+    try:
+        shlex.split(value["vllm"])
+        found = _COMMAND.make_context("trial", ["--model", "x", *words]).params
+    except ValueError as error:
+        raise UsageError("A quote is open in where vLLM is.", "Close it.") from error
+    except click.ClickException as error:
+        raise UsageError(error.format_message()) from error
+    options = TrialOptions(
+        loads=tuple(found["sweep"]),
+        budget=found["budget"],
+        real_weights=weights == "real",
+        cpu=where.lower() == "cpu",
+        kv_memory=found["kv_memory"],
+        server=where if "://" in where else None,
+        anyway=True,
+    )
+    return _Form(options, value["vllm"] or None)
 
 
 class TrialScreen(Page):
@@ -115,24 +153,19 @@ class TrialScreen(Page):
         self.set_focus(self.query_one("#trial-pane"))
         self._prepare()
 
+    def on_input_blurred(self) -> None:
+        """A field that was left is taken as it stands."""
+        if not self._runs and self._trial is None:
+            self._prepare()
+
     def _form(self) -> _Form:
         """Read the form.
 
         Raises:
-            ValueError: a number is none.
+            UsageError: a field has a value that is none.
         """
         value = {name: self.query_one(f"#t-{name}", Input).value.strip() for name, *_ in _FIELDS}
-        where = value["where"].lower()
-        options = TrialOptions(
-            loads=tuple(int(n) for n in value["loads"].split(",") if n.strip()),
-            budget=max(20.0, float(value["budget"])),
-            real_weights=value["weights"].lower() == "real",
-            cpu=where == "cpu",
-            kv_memory=float(value["cache"]),
-            server=value["where"] if "://" in where else None,
-            anyway=True,
-        )
-        return _Form(options, value["vllm"] or None)
+        return read_form(value)
 
     def _question(self, options: TrialOptions) -> Question:
         return Question(
@@ -148,14 +181,14 @@ class TrialScreen(Page):
         """A server that runs already is on the card that was chosen."""
         if options.server is None or self._chosen is None:
             return self._asked.own if options.server is not None else replace(self._asked.own, accelerators=())
-        return replace(self._asked.own, accelerators=(self._chosen.accelerator,))
+        return replace(self._asked.own, accelerators=(spelled(self._reply, self._asked.own, self._chosen.accelerator),))
 
     def _prepare(self) -> None:
         self._prepared = None
         try:
             self._work_out(self._form())
-        except ValueError as error:
-            self._text(f"✗ {error}")
+        except UsageError as error:
+            self._text(f"✗ {error.message} {error.hint}".strip())
 
     @work(thread=True, exclusive=True, group="prepare")
     def _work_out(self, form: _Form) -> None:
@@ -163,14 +196,16 @@ class TrialScreen(Page):
             prepared = prepare(self._question(form.options), form.options)
             lines = before(prepared, form.options)
             command = " ".join(["vllm", *prepared.request.serve])
-            self.post_message(self.Ready(form, prepared, "\n".join([*lines, "", command])))
+            self.report(self.Ready(form, prepared, "\n".join([*lines, "", command])))
         except NoGpuError as error:
             where = "Write cpu at “where” for vLLM's CPU build, or the URL of a server that runs."
-            self.post_message(self.Ready(form, None, f"✗ {error.message} {where}"))
+            self.report(self.Ready(form, None, f"✗ {error.message} {where}"))
         except WhichgpuError as error:
-            self.post_message(self.Ready(form, None, f"✗ {error.message} {error.hint}".strip()))
+            self.report(self.Ready(form, None, f"✗ {error.message} {error.hint}".strip()))
 
     def on_trial_screen_ready(self, message: Ready) -> None:
+        if self._runs:
+            return
         self._prepared = (message.form, message.prepared) if message.prepared is not None else None
         self.say("Trial", self._reply.inspection.source.name, "s starts" if self._prepared else "")
         self._text(message.text)
@@ -201,7 +236,8 @@ class TrialScreen(Page):
                 trial, _ = run_trial(prepared.request, launcher, root, tell)
             self.post_message(self.Ended(trial, f"{report(trial)}\n\n{self._kept(prepared, trial)}"))
         except WorkerCancelled:
-            self.post_message(self.Ended(None, "Stopped; vLLM is gone, and nothing was kept."))
+            gone = "the server is as it was" if form.options.server is not None else "vLLM is gone"
+            self.post_message(self.Ended(None, f"Stopped; {gone}, and nothing was kept."))
         except WhichgpuError as error:
             self.post_message(self.Ended(None, f"✗ {error.message} {error.hint}".strip()))
 
@@ -252,10 +288,12 @@ class TrialScreen(Page):
         """The command that runs the same, as the form stands."""
         try:
             form = self._form()
-        except ValueError:
+        except UsageError:
             return None
         options = form.options
-        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *workload_words(self._asked.workload)]
+        own = self._own(options)
+        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *Asked(self._asked.workload, own).words()]
+        words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []
         words += ["--server", options.server] if options.server else []
         words += ["--sweep", ",".join(map(str, options.loads))] if options.loads else []

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
+from whichgpu.tui.answering import catalog_path
 from whichgpu.tui.app.knowledge import on_of
 from whichgpu.tui.bundled import bundled_atlas
 from whichgpu.tui.facts import Own, facts_for
@@ -19,13 +22,29 @@ from whichgpu.tui.units import NOTHING, memory, parameters, tokens
 
 @cache
 def _facts(price_kind: str) -> tuple[Facts, tuple[str, ...]]:
-    facts, keys, _ = facts_for(Own(), price_kind, None)
+    facts, keys, _ = facts_for(Own(), price_kind, Catalog(catalog_path(None)))
     return facts, keys
+
+
+def _known(name: str) -> Inspection | None:
+    """The catalog's newest reading, else the atlas's."""
+    try:
+        finding = Catalog(catalog_path(None)).latest_inspection(name)
+    except CatalogError:
+        finding = None
+    kept = finding.inspection() if finding is not None else None
+    return kept or bundled_atlas().find(name)
+
+
+def forget() -> None:
+    """Work everything out anew: prices, trials or the workload changed."""
+    _facts.cache_clear()
+    _planned.cache_clear()
 
 
 @cache
 def _planned(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
-    found = bundled_atlas().find(name)
+    found = _known(name)
     if found is None:
         return None
     facts, keys = _facts(workload.price_kind)
@@ -33,7 +52,7 @@ def _planned(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
 
 
 def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
-    """Return what models of the atlas run on; models that aren't in it are left out."""
+    """Return what models of catalog and atlas run on; models that neither has are left out."""
     found: dict[str, str] = {}
     for name in names:
         try:
@@ -46,7 +65,7 @@ def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
 
 
 def details(name: str, workload: Workload) -> str:
-    """Return a model of the atlas in a few lines: what it is, what it needs, what it runs on."""
+    """Return a model in a few lines: what it is, what it needs, what it runs on."""
     try:
         planned = _planned(name, workload)
     except WhichgpuError as error:

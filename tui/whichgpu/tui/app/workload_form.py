@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import ClassVar
 
 import click
@@ -53,6 +54,7 @@ class WorkloadForm(ModalScreen[Asked | None]):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__()
+        self._own = asked.own
         self._values = _values(asked.words())
 
     def compose(self) -> ComposeResult:
@@ -69,9 +71,13 @@ class WorkloadForm(ModalScreen[Asked | None]):
 
     def on_input_submitted(self) -> None:
         try:
-            self.dismiss(parsed(self._words()))
-        except click.ClickException as error:
-            self.query_one("#form-trouble", Static).update(f"✗ {error.format_message()}")
+            found = parsed(self._words())
+        except (click.ClickException, ValueError) as error:
+            said = error.format_message() if isinstance(error, click.ClickException) else f"{error}: close the quote"
+            self.query_one("#form-trouble", Static).update(f"✗ {said}")
+            return
+        own = replace(found.own, price_file=self._own.price_file, card_file=self._own.card_file)  # not in the form
+        self.dismiss(replace(found, own=own))
 
     def _words(self) -> list[str]:
         words: list[str] = []
@@ -89,10 +95,12 @@ class WorkloadForm(ModalScreen[Asked | None]):
 def _values(words: list[str]) -> dict[str, str]:
     """Option by option, what stands in its line."""
     flags = {f.opts[0] for f in _FIELDS if f.is_flag}
+    many = {f.opts[0] for f in _FIELDS if f.multiple}
     found: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
-        value = "yes" if word in flags else shlex.quote(next(rest))
+        value = "yes" if word in flags else next(rest)
+        value = shlex.quote(value) if word in many else value
         found[word] = f"{found[word]} {value}" if word in found else value
     return found
 
