@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -93,7 +95,7 @@ class WhichgpuApp(App[None]):
             from whichgpu.tui.app.reading import Asked
 
             reply, question = self._answered
-            self.plan(reply, Asked(question.workload, question.own))
+            self.plan(reply, Asked(question.workload, question.own, question.variant))
         elif self._first is not None:
             self.open_model(self._first)
 
@@ -149,14 +151,6 @@ class WhichgpuApp(App[None]):
         from whichgpu.tui.app.delivery import deliver
 
         deliver(self, name, text)
-
-    async def action_quit(self) -> None:
-        """End at once: a read that waits for the Hub is cut off."""
-        import sys
-
-        if http := sys.modules.get("whichgpu.inspect.sources.hub_http"):
-            http.close()
-        await super().action_quit()
 
     def action_leave(self) -> None:
         """Leave a screen; the home screen stays."""
@@ -237,5 +231,14 @@ def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Re
 
         settings = load()
     app = WhichgpuApp(offline, model, local, settings, answered)
-    app.run()
+    asyncio.run(_until_left(app))
     return ExitCode.BUG if app.return_code else ExitCode.OK
+
+
+async def _until_left(app: WhichgpuApp) -> None:
+    """Run the app, and end with it: the loop would wait for threads that read from a Hub which doesn't answer. A trial's
+    supervisor stops its vLLM, and the catalog's writes are whole or not at all."""
+    await app.run_async()
+    if not app.return_code:
+        sys.stdout.flush()
+        os._exit(ExitCode.OK)

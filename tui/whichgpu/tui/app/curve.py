@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from textual import work
@@ -67,7 +68,7 @@ class CurveScreen(Page):
         """The one-shot behind the row under the cursor."""
         at = int(self.query_one(KeyTable).current or CONCURRENCIES[0])
         load = self._asked.workload.model_copy(update={"concurrency": at})
-        return as_command(self._reply, Asked(load, self._asked.own), self._accelerator)
+        return as_command(self._reply, replace(self._asked, workload=load), self._accelerator)
 
     def export(self) -> Export | None:
         if not self._plans:

@@ -149,7 +149,9 @@ class PlanScreen(Page):
         self._settling = self.set_timer(_SETTLE, self._plan)
 
     def _turn(self, **changes: object) -> None:
-        self.ask(Asked(within_context(Workload.model_validate(self.workload.model_dump() | changes)), self.asked.own))
+        self.ask(
+            replace(self.asked, workload=within_context(Workload.model_validate(self.workload.model_dump() | changes)))
+        )
 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
@@ -239,7 +241,7 @@ class PlanScreen(Page):
         plans = self._marked_plans
         specs = tuple(spelled(self.reply, self._settled.own, p.accelerator) for p in plans)
         own = replace(self._settled.own, accelerators=specs)
-        command = as_command(self.reply, Asked(self._settled.workload, own))
+        command = as_command(self.reply, replace(self._settled, own=own))
         self.app.push_screen(ComparePlans(self.reply.inspection.source.name, plans, command))
 
     @property

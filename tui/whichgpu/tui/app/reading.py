@@ -34,10 +34,13 @@ class Asked:
 
     workload: Workload
     own: Own = field(default_factory=Own)
+    variant: str | None = None
+    """Which GGUF quantisation, where one was asked for."""
 
     def words(self) -> list[str]:
         """Return it as options of the command line."""
-        return [*workload_words(self.workload), *own_words(self.own)]
+        picked = ["--variant", self.variant] if self.variant is not None else []
+        return [*workload_words(self.workload), *own_words(self.own), *picked]
 
 
 def within_context(load: Workload) -> Workload:
@@ -154,7 +157,7 @@ def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
     own = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
-    return shlex.join([*words, *Asked(asked.workload, own).words()])
+    return shlex.join([*words, *replace(asked, own=own).words()])
 
 
 def spelled(reply: Reply, own: Own, gpu: str) -> str:

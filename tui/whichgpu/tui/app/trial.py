@@ -174,6 +174,7 @@ class TrialScreen(Page):
             own=self._own(options),
             offline=self.own_app.offline,
             max_age=600.0,
+            variant=self._asked.variant,
             catalog=catalog_path(None),
         )
 
@@ -292,7 +293,7 @@ class TrialScreen(Page):
             return None
         options = form.options
         own = self._own(options)
-        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *Asked(self._asked.workload, own).words()]
+        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *replace(self._asked, own=own).words()]
         words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []
         words += ["--server", options.server] if options.server else []

@@ -54,8 +54,8 @@ class WorkloadForm(ModalScreen[Asked | None]):
 
     def __init__(self, asked: Asked) -> None:
         super().__init__()
-        self._own = asked.own
-        self._values = _values(asked.words())
+        self._asked = asked
+        self._values = _values(Asked(asked.workload, asked.own).words())
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
@@ -76,8 +76,9 @@ class WorkloadForm(ModalScreen[Asked | None]):
             said = error.format_message() if isinstance(error, click.ClickException) else f"{error}: close the quote"
             self.query_one("#form-trouble", Static).update(f"✗ {said}")
             return
-        own = replace(found.own, price_file=self._own.price_file, card_file=self._own.card_file)  # not in the form
-        self.dismiss(replace(found, own=own))
+        asked = self._asked.own
+        own = replace(found.own, price_file=asked.price_file, card_file=asked.card_file)  # not in the form
+        self.dismiss(replace(found, own=own, variant=self._asked.variant))
 
     def _words(self) -> list[str]:
         words: list[str] = []
