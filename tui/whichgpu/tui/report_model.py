@@ -5,7 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
-from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Part, Quantisation
+from whichgpu.inspect.records import (
+    Architecture,
+    FeedForward,
+    Inspection,
+    Mixer,
+    ModelSource,
+    Part,
+    Quantisation,
+)
+from whichgpu.inspect.text import clean
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import WIDTH, memory, parameters
 
@@ -40,6 +49,9 @@ def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
     if inspection.architecture is not None:
         rows += _structure(inspection.architecture)
     rows += _sizes(inspection)
+    offered = terms(inspection.source)
+    if offered:
+        rows.append(("offered", offered))
     if inspection.quantisation is not None:
         rows.append(("published as", _published(inspection.quantisation)))
     if inspection.selection.counted:
@@ -50,6 +62,16 @@ def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
         shown = [f"{v.name.rsplit('-', 1)[-1]} {memory(v.bytes)}" for v in inspection.variants[:8]]
         rows.append(("variants", ", ".join(shown)))
     return terminal.bold("What it is") + "\n" + _facts(rows)
+
+
+def terms(source: ModelSource) -> str:
+    """On what terms the Hub offers a model, as far as it was said: licence, gate, last change."""
+    parts = (
+        f"licence {source.licence}" if source.licence else "",
+        "gated" if source.gated else "",
+        f"changed {source.modified}" if source.modified else "",
+    )
+    return clean(", ".join(p for p in parts if p), 120)
 
 
 def _published(quantisation: Quantisation) -> str:

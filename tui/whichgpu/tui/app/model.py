@@ -178,10 +178,7 @@ def _what(reply: Reply, width: int, local: bool) -> str:
     shown, rest = parts[:5], sum(count for _, count in parts[5:])
     shown += [("other", rest)] if rest else []
     bar = [stacked(shown, min(width, 100)), legend(shown, unit="B parameters", size=1e9)] if shown else []
-    source = inspection.source
-    gate = {True: "gated", False: "not gated", None: None}[source.gated]
-    terms = [clean(t, 80) for t in (source.licence and f"licence {source.licence}", gate, source.modified) if t]
-    told = [f"known from {inspection.grade.value}: {inspection.grade_note}", *([", ".join(terms)] if terms else [])]
+    told = [f"known from {inspection.grade.value}: {inspection.grade_note}"]
     told += [f"not read: {text}" for text in inspection.unread]
     told += [
         f"note: {text}" for text in (*(reply.warnings if local else inspection.warnings), reply.origin_note) if text
