@@ -186,6 +186,17 @@ class WhichgpuApp(App[None]):
 
         self.push_screen(place(name, self.local))
 
+    def action_command_palette(self) -> None:
+        """All actions; the cursor in its line doesn't blink, as nowhere in the app."""
+        super().action_command_palette()
+        self.call_after_refresh(self._still)
+
+    def _still(self) -> None:
+        from textual.widgets import Input
+
+        for line in self.screen.query(Input):
+            line.cursor_blink = False
+
     def action_settings(self) -> None:
         """The settings screen."""
         self.action_open("settings")
