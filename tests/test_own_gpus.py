@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from tests.conftest import Result
 from tests.planning import FACTS
 from whichgpu.trial.errors import NoGpuError
 from whichgpu.trial.gpus import LocalGpu, as_accelerators, gpus_here
+from whichgpu.trial.rocm import amd_gpus
+from whichgpu.trial.sampling import Sampler
+from whichgpu.trial.server import Server
 
 MIB = 2**20
 
@@ -119,3 +128,66 @@ def test_no_driver_no_gpu_and_unknown_ones_are_said(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "pynvml", None)
     with pytest.raises(NoGpuError, match="library is missing"):
         gpus_here()
+
+
+ROCM = {
+    "card0": {
+        "Average Graphics Package Power (W)": "133.0",
+        "Temperature (Sensor junction) (C)": "35.0",
+        "VRAM Total Memory (B)": str(192 * 2**30 - 16 * 2**20),
+        "VRAM Total Used Memory (B)": str(40 * 2**30),
+        "Card Series": "AMD Instinct MI300X OAM",
+        "GFX Version": "gfx942",
+    },
+    "card1": {
+        "Current Socket Graphics Package Power (W)": "141.5",
+        "Temperature (Sensor edge) (C)": "N/A",
+        "VRAM Total Memory (B)": str(192 * 2**30 - 16 * 2**20),
+        "VRAM Total Used Memory (B)": "297123840",
+        "Card series": "AMD Instinct MI300X OAM",
+    },
+    "card2": {"Card Series": "no memory was said"},
+    "system": {"Driver version": "6.12"},
+}
+"""As ``rocm-smi --showproductname --showmeminfo vram --showpower --showtemp --json`` of ROCm 5 and 6 names its figures."""
+
+
+def install_rocm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str) -> None:
+    tool = tmp_path / "bin" / "rocm-smi"
+    tool.parent.mkdir()
+    tool.write_text(f"#!/bin/sh\ncat <<'END'\n{said}\nEND\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tool.parent}:{os.environ['PATH']}")
+    monkeypatch.setitem(sys.modules, "pynvml", None)
+
+
+def test_amd_gpus_are_read_where_there_are_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Result]
+) -> None:
+    install_rocm(tmp_path, monkeypatch, json.dumps(ROCM))
+    first, second = amd_gpus()
+    assert (first.watts, first.temperature, first.index) == (133.0, 35.0, 0)
+    assert (second.watts, second.temperature) == (141.5, None), "what isn't a number is unknown"
+    result = ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "here", "--json")
+    plan = json.loads(result.out)["answer"]["recommended"]
+    assert plan["accelerator"] == "mi300x_here"
+    assert "GPU 0 has 152.0 of 192.0 GiB free;" in result.err
+
+
+@pytest.mark.parametrize("said", ["", "no json", "[]", '{"card0": 5}', '{"card0": {"VRAM Total Memory (B)": "x"}}'])
+def test_a_tool_that_says_nothing_leaves_no_gpu(
+    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Result]
+) -> None:
+    install_rocm(tmp_path, monkeypatch, said)
+    assert amd_gpus() == ()
+    assert "NVIDIA's management library is missing" in ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "here").err
+
+
+def test_power_of_amd_cards_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    install_rocm(tmp_path, monkeypatch, json.dumps(ROCM))
+    with Sampler(Server("http://127.0.0.1:9"), (0, 1)) as sampler:
+        time.sleep(1.3)
+    power = sampler.power()
+    assert power is not None
+    assert power.watts == pytest.approx(133.0 + 141.5)
+    assert (power.memory_used, power.temperature, power.clock_mhz) == (40 * 2**30, 35.0, None)

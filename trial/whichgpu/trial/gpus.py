@@ -1,4 +1,4 @@
-"""This machine's own GPUs, as NVIDIA's management library reports them (NVML, package nvidia-ml-py)."""
+"""This machine's own GPUs, as NVIDIA's management library (NVML, package nvidia-ml-py) or ROCm's ``rocm-smi`` reports them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from typing import Any
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Accelerator
 from whichgpu.trial.errors import NoGpuError
+from whichgpu.trial.rocm import amd_gpus
 
 _MIB, _GIB = 2**20, 2**30
 _TORCH_SHARE = 0.996
 """torch's total over NVML's, on cards whose usable memory was never measured (0.995 to 0.997 on known ones)."""
 
-_NOISE = re.compile(r"nvidia|geforce|tesla|quadro|graphics|generation|hbm\d\w*|\d+\s*gb", re.IGNORECASE)
+_NOISE = re.compile(r"nvidia|amd|geforce|tesla|quadro|graphics|generation|hbm\d\w*|\d+\s*gb", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,16 +28,27 @@ class LocalGpu:
     name: str
     total: int
     free: int
-    processes: int
-    """Processes that compute on it now."""
+    processes: int | None
+    """Processes that compute on it now; ``None`` where nobody counts them."""
+    reader: str = "NVML"
 
 
 def gpus_here() -> tuple[LocalGpu, ...]:
-    """Return this machine's NVIDIA GPUs.
+    """Return this machine's NVIDIA GPUs, else its AMD ones.
 
     Raises:
         NoGpuError: the library is not installed, there is no driver, or there is no GPU.
     """
+    try:
+        return _nvidia()
+    except NoGpuError:
+        found = tuple(LocalGpu(g.index, g.name, g.total, g.total - g.used, None, "rocm-smi") for g in amd_gpus())
+        if not found:
+            raise
+        return found
+
+
+def _nvidia() -> tuple[LocalGpu, ...]:
     try:
         import pynvml
     except ImportError as error:
@@ -84,7 +96,7 @@ def as_accelerators(found: Sequence[LocalGpu], known: Sequence[Accelerator]) -> 
         known_card = _known(name, mib, known)
         if known_card is None:
             raise NoGpuError(f"This machine's {name} is no known card.", "Describe it with --gpu-file.")
-        cards.append(_own(known_card, mib, len(gpus)))
+        cards.append(_own(known_card, mib, len(gpus), gpus[0].reader))
         notes += [_busy(gpu) for gpu in gpus if gpu.free < 0.9 * gpu.total]
     return cards, notes
 
@@ -105,7 +117,7 @@ def _known(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | N
     return max(fitting, key=score, default=None)
 
 
-def _own(card: Accelerator, mib: int, count: int) -> Accelerator:
+def _own(card: Accelerator, mib: int, count: int, reader: str) -> Accelerator:
     """The known card as this machine has it: so many, and its memory as read where that differs."""
     total = mib / 1024
     same = abs(card.usable_gib / total - _TORCH_SHARE) < 0.05
@@ -118,7 +130,7 @@ def _own(card: Accelerator, mib: int, count: int) -> Accelerator:
             "usable_gib": card.usable_gib if same else round(total * _TORCH_SHARE, 2),
             "node_counts": tuple(counts),
             "linked_cards": min(card.linked_cards, count),
-            "sources": {**card.sources, "here": f"NVML: {count} with {mib:,} MiB each"},
+            "sources": {**card.sources, "here": f"{reader}: {count} with {mib:,} MiB each"},
         }
     )
 

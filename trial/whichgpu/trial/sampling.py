@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Self
 
 from whichgpu.trial.records import Power
+from whichgpu.trial.rocm import AmdGpu, amd_gpus
 from whichgpu.trial.server import Gauges, Server
 
 _EVERY = 0.5
@@ -32,8 +33,8 @@ class _Reading:
     at: float
     watts: float
     memory: int
-    clock: float
-    temperature: float
+    clock: float | None
+    temperature: float | None
     reasons: int
 
 
@@ -79,6 +80,10 @@ class Sampler:
         while True:
             with suppress(Exception):  # a sample that fails is a sample less
                 self._gauges.append(self.server.gauges())
+            if library is None and self.cards:
+                for gpu in amd_gpus():
+                    if gpu.index in self.cards and gpu.watts is not None:
+                        self._readings.setdefault(gpu.index, []).append(_of_amd(gpu, gpu.watts))
             if library is not None:
                 for index in self.cards:
                     with suppress(Exception):
@@ -128,6 +133,7 @@ class Sampler:
         if not own:
             return None
         everything = [reading for readings in own for reading in readings]
+        clocks = [r.clock for r in everything if r.clock is not None]
         reasons = 0
         for reading in everything:
             reasons |= reading.reasons
@@ -136,8 +142,8 @@ class Sampler:
             watts=sum(statistics.fmean(r.watts for r in readings) for readings in own),
             joules=sum(map(energy, own)),
             memory_used=max(r.memory for r in everything),
-            clock_mhz=statistics.fmean(r.clock for r in everything),
-            temperature=max(r.temperature for r in everything),
+            clock_mhz=statistics.fmean(clocks) if clocks else None,
+            temperature=max((r.temperature for r in everything if r.temperature is not None), default=None),
             throttled=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
         )
 
@@ -150,6 +156,11 @@ def energy(readings: Sequence[_Reading]) -> float:
     """Joules of one card: trapezoids between its readings."""
     pairs = itertools.pairwise(readings)
     return sum((b.at - a.at) * (a.watts + b.watts) / 2 for a, b in pairs)
+
+
+def _of_amd(gpu: AmdGpu, watts: float) -> _Reading:
+    """What rocm-smi says; of clocks and throttling it isn't asked."""
+    return _Reading(time.monotonic(), watts, gpu.used, None, gpu.temperature, 0)
 
 
 def _nvml() -> Any:
