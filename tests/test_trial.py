@@ -314,6 +314,14 @@ class TestOnAStandIn:
         )
         assert anyway.out.startswith("vllm serve deepseek-ai/DeepSeek-V3")
 
+    @pytest.mark.parametrize("where", [("--on", "sky"), ("--dry-run",)])
+    def test_more_cards_than_a_machine_has_are_refused(self, ask: Run, where: tuple[str, ...]) -> None:
+        """A SkyPilot task for sixteen H100 in one node would wait for ever."""
+        result = ask("trial", "-m", "deepseek-ai/DeepSeek-V3", "--offline", "--gpu", "H100", *where)
+        assert result.code == ExitCode.SYSTEM
+        assert "this plan needs 16 cards of 8 in one" in result.err
+        assert "H100:16" not in result.out
+
     def test_before_it_says_what_it_does(self, ask: Run) -> None:
         result = ask("trial", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100", "--dry-run", "--sweep", "1,16")
         assert result.out.startswith("vllm serve Qwen/Qwen3-8B --max-model-len 8192")

@@ -89,6 +89,7 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
 
     Raises:
         NothingToTryError: no card holds it.
+        TrialError: it needs more cards than one machine has.
         WhichgpuError: the model can't be read, or this machine has no GPU.
     """
     asked = question
@@ -105,6 +106,12 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
     if plan is None or plan.footprint is None:
         why = next((p.reasons[0] for p in reply.answer.plans if p.reasons), "no card is known")
         raise NothingToTryError(f"Nothing fits: {why}.", "--anyway tries it all the same.")
+    node = max(next(a for a in reply.facts.accelerators if a.key == plan.accelerator).node_counts)
+    if plan.footprint.layout.cards > node and not (options.anyway or options.server):
+        raise TrialError(
+            f"A trial runs on one machine, and this plan needs {plan.footprint.layout.cards} cards of {node} in one.",
+            "Start it with what whichgpu command writes for several, then measure that with --server URL.",
+        )
     return Prepared(_on_gpus(reply, plan, options, loads), question, reply, plan)
 
 
