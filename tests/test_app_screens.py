@@ -39,6 +39,7 @@ from whichgpu.tui.app.fixes import Fixes
 from whichgpu.tui.app.fleet import FleetScreen
 from whichgpu.tui.app.folders import FolderScreen
 from whichgpu.tui.app.jump import Jump
+from whichgpu.tui.app.keys import Keys
 from whichgpu.tui.app.knowledge import FilterError, Known, matching, together
 from whichgpu.tui.app.layers import layer_map
 from whichgpu.tui.app.model import ModelScreen
@@ -216,6 +217,56 @@ class TestBrowse:
             assert str(Path(os.environ["WHICHGPU_STATE"]).parent) not in shown
 
         drive(task, local=False)
+
+
+class TestFooter:
+    def test_what_there_is_no_room_for_leaves_a_mark(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            keys = app.screen.query_one(Keys)
+            await until(pilot, lambda: "Silicon" in str(keys.render()))
+            assert not str(keys.render()).endswith("…")
+            await pilot.resize_terminal(62, 24)
+            await until(pilot, lambda: str(keys.render()).endswith(" …"))
+            assert keys.render().cell_length <= keys.size.width
+
+        drive(task)
+
+    def test_a_click_presses_the_key_and_only_keys_that_can_work_are_there(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            keys = app.screen.query_one(Keys)
+            await until(pilot, lambda: "Catalog" in str(keys.render()))
+            assert "Compare" not in str(keys.render())
+            await pilot.press("space", "j", "space")
+            await until(pilot, lambda: "c Compare" in str(keys.render()))
+            await pilot.click(Keys, offset=(1 + str(keys.render()).index("Catalog"), 0))
+            await until(pilot, lambda: isinstance(app.screen, CatalogScreen))
+
+        drive(task)
+
+    def test_the_first_paint_has_the_rows_and_they_are_put_in_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        counts: list[int] = []
+        rendered: list[int] = []
+        build, lines = KeyTable._rebuild, KeyTable.render_lines
+
+        def built(table: KeyTable, *given: Any) -> None:
+            counts.append(len(given[0]))
+            build(table, *given)
+
+        def drawn(table: KeyTable, crop: Any) -> Any:
+            rendered.append(table.row_count)
+            return lines(table, crop)
+
+        monkeypatch.setattr(KeyTable, "_rebuild", built)
+        monkeypatch.setattr(KeyTable, "render_lines", drawn)
+
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await until(pilot, lambda: app.restored)
+            assert len(counts) == 1
+            assert rendered[0] > 20
+
+        drive(task)
 
 
 class TestModel:
@@ -642,6 +693,24 @@ class TestSettings:
         drive(task)
         found = settings.load()
         assert (found.theme, found.ascii, found.currency) == (settings.THEMES[1], True, "EUR")
+
+    def test_units_and_currency_hold_on_screens_that_are_open(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            plan = await planned(pilot, app)
+            table = plan.query_one(KeyTable)
+            before = [c.label.plain for c in table.ordered_columns], [str(c) for c in table.get_row_at(0)]
+            await pilot.press("comma")
+            await until(pilot, lambda: isinstance(app.screen, SettingsScreen))
+            settings.save({"currency": "CHF", "per_usd": 2.0})
+            app.screen.query_one(KeyTable).move_cursor(row=list(settings.MEANINGS).index("memory_unit"))
+            await pilot.press("enter", "escape")
+            await until(pilot, lambda: app.screen is plan)
+            after = [c.label.plain for c in table.ordered_columns], [str(c) for c in table.get_row_at(0)]
+            assert (before[0][-2:], after[0][-2:]) == (["$/h", "$/Mtok"], ["CHF /h", "CHF /Mtok"])
+            assert float(after[1][-2].removeprefix("CHF ")) == pytest.approx(2 * float(before[1][-2][1:]), abs=0.02)
+            assert before[1][3] != after[1][3], "GiB became GB"
+
+        drive(task, model="Qwen/Qwen3-32B")
 
     def test_keys_are_remapped_by_their_ids(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
@@ -56,6 +57,7 @@ class WhichgpuApp(App[None]):
         answered: tuple[Reply, Question] | None = None,
     ) -> None:
         self._state: State | None = None
+        self._state_read = threading.Lock()
         self._ascii: LineFilter | None = None
         self.keys: Mapping[str, str] = {}
         self.restored = False
@@ -89,8 +91,11 @@ class WhichgpuApp(App[None]):
         """Textual's own, and ours where everything is drawn in ASCII."""
         return [*super().get_line_filters(), *([self._ascii] if self._ascii is not None else [])]
 
+    def get_default_screen(self) -> Screen[None]:
+        """The browser is home."""
+        return Browse()
+
     def on_mount(self) -> None:
-        self.push_screen(Browse())
         if self._answered is not None:
             from whichgpu.tui.app.reading import Asked
 
@@ -102,11 +107,12 @@ class WhichgpuApp(App[None]):
     @property
     def state(self) -> State:
         """What is remembered; read when it is first asked for, off the UI's thread."""
-        if self._state is None:
-            from whichgpu.tui.app import state
+        with self._state_read:  # a worker that reads it must not write over what a key has changed meanwhile
+            if self._state is None:
+                from whichgpu.tui.app import state
 
-            self._state = state.load()
-        return self._state
+                self._state = state.load()
+            return self._state
 
     @property
     def order(self) -> str:
@@ -154,7 +160,7 @@ class WhichgpuApp(App[None]):
 
     def action_leave(self) -> None:
         """Leave a screen; the home screen stays."""
-        if len(self.screen_stack) > 2:
+        if len(self.screen_stack) > 1:
             self.pop_screen()
 
     def action_help(self) -> None:

@@ -93,15 +93,22 @@ class Browse(Page):
             yield Static("", id="detail", markup=False)
         yield Static("" if state_path().exists() else _FIRST, id="hint", markup=False)
 
-    def on_mount(self) -> None:
-        self.say("whichgpu", "reading what is known…")
+    def heading(self) -> str:
+        """The atlas is at hand, so that the first paint is of use."""
         self._models = of_atlas()
+        return f"whichgpu  {len(self._models):,} models"
+
+    def on_mount(self) -> None:
         self._show()
         self.call_after_refresh(self._read)
 
     def on_screen_resume(self) -> None:
         if self._models:
             self._read()
+
+    def show_anew(self) -> None:
+        self._on_for = None
+        self._read()
 
     @work(thread=True, exclusive=True, group="local")
     def _read(self) -> None:
@@ -147,11 +154,14 @@ class Browse(Page):
 
     def _rest(self, words: str) -> None:
         """The keys rest: remember the filter, and ask catalog and Hub."""
+        self._remember(words)
+        if len(words) >= 3:
+            self._ask(words)
+
+    def _remember(self, words: str) -> None:
         app = self.own_app
         if app.restored and app.state.filter != words:
             app.keep_state(app.state.model_copy(update={"filter": words}))
-        if len(words) >= 3:
-            self._ask(words)
 
     @work(thread=True, exclusive=True, group="search")
     def _ask(self, words: str) -> None:
@@ -310,6 +320,7 @@ class Browse(Page):
             self._open(chosen)
 
     def _open(self, name: str) -> None:
-        """A model that was read from a folder is opened there."""
+        """A model that was read from a folder is opened there; a filter that was just typed is remembered too."""
+        self._remember(self.query_one(Input).value.strip())
         known = next((k for k in (*self._models, *self._asked) if k.name == name), None)
         self.own_app.open_model(known.path if known is not None and known.path is not None else name)

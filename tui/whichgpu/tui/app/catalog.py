@@ -84,8 +84,7 @@ class CatalogScreen(Page):
 
     def body(self) -> Iterable[Widget]:
         yield Line(id="filter", placeholder="words and fields, for example class:moe gpu:h200")
-        headers = ("model", "what", "size", "on", f"{sign()}/h", f"{sign()}/Mtok", "licence", "read", "tags")
-        yield KeyTable(headers, right=(2, 4, 5), wide_only=(6, 7), id="models")
+        yield KeyTable(_headers, right=(2, 4, 5), wide_only=(6, 7), id="models")
         yield Static("", id="below", markup=False)
 
     def on_mount(self) -> None:
@@ -193,6 +192,9 @@ class CatalogScreen(Page):
         except CatalogError as error:
             self.report(self.Told(title, f"{error.message} {error.hint}".strip()))
 
+    def show_anew(self) -> None:
+        self.query_one(KeyTable).show_rows([(r.model, _cells(r)) for r in self._rows.values()])
+
     def on_catalog_screen_told(self, message: Told) -> None:
         self.app.push_screen(Words(message.title, message.text))
 
@@ -229,6 +231,10 @@ class CatalogScreen(Page):
         if not self._rows:
             return None
         return Export("catalog.jsonl", "\n".join(r.model_dump_json() for r in self._rows.values()) + "\n")
+
+
+def _headers() -> tuple[str, ...]:
+    return "model", "what", "size", "on", f"{sign()}/h", f"{sign()}/Mtok", "licence", "read", "tags"
 
 
 def _cells(row: Row) -> tuple[str, ...]:

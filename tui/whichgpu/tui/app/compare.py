@@ -39,6 +39,7 @@ class CompareScreen(Page):
         super().__init__()
         self._names = tuple(names)
         self._replies: list[Reply] = []
+        self._troubles: list[str] = []
 
     def body(self) -> Iterable[Widget]:
         yield KeyScroll(Static("", id="compared", markup=False), id="table")
@@ -57,10 +58,13 @@ class CompareScreen(Page):
         self.report(self.Compared(replies, troubles))
 
     def on_compare_screen_compared(self, message: Compared) -> None:
-        self._replies = message.replies
+        self._replies, self._troubles = message.replies, message.troubles
+        self.show_anew()
+
+    def show_anew(self) -> None:
         self.say(f"Compare  {len(self._names)} models")
-        text = side_by_side(message.replies) if message.replies else ""
-        self.query_one("#compared", Static).update("\n".join([text, *message.troubles]))
+        text = side_by_side(self._replies) if self._replies else ""
+        self.query_one("#compared", Static).update("\n".join([text, *self._troubles]))
         self.refresh_bindings()
 
     def one_shot(self) -> str | None:
@@ -88,6 +92,9 @@ class ComparePlans(Page):
     def on_mount(self) -> None:
         self.say(f"Compare  {len(self._plans)} plans", self._model)
         self.set_focus(self.query_one("#table"))
+
+    def show_anew(self) -> None:
+        self.query_one("#compared", Static).update(plans_side_by_side(self._plans))
 
     def one_shot(self) -> str | None:
         return self._command

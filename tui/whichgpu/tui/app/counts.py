@@ -91,6 +91,9 @@ class CountsScreen(Page):
         )
         self.query_one(KeyTable).show_rows([(key, _row(key, plans, figure)) for key, plans in self._plans.items()])
 
+    def show_anew(self) -> None:
+        self._show()
+
     def action_turn(self) -> None:
         """The next figure."""
         self._figure = (self._figure + 1) % len(_FIGURES)

@@ -42,8 +42,7 @@ class CurveScreen(Page):
         self._plans: Sequence[Plan] = ()
 
     def body(self) -> Iterable[Widget]:
-        headers = ("at once", "verdict", "cards", "tok/s", "", f"{sign()}/Mtok", "ms/token", "longest")
-        yield KeyTable(headers, right=(0, 2, 3, 5, 6, 7), id="curve")
+        yield KeyTable(_headers, right=(0, 2, 3, 5, 6, 7), id="curve")
 
     def on_mount(self) -> None:
         self.say(self._card, f"planning {len(CONCURRENCIES)} loads… (escape cancels)")
@@ -56,11 +55,14 @@ class CurveScreen(Page):
 
     def on_curve_screen_drawn(self, message: Drawn) -> None:
         self._plans = message.plans
+        self.show_anew()
+
+    def show_anew(self) -> None:
         context = f"{self._asked.workload.context:,} tokens of context"
         self.say(f"{self._reply.inspection.source.name} on {self._card}", context)
-        rates = [p.speed.output_tokens_per_second.expected if p.speed else 0.0 for p in message.plans]
+        rates = [p.speed.output_tokens_per_second.expected if p.speed else 0.0 for p in self._plans]
         most = max([*rates, 1.0])
-        pairs = zip(CONCURRENCIES, message.plans, rates, strict=False)
+        pairs = zip(CONCURRENCIES, self._plans, rates, strict=False)
         self.query_one(KeyTable).show_rows([(str(n), curve_row(n, plan, rate / most)) for n, plan, rate in pairs])
         self.refresh_bindings()
 
@@ -77,6 +79,10 @@ class CurveScreen(Page):
         pairs = zip(CONCURRENCIES, plans, strict=False)
         text = json.dumps([{"concurrency": n, "plan": p} for n, p in pairs], indent=2)
         return Export(f"{self._reply.inspection.source.name}-{self._accelerator}-curve.json", text)
+
+
+def _headers() -> tuple[str, ...]:
+    return "at once", "verdict", "cards", "tok/s", "", f"{sign()}/Mtok", "ms/token", "longest"
 
 
 def curve_row(concurrency: int, plan: Plan, share: float) -> tuple[str, ...]:

@@ -76,11 +76,15 @@ class FleetScreen(Page):
         yield Line(placeholder=f"a file of models; nothing is the tag “{_TAG}”", id="filter")
         with TabbedContent(id="tabs"):
             with TabPane("1 Models", id="models"):
-                headers = ("model", "what", "size", "copies", "alone on", f"{sign()}/hour")
-                yield KeyTable(headers, right=(2, 3, 5), id="fleet-models")
+                yield KeyTable(
+                    lambda: ("model", "what", "size", "copies", "alone on", f"{sign()}/hour"),
+                    right=(2, 3, 5),
+                    id="fleet-models",
+                )
             with TabPane("2 Machines", id="machines"):
-                alike = ("of", "machines", f"{sign()}/hour", "full", "models")
-                yield KeyTable(alike, right=(1, 2, 3), id="fleet-machines")
+                yield KeyTable(
+                    lambda: ("of", "machines", f"{sign()}/hour", "full", "models"), right=(1, 2, 3), id="fleet-machines"
+                )
             with TabPane("3 Totals", id="totals"):
                 yield KeyScroll(Static("", id="fleet-sums", markup=False))
 
@@ -135,9 +139,15 @@ class FleetScreen(Page):
             for table in self.query(KeyTable):
                 table.show_rows([])
             self.query_one("#fleet-sums", Static).update(message.trouble)
-            self.refresh_bindings()
-            return
-        found = message.fleet
+        else:
+            self._show(message.fleet)
+        self.refresh_bindings()
+
+    def show_anew(self) -> None:
+        if self._fleet is not None:
+            self._show(self._fleet)
+
+    def _show(self, found: Fleet) -> None:
         money = f"{dollars(found.packing.usd_per_hour)}/hour"
         failed = f"✗ {len(found.failed)} not read" if found.failed else ""
         count = f"{len(found.planned):,} models on {found.packing.cards:,} cards in {len(found.packing.machines):,} machines"
@@ -146,9 +156,8 @@ class FleetScreen(Page):
         self.query_one("#fleet-models", KeyTable).show_rows(rows)
         machines = [(str(n), (r[1], r[0], *r[2:])) for n, r in enumerate(machine_rows(found.packing.machines))]
         self.query_one("#fleet-machines", KeyTable).show_rows(machines)
-        told = [*fleet_sums(found, len(message.entries)), "", *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed)]
+        told = [*fleet_sums(found, len(self._entries)), "", *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed)]
         self.query_one("#fleet-sums", Static).update("\n".join([*told, *(f"note: {n}" for n in found.notes)]))
-        self.refresh_bindings()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         source = event.value.strip()

@@ -44,7 +44,7 @@ class Known:
     @property
     def cells(self) -> tuple[str, ...]:
         """Cells of the list: model, what, size, context, on, licence, changed, from."""
-        what = " + ".join(self.classes).replace("multimodal", "mm").replace("encoder-decoder", "enc-dec")
+        what = "+".join(self.classes).replace("multimodal", "mm").replace("encoder-decoder", "enc-dec")
         known = bool(self.classes)
         gate = " gated" if self.gated else ""
         return (

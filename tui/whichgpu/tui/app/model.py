@@ -93,15 +93,22 @@ class ModelScreen(Page):
         self.reply = reply = message.reply
         self._asked = Asked(message.workload)
         self.own_app.opened(reply)
+        self._show(reply)
+        self.query_one(TensorTree).show_groups(reply.inspection.tensors)
+        self._ask_config()
+        self.refresh_bindings()
+
+    def show_anew(self) -> None:
+        if self.reply is not None:
+            self._show(self.reply)
+
+    def _show(self, reply: Reply) -> None:
         inspection = reply.inspection
         self.say(inspection.source.name, inspection.label, one_line(reply))
         self._text("what", _what(reply, self.app.size.width - 4, self.own_app.local))
         self._text("layers", layer_map(inspection.architecture))
         self._weigh(reply)
         self._text("silicon", _silicon(reply))
-        self.query_one(TensorTree).show_groups(inspection.tensors)
-        self._ask_config()
-        self.refresh_bindings()
 
     @work(thread=True, exclusive=True, group="precisions")
     def _weigh(self, reply: Reply) -> None:

@@ -10,8 +10,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 from textual.worker import get_current_worker
+
+from whichgpu.tui.app.keys import Keys
 
 if TYPE_CHECKING:
     from whichgpu.tui.app.application import WhichgpuApp
@@ -51,10 +53,11 @@ class Page(Screen[None]):
     ]
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="title", markup=False)
+        self.add_class(*self._breakpoints())
+        yield Static(self.heading(), id="title", markup=False)
         yield from self.body()
         yield Static(TOO_SMALL, id="small", markup=False)
-        yield Footer(show_command_palette=False)
+        yield Keys()
 
     def body(self) -> Iterable[Widget]:
         """Yield the widgets between title and footer."""
@@ -64,6 +67,19 @@ class Page(Screen[None]):
     def own_app(self) -> WhichgpuApp:
         """The app, as ours."""
         return cast("WhichgpuApp", self.app)
+
+    def show_anew(self) -> None:
+        """Show what is shown again: units or currency have changed."""
+
+    def _breakpoints(self) -> Iterable[str]:
+        """Yield the classes of this size before Textual's first resize does, which would style and draw it all again."""
+        size, app = self.app.size, self.own_app
+        for across, steps in ((size.width, app.HORIZONTAL_BREAKPOINTS), (size.height, app.VERTICAL_BREAKPOINTS)):
+            yield max((least, name) for least, name in steps or () if least <= across)[1]
+
+    def heading(self) -> str:
+        """Return the title that the screen starts with: what is known before anything was read."""
+        return ""
 
     def say(self, *words: str) -> None:
         """Show the title: what isn't empty, one after the other."""

@@ -106,7 +106,7 @@ class PlanScreen(Page):
         with Horizontal(id="panes"):
             yield Static("", id="workload", markup=False)
             with Vertical(id="right"):
-                yield KeyTable(plan_text.headers(), right=(2, 3, 4, 5, 6), id="plans")
+                yield KeyTable(plan_text.headers, right=(2, 3, 4, 5, 6), id="plans")
                 with VerticalScroll(id="below", can_focus=False):
                     yield Static("", id="bar", markup=False)
 
@@ -305,6 +305,10 @@ class PlanScreen(Page):
         self.query_one(KeyTable).show_rows([(p.accelerator, self._row(p)) for p in self._at_precision])
         self._show_card()
         self.refresh_bindings()
+
+    def show_anew(self) -> None:
+        self._plots.clear()
+        self._show()
 
     def _row(self, found: Plan) -> tuple[str, ...]:
         name, *rest = plan_text.row(found)

@@ -101,6 +101,9 @@ class SettingsScreen(Page):
         except UsageError as error:
             self.notify(f"{error.message} {error.hint}", severity="error", markup=False)
             return
+        for screen in self.app.screen_stack:
+            if isinstance(screen, Page):
+                screen.show_anew()
         self._show()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

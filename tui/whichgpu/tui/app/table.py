@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -13,6 +13,8 @@ from textual.widgets import DataTable
 
 Rows = Sequence[tuple[str, Sequence[str]]]
 """(key, cells)."""
+Headers = Callable[[], Sequence[str]]
+"""Labels of the columns, asked for whenever rows are shown: a unit or currency in them may change."""
 
 _WIDE = 112
 """Width of a table from which everything is shown."""
@@ -44,14 +46,19 @@ class KeyTable(DataTable[Text]):
 
     def __init__(
         self,
-        headers: Sequence[str],
+        headers: Sequence[str] | Headers,
         right: Sequence[int] = (),
         wide_only: Sequence[int] = (),
         least: Mapping[int, int] | None = None,
         **options: Any,
     ) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False, **options)
-        self._headers, self._right, self._wide_only = tuple(headers), frozenset(right), frozenset(wide_only)
+        self._asked_headers = headers if callable(headers) else lambda: headers
+        self._headers, self._right, self._wide_only = (
+            tuple(self._asked_headers()),
+            frozenset(right),
+            frozenset(wide_only),
+        )
         self._least = dict(least or {})
         self._columns_shown: tuple[int, ...] = ()
         self._shown: dict[str, tuple[str, ...]] = {}
@@ -77,8 +84,7 @@ class KeyTable(DataTable[Text]):
         """Show rows by key; the same keys in the same order change cells alone. The cursor stays on its key, or goes to the
         first row with ``top``. Rows far below the screen are added when the cursor comes near them."""
         self._rows_given = rows
-        if not self.size.width:
-            return  # the first size brings them on
+        self._name_columns()
         wanted = self._wanted(rows)
         there = list(self._shown)[: self.row_count]
         changed = [key for key in there if wanted.get(key) != self._shown[key]]
@@ -87,7 +93,7 @@ class KeyTable(DataTable[Text]):
             for key in changed:
                 for at, cell, before in zip(self._columns_shown, wanted[key], self._shown[key], strict=True):
                     if cell != before:
-                        self.update_cell(key, self._headers[at], self._cell(at, cell), update_width=False)
+                        self.update_cell(key, str(at), self._cell(at, cell), update_width=False)
             self._shown = wanted
         else:
             self._rebuild(wanted, top)
@@ -124,17 +130,28 @@ class KeyTable(DataTable[Text]):
         first = max(0, int(self.scroll_y))
         return list(self._shown)[first : first + max(1, self.size.height)]
 
+    @property
+    def _width(self) -> int:
+        """Cells across; before the first layout the whole screen's, so that rows are there for the first paint."""
+        return self.size.width or self.app.size.width
+
     def _set_columns(self) -> bool:
         """Choose the columns by the width; True when they changed."""
-        wide = self.size.width >= _WIDE
+        wide = self._width >= _WIDE
         chosen = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
         if chosen == self._columns_shown:
             return False
         self._shown, self._columns_shown = {}, chosen
         self.clear(columns=True)
         for at in chosen:
-            self.add_column(self._headers[at], key=self._headers[at])
+            self.add_column(self._headers[at], key=str(at))
         return True
+
+    def _name_columns(self) -> None:
+        """Take up labels that have changed."""
+        if self._headers != (headers := tuple(self._asked_headers())):
+            self._headers, self._columns_shown = headers, ()
+            self._set_columns()
 
     def _wanted(self, rows: Rows) -> dict[str, tuple[str, ...]]:
         shown = self._columns_shown
@@ -181,7 +198,7 @@ class KeyTable(DataTable[Text]):
         widths = [
             max([len(self._headers[i]), self._least.get(i, 0), *(len(cells[i]) for _, cells in rows)]) for i in others
         ]
-        return max(_LEAST, self.size.width - sum(w + 2 for w in widths) - 4)
+        return max(_LEAST, self._width - sum(w + 2 for w in widths) - 4)
 
     def _cell(self, at: int, text: str) -> Text:
         """Plain text: nothing from outside is markup."""
