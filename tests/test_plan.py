@@ -56,6 +56,20 @@ class TestRecommendation:
         )
         assert smaller.verdict is Verdict.NO
 
+    def test_exactly_so_many_cards(self) -> None:
+        usual = ask("Qwen/Qwen3-32B", "h100_sxm", "l4")
+        for cards in (1, 2, 4, 8, 16):
+            result = ask("Qwen/Qwen3-32B", "h100_sxm", "l4", cards=cards)
+            assert {p.footprint.layout.cards for p in result.plans if p.footprint} == {cards}
+            assert all(p.verdict is Verdict.NO for p in result.plans if cards == 1 and p.accelerator == "l4")
+            if cards == plan_for(usual, "h100_sxm").count:
+                assert plan_for(result, "h100_sxm") == plan_for(usual, "h100_sxm")
+
+    def test_a_number_of_cards_that_no_layout_has_is_said(self) -> None:
+        found = plan_for(ask("Qwen/Qwen3-32B", "h100_sxm", cards=3), "h100_sxm")
+        assert (found.verdict, found.count) == (Verdict.NO, 0)
+        assert found.reasons == ("no layout has 3 cards; there are 1, 2, 4, 8, 16, 32, 64",)
+
     def test_nothing_fits_says_by_how_much(self) -> None:
         result = ask("moonshotai/Kimi-K3", "l4")
         assert result.recommended is None

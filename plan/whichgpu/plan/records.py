@@ -44,6 +44,8 @@ class Workload(Record):
     kv_dtype: KvDtype = KvDtype.AUTO
     accelerators: tuple[str, ...] = ()
     """Keys to consider; empty for the default list."""
+    cards: int | None = None
+    """Exactly so many cards of one kind; ``None`` is as few as serve."""
     prompt: int | None = None
     """Input tokens of a typical request, for speed; ``None`` is what ``output`` leaves of the context."""
     output: int | None = None

@@ -135,8 +135,12 @@ class Planner:
 
     def _chosen(self, precision: Precision, card: Accelerator) -> _Choices:
         layouts, reasons, refused = list[tuple[Layout, float]](), list[str](), set[int]()
-        total = self._sizer.table(precision, self._workload).total
-        for layout in self._sizer.layouts(card):
+        total, wanted = self._sizer.table(precision, self._workload).total, self._workload.cards
+        known = [layout for layout in self._sizer.layouts(card) if wanted in (None, layout.cards)]
+        if not known:
+            counts = sorted({layout.cards for layout in self._sizer.layouts(card)})
+            reasons.append(f"no layout has {wanted} cards; there are {', '.join(map(str, counts))}")
+        for layout in known:
             if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
                 continue  # inside a node a pipeline is for what tensor parallelism can't split
             refusal = self._refusal(layout, precision)

@@ -138,6 +138,7 @@ def _workload(options: Mapping[str, Any]) -> Workload:
         max_tpot_ms=options["max_tpot"],
         max_ttft_ms=options["max_ttft"],
         max_usd_per_hour=options["max_price"],
+        cards=options["cards"],
         busy=options["busy"],
         price_kind="spot" if options["spot"] else "on-demand",
         precision=Precision(options["precision"]),

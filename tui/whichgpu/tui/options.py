@@ -83,6 +83,9 @@ workload_options = _together(
         metavar="NAME[:GB][:$PRICE]",
         help="Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable.",
     ),
+    click.option(
+        "--cards", type=click.IntRange(1, 4096), help="Exactly so many cards of one kind (default: as few as serve)."
+    ),
     click.option("--exclude", multiple=True, metavar="NAME", help="Leave this accelerator out; may be repeated."),
     click.option("--price", "prices", multiple=True, metavar="NAME=USD", help="Your price a card-hour; repeatable."),
     click.option(

@@ -16,6 +16,7 @@ _VALUES = (
     ("--max-tpot", "max_tpot_ms", None),
     ("--max-ttft", "max_ttft_ms", None),
     ("--max-price", "max_usd_per_hour", None),
+    ("--cards", "cards", None),
     ("--precision", "precision", Precision.PUBLISHED),
     ("--kv-dtype", "kv_dtype", KvDtype.AUTO),
     ("--busy", "busy", 1.0),

@@ -113,6 +113,7 @@ def two_lines(load: Workload, mark: str) -> str:
 def limits(load: Workload) -> str:
     """What else the workload asks."""
     words = [
+        f"exactly {load.cards} card{'s' if load.cards != 1 else ''}" if load.cards else "",
         f"{load.rate:g} requests/s" if load.rate else "",
         f"≤ {load.max_tpot_ms:g} ms a token" if load.max_tpot_ms else "",
         f"≤ {load.max_ttft_ms:g} ms to the first" if load.max_ttft_ms else "",

@@ -136,7 +136,7 @@ def over_counts(reply: Reply, workload: Workload, counts: Sequence[int]) -> dict
     found: dict[str, dict[int, Plan]] = {}
     for count in counts:
         cards = [a.model_copy(update={"node_counts": (count,)}) for a in reply.facts.accelerators]
-        load = workload.model_copy(update={"objective": Objective.FEWEST})
+        load = workload.model_copy(update={"objective": Objective.FEWEST, "cards": None})
         result = answer(reply.inspection, load, replace(reply.facts, accelerators=cards), side_by_side=False)
         for got in result.plans:
             own = found.setdefault(got.accelerator, {})
