@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.hub import HubStandIn, Repo
+from tests.tiny_models import CONFIGS
+from tests.trying import VLLM
 
 settings.register_profile("whichgpu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("whichgpu")  # a busy machine is no failure
@@ -121,3 +124,21 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str
         return str(path)
 
     return choose
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    folder = tmp_path / "tiny"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(CONFIGS["dense"]))
+    return str(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tiny")
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    subprocess.run(
+        [VLLM or "", str(Path(__file__).with_name("tiny_models.py")), str(folder)], check=True, env=environment
+    )
+    return folder

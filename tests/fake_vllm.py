@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -66,7 +67,26 @@ class Handler(BaseHTTPRequestHandler):
         pass
 
 
+def rendezvous(arguments: list[str]) -> socket.socket | None:
+    """What number 0 of several machines opens for the others."""
+    if "--nnodes" not in arguments:
+        return None
+    return socket.create_server(("127.0.0.1", int(arguments[arguments.index("--master-port") + 1])))
+
+
+def headless(arguments: list[str]) -> None:
+    """One of the others: it stays when number 0 leaves, as the real one does."""
+    print("INFO Launching vLLM headless multiproc executor", *arguments, flush=True)
+    if HOW == "die":
+        print(os.environ.get("FAKE_LOG", ""), flush=True)
+        sys.exit(1)
+    time.sleep(600)
+
+
 def serve(arguments: list[str]) -> None:
+    if "--headless" in arguments:
+        headless(arguments)
+    opened = rendezvous(arguments)
     port = int(arguments[arguments.index("--port") + 1])
     print("INFO vLLM API server version 9.9.9", flush=True)
     engine = subprocess.Popen(
@@ -89,6 +109,8 @@ def serve(arguments: list[str]) -> None:
     except KeyboardInterrupt:
         engine.kill()
         engine.wait()
+    if opened is not None:
+        opened.close()
 
 
 def bench(arguments: list[str]) -> None:
@@ -100,7 +122,7 @@ def bench(arguments: list[str]) -> None:
     concurrency, count = int(value("--max-concurrency")), int(value("--num-prompts"))
     output = int(value("--random-output-len"))
     times = {
-        f"{kind}_{name}_ms": 10.0 * n
+        f"{kind}_{name}_ms": 0.0 if HOW == "failing" else 10.0 * n
         for n, name in enumerate(("ttft", "tpot", "itl", "e2el"), 1)
         for kind in ("mean", "p50", "p90", "p99")
     }

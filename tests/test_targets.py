@@ -51,13 +51,26 @@ def test_vllm_is_one_line_that_pastes(ask: Ask) -> None:
     )
 
 
-def test_several_nodes_join_a_ray_cluster(ask: Ask) -> None:
-    lines = written(ask, "two nodes", "vllm").splitlines()
-    commands = [line for line in lines if not line.startswith("#")]
-    assert commands[0].startswith("ray start --head")
-    assert commands[1].startswith("ray start --block --address=")
-    assert commands[2].endswith("--distributed-executor-backend ray")
-    assert "--pipeline-parallel-size 2" in commands[2]
+def over_nodes(ask: Ask, *more: str) -> list[str]:
+    """The commands on the first of two nodes, and on the second."""
+    lines = written(ask, "two nodes", "vllm", *more).splitlines()
+    return [line for line in lines if not line.startswith("#")]
+
+
+def test_several_nodes_start_by_vllm_s_own_launch(ask: Ask) -> None:
+    first, other = over_nodes(ask)
+    assert first.endswith("--nnodes 2 --node-rank 0 --master-addr FIRST_ADDRESS")
+    assert other.endswith("--nnodes 2 --node-rank RANK --master-addr FIRST_ADDRESS --headless")
+    assert first.split(" --nnodes")[0] == other.split(" --nnodes")[0]
+    assert "--pipeline-parallel-size 2" in first
+
+
+def test_a_vllm_without_that_joins_a_ray_cluster(ask: Ask) -> None:
+    first, other = over_nodes(ask, "--vllm", "0.11")
+    assert "ray start --head --port=6379 && vllm serve" in first
+    assert first.endswith("--distributed-executor-backend ray")
+    assert other.endswith("ray start --block --address=FIRST_ADDRESS:6379")
+    assert over_nodes(ask, "--vllm", "0.12")[0].endswith("--master-addr FIRST_ADDRESS")
 
 
 def test_docker_has_the_vendor_s_devices(ask: Ask) -> None:
@@ -94,9 +107,9 @@ def test_kubernetes_is_a_leader_worker_set_on_several(ask: Ask) -> None:
     assert group["kind"] == "LeaderWorkerSet"
     assert template["size"] == 2
     leader, worker = (template[k]["spec"]["containers"][0] for k in ("leaderTemplate", "workerTemplate"))
-    assert "ray start --head" in leader["command"][2]
-    assert "vllm serve" in leader["command"][2]
-    assert "$(LWS_LEADER_ADDRESS)" in worker["command"][2]
+    assert leader["command"][2].endswith("--nnodes 2 --node-rank 0 --master-addr $LWS_LEADER_ADDRESS")
+    assert worker["command"][2].endswith("--node-rank $LWS_WORKER_INDEX --master-addr $LWS_LEADER_ADDRESS --headless")
+    assert all("VLLM_HOST_IP" in [e["name"] for e in c["env"]] for c in (leader, worker))
     assert leader["resources"] == worker["resources"] == {"limits": {"nvidia.com/gpu": 8}}
     assert service["spec"]["ports"][0]["port"] == 8000
 
@@ -108,7 +121,7 @@ def test_skypilot_asks_for_the_cards_and_spot(ask: Ask) -> None:
     many = yaml.safe_load(written(ask, "two nodes", "sky"))
     assert many["num_nodes"] == 2
     assert many["resources"]["disk_size"] > 700  # the checkpoint is 689 GB
-    assert "SKYPILOT_NODE_RANK" in many["run"]
+    assert '--node-rank "$SKYPILOT_NODE_RANK" --master-addr "$FIRST" --headless' in many["run"]
 
 
 def test_replicas_go_into_the_files(ask: Ask) -> None:
@@ -148,7 +161,7 @@ def test_a_model_is_needed(ask: Ask) -> None:
 @pytest.mark.skipif(VLLM is None, reason="needs vLLM (see CONTRIBUTING.md)")
 def test_vllm_says_its_parser_takes_every_command(ask: Ask) -> None:
     lines = [
-        json.dumps(shlex.split(written(ask, case, "vllm", *more).splitlines()[-1])[2:])
+        json.dumps(shlex.split(line.replace(" RANK ", " 1 "))[2:])
         for case in MODELS
         for more in (
             (),
@@ -157,6 +170,8 @@ def test_vllm_says_its_parser_takes_every_command(ask: Ask) -> None:
             ("--max-num-batched-tokens", "4096", "--text-only"),
         )
         if not (more == ("--precision", "fp8") and "DeepSeek" in MODELS[case][0])
+        for line in written(ask, case, "vllm", *more).splitlines()
+        if not line.startswith("#")
     ]
     assert VLLM is not None
     done = subprocess.run(

@@ -73,7 +73,7 @@ class Engines:
             facts = json.loads(data)
             self.newest = str(facts["newest"])
             self._changes: Sequence[tuple[tuple[int, int, int], dict[str, Any], str]] = [
-                (_numbers(c["since"]), c["set"], f"{c['since']}: {c['source']}") for c in facts["changes"]
+                (version_numbers(c["since"]), c["set"], f"{c['since']}: {c['source']}") for c in facts["changes"]
             ]
             self.of(None)
         except (ValueError, KeyError, TypeError, ValidationError) as error:
@@ -85,7 +85,7 @@ class Engines:
         Raises:
             UnknownVersionError: no number in it, or older than everything known.
         """
-        asked = _numbers(version or self.newest)
+        asked = version_numbers(version or self.newest)
         fields: dict[str, Any] = {}
         sources: list[str] = []
         for since, change, source in self._changes:
@@ -102,13 +102,13 @@ class Engines:
             | spreads
             | {
                 "version": version or self.newest,
-                "newer_than_known": asked[:2] > _numbers(self.newest)[:2],
+                "newer_than_known": asked[:2] > version_numbers(self.newest)[:2],
                 "sources": tuple(sources),
             }
         )
 
 
-def _numbers(version: str) -> tuple[int, int, int]:
+def version_numbers(version: str) -> tuple[int, int, int]:
     found = _NUMBERS.search(version)
     if found is None:
         raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")

@@ -1,7 +1,7 @@
 """A plan as other tools take it: docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot, vLLM over several nodes.
 
 Sources: vLLM docs (deployment/docker, serving/parallelism_scaling, examples/online_serving/multi-node-serving),
-SGLang docs (server_arguments), TensorRT-LLM docs (trtllm-serve), LeaderWorkerSet v1, SkyPilot YAML reference.
+how several nodes are started: ``nodes.py``. SGLang docs (server_arguments), TensorRT-LLM docs (trtllm-serve), LeaderWorkerSet v1, SkyPilot YAML reference.
 """
 
 from __future__ import annotations
@@ -15,15 +15,13 @@ from typing import Any
 from whichgpu.inspect.records import Inspection
 from whichgpu.plan.commands import serve_words
 from whichgpu.plan.errors import TargetError
+from whichgpu.plan.nodes import launch
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Plan, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 
 _PORT = 8000
-_RAY_PORT = 6379
-_RAY = "ray[cgraph]"
-_HAVE_RAY = f"(command -v ray >/dev/null || pip install -q '{_RAY}')"
-"""vLLM 0.32 does not install Ray by itself."""
-
+_SKY_RAY_PORT = 6380
+"""SkyPilot's own Ray has 6379."""
 _CACHE = "/root/.cache/huggingface"
 SKY_NAMES = {
     "a100_80_sxm": "A100-80GB",
@@ -61,9 +59,8 @@ class Deployment:
 
     @property
     def words(self) -> list[str]:
-        """``vllm serve …`` with what several nodes need beside it."""
-        made = serve_words(self.inspection, self.workload, self.plan.precision, self.layout, self.registry)
-        return [*made, "--distributed-executor-backend", "ray"] if self.nodes > 1 else made
+        """``vllm serve …``, without what several nodes need beside it."""
+        return serve_words(self.inspection, self.workload, self.plan.precision, self.layout, self.registry)
 
     @property
     def environment(self) -> tuple[str, ...]:
@@ -105,11 +102,10 @@ def _vllm(d: Deployment) -> str:
     command = d.line
     if d.nodes == 1:
         return command
-    join = f"ray start --block --address=HEAD_ADDRESS:{_RAY_PORT}"
+    over = launch(command, d.nodes, "RANK", "FIRST_ADDRESS", d.vllm)
     return (
-        f"# on every node: pip install '{_RAY}'\n# on the first of {d.nodes} nodes:\nray start --head --port={_RAY_PORT}\n"
-        f"# on each of the others, with the first one's address:\n{join}\n"
-        f"# then on the first:\n{command}"
+        f"# on the first of {d.nodes} nodes, whose address the others reach:\n{over.first}\n"
+        f"# at the same time on each of the others, RANK being its number from 1:\n{over.other}"
     )
 
 
@@ -190,10 +186,15 @@ def _container(d: Deployment, command: list[str]) -> dict[str, Any]:
                 "valueFrom": {"secretKeyRef": {"name": "hf-token", "key": "token", "optional": True}},
             },
             *({"name": k, "value": v} for k, _, v in (e.partition("=") for e in d.environment)),
+            *([_OWN_ADDRESS] if d.nodes > 1 else []),
         ],
         "resources": {"limits": {resource: d.per_node}},
         "volumeMounts": [{"name": "shm", "mountPath": "/dev/shm"}, {"name": "cache", "mountPath": _CACHE}],
     }
+
+
+_OWN_ADDRESS = {"name": "VLLM_HOST_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}
+"""Pods reach each other by it; vLLM would guess."""
 
 
 def _pod(container: dict[str, Any]) -> dict[str, Any]:
@@ -221,7 +222,7 @@ def _kubernetes(d: Deployment) -> str:
         "metadata": {"name": d.name},
         "spec": {"selector": labels if d.nodes == 1 else leader, "ports": [{"port": _PORT, "targetPort": _PORT}]},
     }
-    return _yaml(_deployment(d, labels) if d.nodes == 1 else _leader_worker_set(d), service)
+    return as_yaml(_deployment(d, labels) if d.nodes == 1 else _leader_worker_set(d), service)
 
 
 def _deployment(d: Deployment, labels: dict[str, str]) -> dict[str, Any]:
@@ -241,8 +242,7 @@ def _deployment(d: Deployment, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _leader_worker_set(d: Deployment) -> dict[str, Any]:
-    head = f"{_HAVE_RAY} && ray start --head --port={_RAY_PORT} && exec env {d.line}"
-    join = f"{_HAVE_RAY} && exec ray start --block --address=$(LWS_LEADER_ADDRESS):{_RAY_PORT}"
+    over = launch(f"exec env {d.line}", d.nodes, "$LWS_WORKER_INDEX", "$LWS_LEADER_ADDRESS", d.vllm)
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
@@ -252,8 +252,8 @@ def _leader_worker_set(d: Deployment) -> dict[str, Any]:
             "leaderWorkerTemplate": {
                 "size": d.nodes,
                 "restartPolicy": "RecreateGroupOnPodRestart",
-                "leaderTemplate": {"spec": _pod({**_container(d, ["sh", "-c", head]), **_READY})},
-                "workerTemplate": {"spec": _pod(_container(d, ["sh", "-c", join]))},
+                "leaderTemplate": {"spec": _pod({**_container(d, ["sh", "-c", over.first]), **_READY})},
+                "workerTemplate": {"spec": _pod(_container(d, ["sh", "-c", over.other]))},
             },
         },
     }
@@ -265,11 +265,9 @@ def _sky(d: Deployment) -> str:
     name = SKY_NAMES.get(d.card.key, d.card.key.upper().replace("_", "-"))
     run = d.line
     if d.nodes > 1:
-        head = 'HEAD=$(echo "$SKYPILOT_NODE_IPS" | head -n1)'
-        run = (
-            f'{head}\nif [ "$SKYPILOT_NODE_RANK" = 0 ]; then\n  ray start --head --port={_RAY_PORT + 1}\n  {run}\n'
-            f'else\n  ray start --block --address="$HEAD:{_RAY_PORT + 1}"\nfi'
-        )
+        over = launch(d.line, d.nodes, '"$SKYPILOT_NODE_RANK"', '"$FIRST"', d.vllm, port=_SKY_RAY_PORT)
+        run = f'if [ "$SKYPILOT_NODE_RANK" = 0 ]; then\n  {over.first}\nelse\n  {over.other}\nfi'
+        run = f'FIRST=$(echo "$SKYPILOT_NODE_IPS" | head -n1)\n{run}'
     resources: dict[str, Any] = {"accelerators": f"{name}:{d.per_node}", "ports": _PORT, "disk_size": _disk(d)}
     if d.workload.price_kind == "spot":
         resources["use_spot"] = True
@@ -278,9 +276,9 @@ def _sky(d: Deployment) -> str:
         task["num_nodes"] = d.nodes
     task["secrets"] = {"HF_TOKEN": None}
     version = f"vllm~={d.vllm}" if d.vllm.count(".") > 1 else f"vllm=={d.vllm}.*"
-    task["setup"] = f"pip install '{version}'" + (f" '{_RAY}'" if d.nodes > 1 else "")
+    task["setup"] = f"pip install '{version}'"
     task["run"] = run
-    return _yaml(task)
+    return as_yaml(task)
 
 
 def _disk(d: Deployment) -> int:
@@ -290,7 +288,8 @@ def _disk(d: Deployment) -> int:
     return max(256, 150 + round(weights * 1.2 / 1e9))
 
 
-def _yaml(*documents: dict[str, Any]) -> str:
+def as_yaml(*documents: dict[str, Any]) -> str:
+    """Return documents as people write them: keys in order, text of several lines as it stands."""
     import yaml
 
     class Plain(yaml.SafeDumper):  # type: ignore[misc]  # PyYAML has no types

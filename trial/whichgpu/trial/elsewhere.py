@@ -8,18 +8,22 @@ from __future__ import annotations
 import json
 import shlex
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from whichgpu.inspect.text import clean
+from whichgpu.plan.targets import as_yaml
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.records import Trial
 
-_INSTALL = "python3 -m venv .whichgpu && .whichgpu/bin/pip install -q 'whichgpu[vllm,local]'"
+_INSTALL = "python3 -m venv .whichgpu && .whichgpu/bin/pip install -q 'whichgpu[{extras}]'"
 _RECORD = "whichgpu-trial.json"
+_LEAVING = 60.0
+"""Seconds that machines beside have to see that number 0 has ended, and to stop vLLM."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,51 +35,114 @@ class Elsewhere:
     commands: tuple[tuple[str, ...], ...]
     record: str | None
     """File that the record comes back in; ``None`` where it is what the last command prints."""
+    beside: tuple[tuple[str, ...], ...] = ()
+    """To run at the same time: the machines that lend their cards."""
 
     def text(self) -> str:
         """Return what a person would type."""
         parts = [f"cat > {shlex.quote(name)} <<'EOF'\n{content}EOF" for name, content in self.files.items()]
-        parts += [shlex.join(command) for command in self.commands]
+        parts += [f"{shlex.join(command)} &" for command in self.beside]
+        *before, last = [shlex.join(command) for command in self.commands]
         came = "whichgpu trial import -" if self.record is None else f"whichgpu trial import {shlex.quote(self.record)}"
-        return "\n".join([*parts[:-1], f"{parts[-1]} | {came}" if self.record is None else f"{parts[-1]}\n{came}"])
+        parts += [*before, f"{last} | {came}" if self.record is None else f"{last}\n{came}"]
+        return "\n".join([*parts, *(["wait"] if self.beside else [])])
 
 
-def elsewhere(place: str, arguments: Sequence[str], gpus: tuple[str, int], minutes: int) -> Elsewhere:
-    """Return how to run a trial at ``ssh:HOST``, ``slurm`` or ``sky``; ``gpus``: (SkyPilot's name, how many).
+@dataclass(frozen=True, slots=True)
+class Machines:
+    """What a trial takes."""
+
+    gpu: str
+    """SkyPilot's name."""
+    cards: int
+    """In one machine."""
+    count: int = 1
+    extras: str = "vllm,local"
+    """Of whichgpu, to install there: without ``vllm`` where that is there already."""
+
+    @property
+    def install(self) -> str:
+        return _INSTALL.format(extras=self.extras)
+
+
+def elsewhere(place: str, arguments: Sequence[str], machines: Machines, minutes: int) -> Elsewhere:
+    """Return how to run a trial at ``ssh:HOST,HOST``, ``slurm`` or ``sky``.
 
     Raises:
-        TrialError: no such place.
+        TrialError: no such place, or not as many machines as it takes.
     """
-    run = shlex.join([".whichgpu/bin/whichgpu", "trial", *arguments, "--json"])
-    kind, _, host = place.partition(":")
-    if kind == "ssh" and host and not host.startswith("-"):
-        script = f"{_INSTALL} >&2 && {run}"
-        return Elsewhere({}, (("ssh", host, f"bash -c {shlex.quote(script)}"),), None)
-    if kind == "slurm":
-        lines = [
-            "#!/bin/bash",
-            f"#SBATCH --gres=gpu:{gpus[1]}",
-            f"#SBATCH --time={minutes}",
-            "#SBATCH --output=whichgpu-trial.log",
-        ]
-        script = "\n".join([*lines, "set -euo pipefail", _INSTALL, f"{run} > {_RECORD}"]) + "\n"
-        return Elsewhere({"whichgpu-trial.sbatch": script}, (("sbatch", "--wait", "whichgpu-trial.sbatch"),), _RECORD)
-    if kind == "sky":
-        import yaml
+    words = [".whichgpu/bin/whichgpu", "trial", *arguments, "--json"]
+    hosts = hosts_of(place)
+    if hosts and not any(not h or h.startswith("-") for h in hosts):
+        return _by_ssh(hosts, words, machines)
+    if place == "slurm":
+        return _by_slurm(words, machines, minutes)
+    if place == "sky":
+        return _by_sky(words, machines)
+    raise TrialError(f"“{clean(place, 60)}” is no place for a trial.", "Write ssh:HOST, ssh:HOST,HOST, slurm or sky.")
 
-        task = {
-            "resources": {"accelerators": f"{gpus[0]}:{gpus[1]}"},
-            "setup": _INSTALL,
-            "run": f"{run} > ~/{_RECORD}",
-        }
-        name, file = "whichgpu-trial", "whichgpu-trial.yaml"
-        commands = (
-            ("sky", "launch", "--yes", "--cluster", name, file),
-            ("rsync", f"{name}:{_RECORD}", _RECORD),
-            ("sky", "down", "--yes", name),
+
+def hosts_of(place: str) -> list[str]:
+    """Return the machines that a place names: those of ``ssh:HOST,HOST``."""
+    kind, _, hosts = place.partition(":")
+    return hosts.split(",") if kind == "ssh" else []
+
+
+def _by_ssh(hosts: Sequence[str], words: Sequence[str], machines: Machines) -> Elsewhere:
+    if len(hosts) != machines.count:
+        raise TrialError(
+            f"This plan takes {machines.count} machine{'s' * (machines.count > 1)}, not {len(hosts)}.",
+            "Name as many, number 0 first: ssh:HOST,HOST.",
         )
-        return Elsewhere({file: yaml.safe_dump(task, sort_keys=False)}, commands, _RECORD)
-    raise TrialError(f"“{clean(place, 60)}” is no place for a trial.", "Write ssh:HOST, slurm or sky.")
+
+    def command(rank: int) -> tuple[str, ...]:
+        node = ["--node", f"{rank}@{hosts[0].rpartition('@')[2]}"] if machines.count > 1 else []
+        script = f"{machines.install} >&2 && {shlex.join([*words, *node])}"
+        return ("ssh", hosts[rank], f"bash -c {shlex.quote(script)}")
+
+    return Elsewhere({}, (command(0),), None, tuple(command(rank) for rank in range(1, machines.count)))
+
+
+def _by_slurm(words: Sequence[str], machines: Machines, minutes: int) -> Elsewhere:
+    """One task a machine; number 0 prints the record, the others nothing. The home folder is shared, as Slurm's usually are."""
+    lines = [
+        "#!/bin/bash",
+        *([f"#SBATCH --nodes={machines.count}", "#SBATCH --ntasks-per-node=1"] if machines.count > 1 else []),
+        f"#SBATCH --gres=gpu:{machines.cards}",
+        f"#SBATCH --time={minutes}",
+        "#SBATCH --output=whichgpu-trial.log",
+        "set -euo pipefail",
+        machines.install,
+    ]
+    if machines.count == 1:
+        lines.append(f"{shlex.join(words)} > {_RECORD}")
+    else:
+        task = f'{shlex.join(words)} --node "$SLURM_PROCID@$FIRST"'
+        lines.append('export FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n1)')
+        lines.append(f"srun bash -c {shlex.quote(task)} > {_RECORD}")
+    name = "whichgpu-trial.sbatch"
+    return Elsewhere({name: "\n".join(lines) + "\n"}, (("sbatch", "--wait", name),), _RECORD)
+
+
+def _by_sky(words: Sequence[str], machines: Machines) -> Elsewhere:
+    """The record is fetched from the head, which SkyPilot numbers 0."""
+    run, several = shlex.join(words), machines.count > 1
+    if several:
+        first = 'FIRST=$(echo "$SKYPILOT_NODE_IPS" | head -n1)'
+        run = f'{first}\n{run} --node "$SKYPILOT_NODE_RANK@$FIRST"'
+    task = {
+        "resources": {"accelerators": f"{machines.gpu}:{machines.cards}"},
+        **({"num_nodes": machines.count} if several else {}),
+        "setup": machines.install,
+        "run": f"{run} > ~/{_RECORD}",
+    }
+    name, file = "whichgpu-trial", "whichgpu-trial.yaml"
+    commands = (
+        ("sky", "launch", "--yes", "--cluster", name, file),
+        ("rsync", f"{name}:{_RECORD}", _RECORD),
+        ("sky", "down", "--yes", name),
+    )
+    return Elsewhere({file: as_yaml(task) + "\n"}, commands, _RECORD)
 
 
 def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
@@ -86,6 +153,21 @@ def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
     """
     for name, content in plan.files.items():
         (folder / name).write_text(content, encoding="utf-8")
+    with ExitStack() as stack:
+        beside = [stack.enter_context(_beside(command, folder)) for command in plan.beside]
+        said, failed = _one_by_one(plan, folder, seconds)
+        if failed is not None:
+            lost = next(
+                (f"; {c[1]} ended with {p.poll()}" for c, p in zip(plan.beside, beside, strict=True) if p.poll()), ""
+            )
+            raise TrialError(
+                f"The trial elsewhere did not run: {failed}{lost}.", "The commands without --go can be run by hand."
+            )
+    return read_record(said if plan.record is None else (folder / plan.record).read_text(encoding="utf-8"))
+
+
+def _one_by_one(plan: Elsewhere, folder: Path, seconds: float) -> tuple[str, str | None]:
+    """Run the commands; return what the last that matters printed, and what went wrong. A cluster is always given back."""
     said, failed = "", None
     for command in plan.commands:
         if failed is not None and command[:2] != ("sky", "down"):
@@ -98,9 +180,28 @@ def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
         said = done.stdout.decode(errors="replace") if command[:2] != ("sky", "down") else said
         if done.returncode not in (0, 7):  # 7: the trial itself failed, and its record says why
             failed = failed or f"{command[0]} ended with {done.returncode}"
-    if failed is not None:
-        raise TrialError(f"The trial elsewhere did not run: {failed}.", "The commands without --go can be run by hand.")
-    return read_record(said if plan.record is None else (folder / plan.record).read_text(encoding="utf-8"))
+    return said, failed
+
+
+@contextmanager
+def _beside(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command that runs meanwhile: it ends by itself soon after number 0 does, and is ended where we are.
+
+    Raises:
+        TrialError: it isn't there.
+    """
+    try:
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    except OSError as error:
+        why = f"{command[0]}: {clean(error.strerror or error, 80)}"
+        raise TrialError(f"The trial elsewhere did not run: {why}.", "Install it, or take another place.") from error
+    try:
+        yield process
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_LEAVING)
+    finally:
+        process.terminate()
+        process.wait()
 
 
 def read_record(text: str) -> Trial:

@@ -90,6 +90,8 @@ _KNOWN = (
     _known("port", r"Address already in use", "The port was taken by something else.", "Run it again: another is chosen."),
     _known("flag", r"unrecognized arguments: (.+)", "This vLLM does not know {0}.", "Another --vllm version."),
     _known("disk", r"No space left on device", "The disk is full.", "Make room, or another --folder."),
+    _known("machine lost", r"gloo/transport/tcp/\S+ .*?(?:Connection reset|closed by peer)|ncclRemoteError",
+           "Another of the machines was lost while vLLM served.", "What whichgpu trial says there; then start all again."),
     _known("engine died", r"EngineDeadError|EngineCore encountered an issue", "vLLM's engine died while it served.",
            "The log's first error says why."),
 )  # fmt: skip

@@ -123,6 +123,9 @@ class Trial(Record):
     accelerator: str
     """Key of the card, or ``cpu``."""
     cards: int
+    """On all machines."""
+    nodes: int = 1
+    """Machines."""
     layout: Layout
     precision: Precision
     context: int

@@ -71,7 +71,9 @@ class TrialRequest:
     dummy: bool = True
     cpu: bool = False
     cards: tuple[int, ...] = ()
-    """Indices of the machine's GPUs, for their sensors."""
+    """Indices of the machine's GPUs, for their sensors; none where other machines' cards would be left out."""
+    nodes: int = 1
+    """Machines that serve it together."""
 
 
 @dataclass(slots=True)
@@ -103,6 +105,12 @@ class _Run:
         self.stages.append(Stage(name=name, seconds=round(time.monotonic() - since, 2)))
 
 
+def arguments_of(request: TrialRequest, launcher: Launcher) -> list[str]:
+    """Return what vLLM is started with, on every machine of a trial."""
+    arguments = [*request.serve, *(("--load-format", "dummy") if request.dummy else ())]
+    return [*arguments, *(() if launcher.container else ("--worker-extension-cls", f"{EXTENSION}.WhichgpuFacts"))]
+
+
 def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: Progress) -> tuple[Trial, Path]:
     """Run a trial and return its record and its folder; vLLM is gone when this returns, whatever happened.
 
@@ -114,9 +122,7 @@ def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: P
     name, port = new_name(), free_port()
     process = VllmProcess.in_folder(root, name)
     server = Server(f"http://127.0.0.1:{port}")
-    arguments = [*request.serve, "--host", "127.0.0.1", "--port", str(port)]
-    arguments += ["--load-format", "dummy"] if request.dummy else []
-    arguments += [] if launcher.container else ["--worker-extension-cls", f"{EXTENSION}.WhichgpuFacts"]
+    arguments = [*arguments_of(request, launcher), "--host", "127.0.0.1", "--port", str(port)]
     with process:
         process.start(launcher, arguments, request.cpu)
         if _became_ready(run, process, server):
@@ -164,7 +170,9 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server) -> bool:
     run.failure = Failure(
         kind="hang",
         sentence=f"vLLM was not ready within {run.request.budget:.0f} seconds.",
-        hint="A larger --budget, or the log, which ends as below.",
+        hint="A larger --budget, or the log, which ends as below."
+        if run.request.nodes == 1
+        else f"Start it on all {run.request.nodes} machines at about the same time; the log ends as below.",
         lines=tuple(clean(line, 300) for line in process.text().splitlines()[-6:]),
     )
     return False
@@ -311,6 +319,7 @@ def _record(run: _Run, name: str, started: str, command: str, log: str) -> Trial
         commit=run.request.commit,
         accelerator=run.request.accelerator,
         cards=run.request.layout.cards,
+        nodes=run.request.nodes,
         layout=run.request.layout,
         precision=run.request.precision,
         context=run.request.context,

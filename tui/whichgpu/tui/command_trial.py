@@ -59,7 +59,16 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
     metavar="MIB",
     help="With --cpu: the cache.",
 )
-@click.option("--on", metavar="ssh:HOST|slurm|sky", help="Say how to run it on another machine.")
+@click.option(
+    "--node",
+    metavar="RANK@HOST[:PORT]",
+    help="One of several machines that serve it together: its number, and where number 0 is.",
+)
+@click.option(
+    "--on",
+    metavar="ssh:HOST[,HOST]|slurm|sky",
+    help="Say how to run it on another machine, or several; --vllm-at is there then.",
+)
 @click.option("--go", is_flag=True, help="With --on: run it there, and keep the record that comes back.")
 @click.option("--anyway", is_flag=True, help="Try it though the prediction says that it does not fit.")
 @click.option("--dry-run", is_flag=True, help="Only say what would run.")

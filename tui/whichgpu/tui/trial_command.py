@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
 
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.plan.targets import SKY_NAMES
-from whichgpu.trial.elsewhere import elsewhere, go
-from whichgpu.trial.launch import launcher_of
+from whichgpu.trial.elsewhere import Machines, elsewhere, go, hosts_of
+from whichgpu.trial.launch import Launcher, launcher_of
+from whichgpu.trial.nodes import Left, Place, lend, read_place
 from whichgpu.trial.process import new_name
 from whichgpu.trial.records import Outcome, Trial
-from whichgpu.trial.run import Step, measure_server, run_trial
+from whichgpu.trial.run import Progress, Step, TrialRequest, measure_server, run_trial
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.one_shot import question_of
 from whichgpu.tui.terminal import Terminal
@@ -25,6 +27,8 @@ from whichgpu.tui.workload_words import workload_words
 
 def try_out(options: Mapping[str, Any]) -> int:
     """Run a trial, print predicted beside measured, keep it."""
+    if options["node"] is not None and (options["server"] is not None or options["on"] is not None):
+        raise click.UsageError("--node is for a vLLM that is started here: leave --server and --on out.")
     terminal, asked = Terminal.detect(), _options(options)
     try:
         prepared = prepare(question_of(options), asked, terminal.progress)
@@ -43,6 +47,8 @@ def try_out(options: Mapping[str, Any]) -> int:
     def narrate(step: Step) -> None:
         terminal.progress(step_line(step), 0, 1)
 
+    if asked.place is not None and asked.place.rank > 0:
+        return _lend(request, asked.place, launcher, root, narrate, terminal)
     try:
         if asked.server is not None:
             folder = root / new_name()
@@ -58,6 +64,26 @@ def try_out(options: Mapping[str, Any]) -> int:
     return ExitCode.OK if trial.outcome is Outcome.MEASURED else ExitCode.SYSTEM
 
 
+def _lend(
+    request: TrialRequest, place: Place, launcher: Launcher, root: Path, narrate: Progress, terminal: Terminal
+) -> int:
+    """Lend this machine's cards to number 0, which measures and keeps the record."""
+    try:
+        lent = lend(request, place, launcher, root, narrate)
+    finally:
+        terminal.clear_progress()
+    served = lent.left is Left.SERVED
+    cards = request.layout.cards // request.nodes
+    said = f"lent {cards} card{'s' if cards > 1 else ''} for {lent.seconds:.0f} s: {lent.left.value}"
+    lines = [f"whichgpu: {said}"]
+    if lent.failure is not None:
+        lines += [f"{lent.failure.sentence} {lent.failure.hint}", *lent.failure.lines]
+    if not served:
+        lines.append(f"whichgpu: note: the log is {lent.folder / 'vllm.log'}")
+    click.echo(terminal.text("\n".join(lines)), err=True)
+    return ExitCode.OK if served else ExitCode.SYSTEM
+
+
 def _options(options: Mapping[str, Any]) -> TrialOptions:
     return TrialOptions(
         loads=tuple(options["sweep"]),
@@ -66,7 +92,9 @@ def _options(options: Mapping[str, Any]) -> TrialOptions:
         cpu=options["cpu"],
         kv_memory=options["kv_memory"],
         server=options["server"],
+        place=read_place(options["node"]) if options["node"] is not None else None,
         elsewhere=options["on"] is not None,
+        machines=max(1, len(hosts_of(options["on"] or ""))),
         anyway=options["anyway"],
     )
 
@@ -74,12 +102,22 @@ def _options(options: Mapping[str, Any]) -> TrialOptions:
 def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Terminal) -> int:
     """Print how the same trial runs on another machine, or run it there and keep its record."""
     request, key = prepared.request, prepared.request.accelerator
-    asked = prepared.reply.answer.workload.model_copy(update={"prompt": request.prompt, "output": request.output})
+    asked = prepared.reply.answer.workload.model_copy(
+        update={"prompt": request.prompt, "output": request.output, "cards": request.layout.cards}
+    )
     words = ["--model", request.model, *workload_words(asked)]
     words += ["--sweep", ",".join(map(str, request.loads)), "--budget", f"{request.budget:g}"]
     words += [] if request.dummy else ["--real-weights"]
+    words += ["--cpu", "--kv-memory", f"{options['kv_memory']:g}"] if request.cpu else []
+    words += ["--vllm-at", options["vllm_at"]] if options["vllm_at"] is not None else []
     minutes = int(request.budget // 60 + 30)
-    plan = elsewhere(options["on"], words, (SKY_NAMES.get(key, key.upper()), request.layout.cards), minutes)
+    machines = Machines(
+        SKY_NAMES.get(key, key.upper()),
+        request.layout.cards // request.nodes,
+        request.nodes,
+        "local" if options["vllm_at"] is not None else "vllm,local",
+    )
+    plan = elsewhere(options["on"], words, machines, minutes)
     if not options["go"]:
         click.echo(terminal.text(plan.text()))
         return ExitCode.OK

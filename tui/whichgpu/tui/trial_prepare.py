@@ -19,6 +19,7 @@ from whichgpu.plan.speed import lengths
 from whichgpu.plan.weight_table import ROUNDING
 from whichgpu.trial.errors import NothingToTryError, TrialError
 from whichgpu.trial.gpus import gpus_here
+from whichgpu.trial.nodes import Place
 from whichgpu.trial.records import Predicted, Trial
 from whichgpu.trial.run import TrialRequest
 from whichgpu.tui.answering import Question, Reply, keep_trial, reply_to
@@ -59,8 +60,12 @@ class TrialOptions:
     """MiB of cache on a CPU."""
     server: str | None = None
     """URL of a server that runs already."""
+    place: Place | None = None
+    """Which of several machines this is."""
     elsewhere: bool = False
     """It runs on another machine, so this one's cards don't matter."""
+    machines: int = 1
+    """Of a trial elsewhere on CPUs, which says nothing of how many it takes."""
     anyway: bool = False
 
 
@@ -89,7 +94,7 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
 
     Raises:
         NothingToTryError: no card holds it.
-        TrialError: it needs more cards than one machine has.
+        TrialError: it needs other machines than were named.
         WhichgpuError: the model can't be read, or this machine has no GPU.
     """
     asked = question
@@ -98,7 +103,7 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
     reply = reply_to(asked, progress)
     loads = options.loads or (reply.answer.workload.concurrency,)
     if options.cpu:
-        return Prepared(_on_cpu(reply, options, loads), question, reply, None)
+        return Prepared(_on_machines(_on_cpu(reply, options, loads), CPU, options), question, reply, None)
     plan = reply.answer.recommended
     if plan is None and options.anyway:
         at = [p for p in reply.answer.plans if p.precision is reply.answer.workload.precision and p.footprint]
@@ -106,13 +111,32 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
     if plan is None or plan.footprint is None:
         why = next((p.reasons[0] for p in reply.answer.plans if p.reasons), "no card is known")
         raise NothingToTryError(f"Nothing fits: {why}.", "--anyway tries it all the same.")
-    node = max(next(a for a in reply.facts.accelerators if a.key == plan.accelerator).node_counts)
-    if plan.footprint.layout.cards > node and not (options.anyway or options.server):
+    card = next(a for a in reply.facts.accelerators if a.key == plan.accelerator)
+    return Prepared(_on_machines(_on_gpus(reply, plan, options, loads), card, options), question, reply, plan)
+
+
+def _on_machines(request: TrialRequest, card: Accelerator, options: TrialOptions) -> TrialRequest:
+    """Say how many machines it takes, and which of them this one is.
+
+    Raises:
+        TrialError: it needs several and this one's place wasn't named, or the other way round.
+    """
+    place, cards, node = options.place, request.layout.cards, max(card.node_counts)
+    count = -(-cards // node) if place is not None or not options.cpu else options.machines
+    if place is None:
+        if count > 1 and not (options.anyway or options.server or options.elsewhere):
+            raise TrialError(
+                f"This plan needs {cards} cards, and a machine has {node}.",
+                f"On each of {count} machines: --node RANK@HOST, HOST being number 0; or --on sky, slurm, ssh:HOST,HOST.",
+            )
+        return replace(request, nodes=count, cards=() if count > 1 else request.cards)
+    if count == 1:
         raise TrialError(
-            f"A trial runs on one machine, and this plan needs {plan.footprint.layout.cards} cards of {node} in one.",
-            "Start it with what whichgpu command writes for several, then measure that with --server URL.",
+            f"One machine has the cards of this plan ({cards} of {node}).", "Leave --node out, or ask for more --cards."
         )
-    return Prepared(_on_gpus(reply, plan, options, loads), question, reply, plan)
+    if place.rank >= count:
+        raise TrialError(f"This plan takes {count} machines, numbered from 0; there is no {place.rank}.", "See --node.")
+    return replace(request, nodes=count, cards=(), serve=(*request.serve, *place.words(count)))
 
 
 def keep_record(prepared: Prepared, trial: Trial) -> None:
@@ -144,7 +168,8 @@ def _on_gpus(reply: Reply, plan: Plan, options: TrialOptions, loads: Sequence[in
 def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[int]) -> TrialRequest:
     """On vLLM's CPU build: weights and tokens are predicted, speed is not."""
     sizer = Sizer(reply.inspection, reply.facts.engines.of(reply.answer.workload.vllm), reply.facts.architectures)
-    workload, layout, size = reply.answer.workload, Layout(tensor_parallel=1), int(options.kv_memory * 2**20)
+    workload, size = reply.answer.workload, int(options.kv_memory * 2**20)
+    layout = Layout(tensor_parallel=workload.cards or 1)
     parts = sizer.table(workload.precision, workload).stages(layout)
     cache = sizer.cache(workload, layout, CPU)
     blocks = cache.blocks([size]) if sizer.cache_is_known else None
@@ -212,11 +237,14 @@ def before(prepared: Prepared, options: TrialOptions) -> list[str]:
     elif not request.dummy:
         weights = _download(prepared.reply.inspection)
     where = f"{request.layout.cards} × {plan.accelerator_name}" if plan is not None else "this machine's CPU"
+    where += f" in {request.nodes} machines" if request.nodes > 1 else ""
     load = f"{', '.join(map(str, request.loads))} at once, {request.prompt:,} tokens in and {request.output:,} out"
     rate = request.predicted.usd_per_hour
     cost = f" ({dollars(rate * least / 3600)} to {dollars(rate * request.budget / 3600)})" if rate is not None else ""
     time = f"about {least} s, at most {request.budget:.0f}{cost}"
     lines = [f"{request.name} on {where} ({request.layout.label}), {weights}; {load}; {time}"]
+    if options.place is not None:
+        lines.append(f"this is machine {options.place.rank} of 0 to {request.nodes - 1}; number 0 measures")
     if plan is not None and plan.verdict is not Verdict.FITS:
         lines.append(f"note: the prediction is “{plan.verdict.value}”")
     if plan is not None and plan.accelerator.endswith("_here") and not options.server:

@@ -27,9 +27,8 @@ def step_line(step: Step) -> str:
 
 def report(trial: Trial) -> str:
     """Return predicted beside measured, the loads, and a failure in a sentence."""
-    lines = [
-        f"{trial.model} on {trial.cards} × {trial.accelerator.upper()} ({trial.layout.label}), vLLM {trial.vllm or 'unknown'}"
-    ]
+    cards = f"{trial.cards} × {trial.accelerator.upper()}{_machines(trial)}"
+    lines = [f"{trial.model} on {cards} ({trial.layout.label}), vLLM {trial.vllm or 'unknown'}"]
     if trial.failure is not None:
         lines += wrapped(f"{trial.outcome.value}: {trial.failure.sentence} {trial.failure.hint}".strip(), 0, 2)
         lines += [f"  | {line[:150]}" for line in trial.failure.lines[:4]]
@@ -43,6 +42,10 @@ def report(trial: Trial) -> str:
     stages = ", ".join(f"{s.name} {s.seconds:.1f}" for s in trial.stages)
     lines += ["", *wrapped(f"seconds: {stages}; {trial.seconds:.0f} in all", 2, 4)]
     return "\n".join(lines)
+
+
+def _machines(trial: Trial) -> str:
+    return f" in {trial.nodes} machines" if trial.nodes > 1 else ""
 
 
 def _compared(trial: Trial) -> list[tuple[str, ...]]:

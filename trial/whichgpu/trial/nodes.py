@@ -1,0 +1,141 @@
+"""One of several machines that serve a model together, by vLLM's own launch over machines.
+
+Number 0 serves, is measured and keeps the record; the others lend their cards.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from whichgpu.inspect.text import clean
+from whichgpu.plan.nodes import node_words
+from whichgpu.trial.errors import TrialError
+from whichgpu.trial.failures import explain
+from whichgpu.trial.launch import Launcher
+from whichgpu.trial.process import VllmProcess, new_name
+from whichgpu.trial.records import Failure
+from whichgpu.trial.run import Progress, Step, TrialRequest, arguments_of
+from whichgpu.trial.server import wait
+
+MASTER_PORT = 29501
+"""vLLM's own default."""
+_ABSENT = 4
+"""Looks in a row that find number 0 gone, before it is."""
+_BETWEEN = 0.5
+"""Seconds between two looks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Which of the machines this is."""
+
+    rank: int
+    """From 0."""
+    master: str
+    """Address at which the others reach number 0."""
+    port: int = MASTER_PORT
+
+    def words(self, count: int) -> tuple[str, ...]:
+        """Return what vLLM takes on this one of ``count`` machines."""
+        return tuple(node_words(count, str(self.rank), self.master, self.port))
+
+
+def read_place(text: str) -> Place:
+    """Read ``RANK@HOST`` or ``RANK@HOST:PORT``.
+
+    Raises:
+        TrialError: it is neither.
+    """
+    rank, at, address = text.partition("@")
+    try:
+        found = urlsplit(f"//{address}")
+        host, port = found.hostname, found.port or MASTER_PORT
+    except ValueError:
+        host, port = None, 0
+    if not (rank.isascii() and rank.isdigit() and at and host) or "/" in address or "@" in address:
+        raise TrialError(
+            f"“{clean(text, 60)}” is no machine's place.", "Write its number from 0 and where 0 is: 1@HOST."
+        )
+    return Place(int(rank), host, port)
+
+
+class Left(StrEnum):
+    """Why a machine that lent its cards stopped."""
+
+    SERVED = "number 0 has ended"
+    ALONE = "number 0 never came"
+    FAILED = "vLLM ended"
+    OUT_OF_TIME = "the time is over"
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """How lending ended."""
+
+    left: Left
+    seconds: float
+    folder: Path
+    failure: Failure | None = None
+
+
+def lend(request: TrialRequest, place: Place, launcher: Launcher, root: Path, progress: Progress) -> Lent:
+    """Serve under number 0 until it ends; vLLM is gone when this returns, whatever happened.
+
+    vLLM's headless machines stay when number 0 leaves (seen with 0.32), so its port is watched: the budget counts until
+    it is seen, and then anew.
+
+    Raises:
+        TrialError: the run's folder cannot be written.
+        KeyboardInterrupt: after vLLM was stopped.
+    """
+    began, process = time.monotonic(), VllmProcess.in_folder(root, new_name())
+    with process:
+        process.start(launcher, arguments_of(request, launcher), request.cpu)
+        left = _watched(process, request.budget, place, progress, began)
+        process.stop()
+    failure = explain(process.text(), process.state.get("code")) if left is Left.FAILED else None
+    return Lent(left, round(time.monotonic() - began, 2), process.folder, failure)
+
+
+def _watched(process: VllmProcess, budget: float, place: Place, progress: Progress, began: float) -> Left:
+    """Wait for number 0, then for its end."""
+    since, seen, absent = began, False, 0
+    while time.monotonic() - since < budget:
+        if _listens(place):
+            since, seen, absent = (since if seen else time.monotonic()), True, 0
+        else:
+            absent += seen
+        if absent >= _ABSENT:
+            return Left.SERVED
+        if process.has_ended:
+            return _ended(place, seen)
+        progress(
+            Step(
+                f"lending cards to {place.master}" if seen else f"waiting for {place.master}", time.monotonic() - began
+            )
+        )
+        wait(_BETWEEN)
+    return Left.OUT_OF_TIME if seen else Left.ALONE
+
+
+def _ended(place: Place, seen: bool) -> Left:
+    """vLLM here ended first: after number 0 did, that is how it should be."""
+    for _ in range(_ABSENT):
+        if seen and not _listens(place):
+            return Left.SERVED
+        wait(_BETWEEN)
+    return Left.FAILED
+
+
+def _listens(place: Place) -> bool:
+    """Whether number 0's rendezvous is there; vLLM is not disturbed by a look (seen with 0.32)."""
+    try:
+        with socket.create_connection((place.master, place.port), timeout=2):
+            return True
+    except OSError:
+        return False
