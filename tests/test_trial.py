@@ -120,6 +120,7 @@ class TestLogs:
         ("OSError: [Errno 98] Address already in use", "port", "port was taken"),
         ("vllm: error: unrecognized arguments: --no-such-flag", "flag", "does not know --no-such-flag"),
         ("AttributeError: '_OpNamespace' '_C' object has no attribute 'selective_scan_fwd'", "operator", "no selective_scan_fwd"),
+        ("RuntimeError: Gloo connectFullMesh failed with [/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:152] timed out connecting: SO_ERROR: Connection refused, remote=[127.0.0.1]:41349$1", "machines apart", "at 127.0.0.1"),
         ("RuntimeError: [/__w/pytorch/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:57014: Connection reset by peer. This is typically", "machine lost", "machines was lost"),
         # from the source: v1/worker, config, and CUDA
         ("ValueError: Free memory on device cuda:0 (20.1/79.2 GiB) on startup is less than desired GPU memory utilization (0.92, 72.8 GiB).", "busy", "20.1 of 79.2 GiB"),
@@ -405,6 +406,10 @@ class TestPieces:
         words = made.command("--model", "x", name="whichgpu-1")
         assert words[:5] == ["docker", "run", "--rm", "--init", "--name"]
         assert words[-4:] == ["all", "vllm/vllm-openai", "--model", "x"]
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        words = made.command("serve", "x", name="whichgpu-1", variables=["VLLM_HOST_IP"])
+        assert [words[i + 1] for i, w in enumerate(words) if w == "-e"] == ["VLLM_HOST_IP", "HF_TOKEN"]
+        assert "hf_secret" not in " ".join(words)
         assert made.after("whichgpu-1") == [["docker", "rm", "-f", "whichgpu-1"]]
 
     def test_no_vllm_says_how_to_get_one(self, monkeypatch: pytest.MonkeyPatch) -> None:

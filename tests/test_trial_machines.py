@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,13 @@ class TestPlaces:
     def test_all_but_number_0_have_no_server(self) -> None:
         assert "--headless" not in Place(0, "h").words(2)
         assert Place(1, "h").words(2)[-1] == "--headless"
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="interfaces are asked for as Linux does")
+    def test_the_network_of_number_0_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert Place(0, "127.0.0.1").environment() == {"VLLM_HOST_IP": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+        assert Place(1, "no-such-machine.invalid").environment() == {}
+        monkeypatch.setenv("VLLM_HOST_IP", "10.1.2.3")
+        assert Place(0, "127.0.0.1").environment() == {"GLOO_SOCKET_IFNAME": "lo"}, "the user's goes before"
 
 
 class TestLending:
@@ -157,6 +165,10 @@ class TestTheCommand:
         other = subprocess.Popen(
             [sys.executable, "-c", code, *words, "--node", f"1@{at}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
+        for _ in range(400):  # the stand-in's whole trial takes less time than a start
+            if any("headless" in log.read_text() for log in (tmp_path / "runs").rglob("vllm.log")):
+                break
+            time.sleep(0.05)
         result = ask(*words, "--node", f"0@{at}")
         out, err = other.communicate(timeout=60)
         assert result.code == ExitCode.OK, result.err

@@ -21,6 +21,8 @@ from whichgpu.trial.errors import TrialError
 from whichgpu.trial.records import Trial
 
 _INSTALL = "python3 -m venv .whichgpu && .whichgpu/bin/pip install -q 'whichgpu[{extras}]'"
+_ONE_BY_ONE = "(flock 9 && {install}) 9> .whichgpu.lock"
+"""Machines may share a home folder."""
 _RECORD = "whichgpu-trial.json"
 _LEAVING = 60.0
 """Seconds that machines beside have to see that number 0 has ended, and to stop vLLM."""
@@ -62,7 +64,8 @@ class Machines:
 
     @property
     def install(self) -> str:
-        return _INSTALL.format(extras=self.extras)
+        install = _INSTALL.format(extras=self.extras)
+        return _ONE_BY_ONE.format(install=install) if self.count > 1 else install
 
 
 def elsewhere(place: str, arguments: Sequence[str], machines: Machines, minutes: int) -> Elsewhere:

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import socket
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from whichgpu.inspect.text import clean
 from whichgpu.trial.errors import TrialError
 
 _CONTAINERS = ("docker", "podman", "nerdctl")
-_PASSED = ("HF_TOKEN", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE")
+# Docker takes their values from the environment of its client: none stands in a command line.
+_PASSED = ("HF_TOKEN", "HF_ENDPOINT", "HF_HUB_OFFLINE")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Launcher:
     words: tuple[str, ...]
     container: bool = False
 
-    def command(self, *arguments: str, name: str | None = None) -> list[str]:
-        """Return a command; a container gets a name, so that it can be removed whatever happens."""
+    def command(self, *arguments: str, name: str | None = None, variables: Iterable[str] = ()) -> list[str]:
+        """Return a command; a container gets a name, so that it can be removed whatever happens, and variables by name."""
         words = list(self.words)
         if self.container and name is not None:
-            words[2:2] = ["--rm", "--init", "--name", name, "--network", "host"]
+            known = [*variables, *(v for v in _PASSED if v in os.environ)]
+            passed = [word for variable in known for word in ("-e", variable)]
+            words[2:2] = ["--rm", "--init", "--name", name, "--network", "host", *passed]
         return [*words, *arguments]
 
     def after(self, name: str) -> list[list[str]]:

@@ -5,8 +5,11 @@ Number 0 serves, is measured and keeps the record; the others lend their cards.
 
 from __future__ import annotations
 
+import os
 import socket
+import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -24,6 +27,7 @@ from whichgpu.trial.server import wait
 
 MASTER_PORT = 29501
 """vLLM's own default."""
+_SIOCGIFADDR = 0x8915
 _ABSENT = 4
 """Looks in a row that find number 0 gone, before it is."""
 _BETWEEN = 0.5
@@ -40,9 +44,47 @@ class Place:
     """Address at which the others reach number 0."""
     port: int = MASTER_PORT
 
+    def environment(self) -> dict[str, str]:
+        """Return what names the network of this machine on which number 0 is, unless the user named one.
+
+        Left alone, Gloo takes what the machine's own name stands for, which on Debian is the loopback (seen: two
+        machines that wait for each other at 127.0.0.1).
+        """
+        address = _own_address(self.master)
+        name = _interface_of(address) if address is not None else None
+        if address is None or name is None:
+            return {}
+        named = {"VLLM_HOST_IP": address, "GLOO_SOCKET_IFNAME": name}
+        return {k: v for k, v in named.items() if k not in os.environ}
+
     def words(self, count: int) -> tuple[str, ...]:
         """Return what vLLM takes on this one of ``count`` machines."""
         return tuple(node_words(count, str(self.rank), self.master, self.port))
+
+
+def _own_address(other: str) -> str | None:
+    """Return the IPv4 address from which this machine reaches another; no packet is sent."""
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((other, 9))
+            return str(probe.getsockname()[0])
+    except OSError:
+        return None
+
+
+def _interface_of(address: str) -> str | None:
+    """Return the network interface that has an IPv4 address (Linux netdevice(7): SIOCGIFADDR)."""
+    if sys.platform != "linux":
+        return None
+    import fcntl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):
+                found = fcntl.ioctl(probe, _SIOCGIFADDR, name.encode()[:15].ljust(256, b"\0"))
+                if socket.inet_ntoa(found[20:24]) == address:
+                    return name
+    return None
 
 
 def read_place(text: str) -> Place:
@@ -95,7 +137,7 @@ def lend(request: TrialRequest, place: Place, launcher: Launcher, root: Path, pr
     """
     began, process = time.monotonic(), VllmProcess.in_folder(root, new_name())
     with process:
-        process.start(launcher, arguments_of(request, launcher), request.cpu)
+        process.start(launcher, arguments_of(request, launcher), request.cpu, request.environment)
         left = _watched(process, request.budget, place, progress, began)
         process.stop()
     failure = explain(process.text(), process.state.get("code")) if left is Left.FAILED else None

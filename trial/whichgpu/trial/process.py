@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,12 +51,15 @@ class VllmProcess:
             ) from error
         return cls(folder)
 
-    def start(self, launcher: Launcher, arguments: Sequence[str], cpu: bool) -> None:
-        """Start vLLM with these arguments."""
+    def start(
+        self, launcher: Launcher, arguments: Sequence[str], cpu: bool, environment: Mapping[str, str] | None = None
+    ) -> None:
+        """Start vLLM with these arguments and variables."""
+        own = environment or {}
         name = f"whichgpu-{self.folder.name}"
         spec = {
-            "command": launcher.command(*arguments, name=name),
-            "environment": environment_of(launcher, self.folder, cpu),
+            "command": launcher.command(*arguments, name=name, variables=own),
+            "environment": environment_of(launcher, self.folder, cpu) | dict(own),
             "folder": str(self.folder),
             "log": str(self.log),
             "after": launcher.after(name),

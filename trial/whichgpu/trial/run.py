@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -74,6 +74,8 @@ class TrialRequest:
     """Indices of the machine's GPUs, for their sensors; none where other machines' cards would be left out."""
     nodes: int = 1
     """Machines that serve it together."""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables for vLLM beside ours."""
 
 
 @dataclass(slots=True)
@@ -124,7 +126,7 @@ def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: P
     server = Server(f"http://127.0.0.1:{port}")
     arguments = [*arguments_of(request, launcher), "--host", "127.0.0.1", "--port", str(port)]
     with process:
-        process.start(launcher, arguments, request.cpu)
+        process.start(launcher, arguments, request.cpu, request.environment)
         if _became_ready(run, process, server):
             _measured(run, process, server, launcher)
         since = time.monotonic()

@@ -94,7 +94,7 @@ def _options(options: Mapping[str, Any]) -> TrialOptions:
         server=options["server"],
         place=read_place(options["node"]) if options["node"] is not None else None,
         elsewhere=options["on"] is not None,
-        machines=max(1, len(hosts_of(options["on"] or ""))),
+        machines=len(hosts_of(options["on"] or "")) or None,
         anyway=options["anyway"],
     )
 

@@ -64,8 +64,8 @@ class TrialOptions:
     """Which of several machines this is."""
     elsewhere: bool = False
     """It runs on another machine, so this one's cards don't matter."""
-    machines: int = 1
-    """Of a trial elsewhere on CPUs, which says nothing of how many it takes."""
+    machines: int | None = None
+    """Of a trial on CPUs elsewhere, where they were named; else each has one of the plan's."""
     anyway: bool = False
 
 
@@ -122,7 +122,9 @@ def _on_machines(request: TrialRequest, card: Accelerator, options: TrialOptions
         TrialError: it needs several and this one's place wasn't named, or the other way round.
     """
     place, cards, node = options.place, request.layout.cards, max(card.node_counts)
-    count = -(-cards // node) if place is not None or not options.cpu else options.machines
+    count = -(-cards // node)
+    if options.cpu and place is None:
+        count = (options.machines or count) if options.elsewhere else 1
     if place is None:
         if count > 1 and not (options.anyway or options.server or options.elsewhere):
             raise TrialError(
@@ -136,7 +138,9 @@ def _on_machines(request: TrialRequest, card: Accelerator, options: TrialOptions
         )
     if place.rank >= count:
         raise TrialError(f"This plan takes {count} machines, numbered from 0; there is no {place.rank}.", "See --node.")
-    return replace(request, nodes=count, cards=(), serve=(*request.serve, *place.words(count)))
+    return replace(
+        request, nodes=count, cards=(), serve=(*request.serve, *place.words(count)), environment=place.environment()
+    )
 
 
 def keep_record(prepared: Prepared, trial: Trial) -> None:
