@@ -2,7 +2,8 @@
 starts, ends on SIGINT, serves the few paths that a trial asks for, and writes a benchmark's result.
 
 Behaviour by FAKE_VLLM: ``ok``, ``hang`` (never ready), ``die`` (ends with FAKE_LOG), ``broken`` (healthy, but completions fail
-and the engine's death is in the log), ``failing`` (requests fail), ``stubborn`` (ignores SIGINT too), ``slow-bench``.
+and the engine's death is in the log), ``failing`` (requests fail), ``stubborn`` (ignores SIGINT too), ``slow-bench``, ``chatty`` (writes
+more than a small disk holds).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 HOW = os.environ.get("FAKE_VLLM", "ok")
+SERVED = "served"
 
 METRICS = """# TYPE vllm:cache_config_info gauge
 vllm:cache_config_info{block_size="16",kv_cache_memory_bytes="268435456",kv_cache_size_tokens="65536",num_gpu_blocks="4096",kv_cache_max_concurrency="8.0"} 1.0
@@ -35,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         bodies = {
             "/health": "",
             "/version": json.dumps({"version": "9.9.9"}),
-            "/v1/models": json.dumps({"data": [{"id": "served", "max_model_len": 4096}]}),
+            "/v1/models": json.dumps({"data": [{"id": SERVED, "max_model_len": 4096}]}),
             "/metrics": METRICS,
         }
         self.answer(200 if self.path in bodies else 404, bodies.get(self.path, ""))
@@ -87,6 +89,8 @@ def serve(arguments: list[str]) -> None:
     if "--headless" in arguments:
         headless(arguments)
     opened = rendezvous(arguments)
+    global SERVED
+    SERVED = arguments[arguments.index("--served-model-name") + 1]
     port = int(arguments[arguments.index("--port") + 1])
     print("INFO vLLM API server version 9.9.9", flush=True)
     engine = subprocess.Popen(
@@ -100,6 +104,9 @@ def serve(arguments: list[str]) -> None:
         engine.kill()
         print(os.environ.get("FAKE_LOG", ""), flush=True)
         sys.exit(1)
+    if HOW == "chatty":
+        for _ in range(10_000):
+            print("INFO", "words " * 100, flush=True)
     if HOW == "hang":
         print("INFO Starting to load model served...", flush=True)
         time.sleep(600)

@@ -122,7 +122,7 @@ def commands_of(command: Any, path: tuple[str, ...] = ()) -> list[list[str]]:
     """Every command, parents first, in the order of their names."""
     found = [list(path)]
     for name, own in sorted(getattr(command, "commands", {}).items()):
-        if name != "stats":  # another name of status
+        if not own.hidden and name != "stats":  # another name of status
             found += commands_of(own, (*path, name))
     return found
 

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
@@ -182,7 +183,7 @@ class TestOnAStandIn:
             row = connection.execute("SELECT succeeded, tokens_per_second, weights_bytes FROM trials").fetchone()
         connection.close()
         assert row == (1, 200.0, 3 * GIB)
-        assert "200.0" in ask("trial", "report").out
+        assert "200.0" in ask("trial", "report").out == ask("trials", "report").out
         assert not list((tmp_path / "runs").rglob("spec.json")), "the environment may hold a token"
 
     @pytest.mark.parametrize(
@@ -244,6 +245,33 @@ class TestOnAStandIn:
         started.send_signal(number)
         started.communicate(timeout=60)
         assert gone(tmp_path)
+
+    def test_a_port_that_another_took_is_never_measured(
+        self, ask: Run, fake: Callable[[str], str], tiny: str, running: str, tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:  # fmt: skip
+        """The thief answers every request, all green."""
+        port = int(running.rsplit(":", 1)[1])
+        monkeypatch.setattr("whichgpu.trial.run.free_port", lambda: port)
+        result = ask(*words_of(tiny, fake("ok"), tmp_path, "--json"))
+        trial = json.loads(result.out)
+        assert (trial["outcome"], trial["failure"]["kind"], trial["points"]) == ("failed", "port", [])
+        assert not left_over(tmp_path)
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="a small disk is mounted, which takes root")
+    def test_a_full_disk_for_the_log(self, ask: Run, fake: Callable[[str], str], tiny: str, tmp_path: Path) -> None:
+        disk = tmp_path / "runs"
+        disk.mkdir()
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "none", disk], check=False).returncode:
+            pytest.skip("this root may not mount")
+        try:
+            trial = json.loads(ask(*words_of(tiny, fake("chatty"), tmp_path, "--json")).out)
+            assert (trial["outcome"], trial["failure"]["kind"]) == ("failed", "disk")
+            assert not left_over(tmp_path)
+            with pytest.raises(OSError, match="No space left"):
+                (disk / "rest").write_bytes(b"x" * 2**17)
+        finally:
+            subprocess.run(["umount", disk], check=True)
 
     def test_what_ignores_every_polite_word_is_killed(
         self, ask: Run, fake: Callable[[str], str], tiny: str, tmp_path: Path
@@ -477,6 +505,16 @@ def test_tokens_as_a_real_vllm_counted_them(ask: Run, tmp_path: Path, name: str,
     assert cache.printed(blocks, 1024, sizer.engine.unified_count) == tokens
 
 
+def members(group: int) -> set[int]:
+    """Processes of a group."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        with suppress(ValueError, ProcessLookupError):
+            if os.getpgid(int(entry.name)) == group:
+                found.add(int(entry.name))
+    return found
+
+
 @needs_vllm
 class TestOnARealVllm:
     """vLLM's CPU build, served for real; figures beside our prediction."""
@@ -522,6 +560,25 @@ class TestOnARealVllm:
         assert small["failure"]["kind"] == "cache too small"  # type: ignore[index]
         strange = self.run(ask, tiny_models / "unknown", tmp_path)
         assert strange["failure"]["sentence"] == "vLLM does not know NobodyKnowsForCausalLM."  # type: ignore[index]
+        assert not left_over(tmp_path)
+
+    def test_its_engine_is_killed_while_it_serves(self, ask: Run, tiny_models: Path, tmp_path: Path) -> None:
+        def kill_when_loaded() -> None:
+            for _ in range(2400):
+                logs = list((tmp_path / "runs").rglob("vllm.log")) if (tmp_path / "runs").exists() else []
+                if logs and "Starting main benchmark run" in logs[0].read_text(errors="replace"):
+                    group = int(state_of(logs[0].parent)["group"])
+                    for worker in members(group) - {group}:
+                        os.kill(worker, signal.SIGKILL)
+                    return
+                time.sleep(0.1)
+
+        killer = threading.Thread(target=kill_when_loaded)
+        killer.start()
+        trial = self.run(ask, tiny_models / "dense", tmp_path, "--output", "600")
+        killer.join()
+        assert trial["outcome"] == "failed"
+        assert trial["failure"]["kind"] in ("engine died", "killed"), trial["failure"]  # type: ignore[index]
         assert not left_over(tmp_path)
 
     def test_we_are_killed_while_it_starts(self, tiny_models: Path, tmp_path: Path) -> None:

@@ -46,15 +46,17 @@ class VllmProcess:
             shutil.copy(worker_extension.__file__, folder / f"{EXTENSION}.py")
             (folder / _LOG).write_bytes(b"")
         except OSError as error:
-            raise TrialError(
-                f"{clean(folder)} cannot be written: {clean(error.strerror or error)}.", "See --folder."
-            ) from error
+            raise _unwritable(folder, error) from error
         return cls(folder)
 
     def start(
         self, launcher: Launcher, arguments: Sequence[str], cpu: bool, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Start vLLM with these arguments and variables."""
+        """Start vLLM with these arguments and variables.
+
+        Raises:
+            TrialError: the run's folder cannot be written.
+        """
         own = environment or {}
         name = f"whichgpu-{self.folder.name}"
         spec = {
@@ -65,8 +67,11 @@ class VllmProcess:
             "after": launcher.after(name),
         }
         path = self.folder / "spec.json"
-        path.touch(mode=0o600)
-        path.write_text(json.dumps(spec), encoding="utf-8")
+        try:
+            path.touch(mode=0o600)
+            path.write_text(json.dumps(spec), encoding="utf-8")
+        except OSError as error:
+            raise _unwritable(self.folder, error) from error
         self._supervisor = subprocess.Popen(
             [sys.executable, "-m", "whichgpu.trial.supervisor", str(path)],
             stdin=subprocess.PIPE,
@@ -115,6 +120,10 @@ class VllmProcess:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _unwritable(folder: Path, error: OSError) -> TrialError:
+    return TrialError(f"{clean(folder)} cannot be written: {clean(error.strerror or error)}.", "See --folder.")
 
 
 def new_name() -> str:

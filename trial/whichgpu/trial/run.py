@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -124,10 +125,12 @@ def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: P
     name, port = new_name(), free_port()
     process = VllmProcess.in_folder(root, name)
     server = Server(f"http://127.0.0.1:{port}")
+    own = f"{request.model}:{name}"  # by which our server is told from whoever else may have taken the port
     arguments = [*arguments_of(request, launcher), "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--served-model-name", own]
     with process:
         process.start(launcher, arguments, request.cpu, request.environment)
-        if _became_ready(run, process, server):
+        if _became_ready(run, process, server, own):
             _measured(run, process, server, launcher)
         since = time.monotonic()
         process.stop()
@@ -152,18 +155,18 @@ def measure_server(request: TrialRequest, url: str, launcher: Launcher, folder: 
     return _record(run, folder.name, started, f"(a server at {url})", process.text())
 
 
-def _became_ready(run: _Run, process: VllmProcess, server: Server) -> bool:
-    """Wait until the server is healthy; a start that ends or takes longer than the budget is explained."""
+def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> bool:
+    """Wait until our server is healthy; a start that ends or takes longer than the budget is explained."""
     since, shown = time.monotonic(), ""
     while run.left > 0:
-        if server.is_healthy():
+        if server.is_healthy() and server.serves(own):
             for name, seconds in read_log(process.text()).stages.items():
                 run.stages.append(Stage(name=name, seconds=seconds))
             run.staged("start to ready", since)
             return True
         if process.has_ended:
             run.outcome = Outcome.FAILED
-            run.failure = explain(process.text(), process.state.get("code"))
+            run.failure = _explained(process)
             return False
         shown = _stage_now(process.text()) or shown
         run.tell(shown or "starting vLLM")
@@ -180,6 +183,17 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server) -> bool:
     return False
 
 
+def _explained(process: VllmProcess) -> Failure:
+    """What the log says; a disk that is full took the words away."""
+    found = explain(process.text(), process.state.get("code"))
+    if found.kind == "unknown" and shutil.disk_usage(process.folder).free < _NEARLY_FULL:
+        return Failure(
+            kind="disk", sentence="The disk is full.", hint="Make room, or another --folder.", lines=found.lines
+        )
+    return found
+
+
+_NEARLY_FULL = 2**16
 _STAGES = (
     ("Capturing CUDA graph", "capturing graphs"),
     ("torch.compile", "compiling"),
@@ -215,7 +229,7 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
     except TrialError as error:
         wait(0.5)  # an engine that died writes its last words a moment later
         run.outcome = Outcome.OUT_OF_TIME if run.left <= 0 else Outcome.FAILED
-        told = explain(process.text(), process.state.get("code"))
+        told = _explained(process)
         known = told.kind != "unknown"
         sentence = told.sentence if known else error.message
         run.failure = Failure(

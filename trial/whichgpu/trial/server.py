@@ -47,6 +47,13 @@ class Server:
         except (OSError, ValueError):
             return False
 
+    def serves(self, name: str) -> bool:
+        """True where this model is served here: a port may be another's."""
+        try:
+            return self.models()[0] == name
+        except TrialError:
+            return False
+
     def models(self) -> tuple[str, int | None]:
         """Return the first served name, and the longest sequence in force.
 

@@ -15,6 +15,7 @@ from whichgpu.plan.choices import TARGETS
 from whichgpu.tui.command_catalog import CATALOG as _CATALOG
 from whichgpu.tui.command_catalog import catalog as catalog_group
 from whichgpu.tui.command_trial import trial as trial_group
+from whichgpu.tui.command_trial import trials as trials_group
 from whichgpu.tui.config_path import config_path
 from whichgpu.tui.exit_codes import MEANINGS, ExitCode
 from whichgpu.tui.options import (
@@ -201,6 +202,7 @@ def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **opti
 
 cli.add_command(catalog_group)
 cli.add_command(trial_group)
+cli.add_command(trials_group)
 
 
 @cli.command("app")

@@ -136,3 +136,11 @@ def report(as_csv: bool, catalog: str | None) -> int:
     from whichgpu.tui.trial_upkeep import report_trials
 
     return report_trials(as_csv, catalog)
+
+
+@click.group(hidden=True)
+def trials() -> None:
+    """The team's trials: whichgpu trials report."""
+
+
+trials.add_command(report)
