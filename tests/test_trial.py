@@ -312,6 +312,7 @@ class TestOnAStandIn:
             "--anyway",
         )
         assert anyway.out.startswith("vllm serve deepseek-ai/DeepSeek-V3")
+        assert "machines" not in anyway.err, "it is started here alone"
 
     def test_before_it_says_what_it_does(self, ask: Run) -> None:
         result = ask("trial", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100", "--dry-run", "--sweep", "1,16")

@@ -109,6 +109,11 @@ class Engines:
 
 
 def version_numbers(version: str) -> tuple[int, int, int]:
+    """Return major, minor and patch of a vLLM version, to compare it by.
+
+    Raises:
+        UnknownVersionError: it is none.
+    """
     found = _NUMBERS.search(version)
     if found is None:
         raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")

@@ -6,21 +6,14 @@ vLLM pull request 23691, which is in 0.12.0; for older ones vLLM docs examples/o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 from whichgpu.plan.engine import version_numbers
 
 _OWN_SINCE = (0, 12, 0)
 _RAY_PORT = 6379
-RAY = "ray[cgraph]"
-"""What pip calls it; no vLLM installs Ray by itself."""
-_HAVE_RAY = f"(command -v ray >/dev/null || pip install -q '{RAY}')"
-
-
-def has_own_launch(version: str) -> bool:
-    """True where this vLLM starts over several machines without Ray."""
-    return version_numbers(version) >= _OWN_SINCE
+_HAVE_RAY = "(command -v ray >/dev/null || pip install -q 'ray[cgraph]')"
+"""No vLLM installs Ray by itself."""
 
 
 def node_words(count: int, rank: str, master: str, port: int | None = None) -> list[str]:
@@ -48,9 +41,9 @@ def launch(line: str, count: int, rank: str, master: str, version: str, port: in
 
     ``rank``: the others' number, as a shell finds it; ``master``: number 0's address, likewise; ``port``: Ray's.
     """
-    if has_own_launch(version):
-        started: Callable[[str], str] = lambda number: " ".join([line, *node_words(count, number, master)])
-        return Launch(started("0"), started(rank))
+    if version_numbers(version) >= _OWN_SINCE:
+        first, other = (" ".join([line, *node_words(count, number, master)]) for number in ("0", rank))
+        return Launch(first, other)
     head = f"ray start --head --port={port}"
     served = f"{line} --distributed-executor-backend ray"
     return Launch(f"{_HAVE_RAY} && {head} && {served}", f"{_HAVE_RAY} && ray start --block --address={master}:{port}")

@@ -1,7 +1,8 @@
 """A plan as other tools take it: docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot, vLLM over several nodes.
 
-Sources: vLLM docs (deployment/docker, serving/parallelism_scaling, examples/online_serving/multi-node-serving),
-how several nodes are started: ``nodes.py``. SGLang docs (server_arguments), TensorRT-LLM docs (trtllm-serve), LeaderWorkerSet v1, SkyPilot YAML reference.
+Sources: vLLM docs (deployment/docker, serving/parallelism_scaling), SGLang docs (server_arguments), TensorRT-LLM docs
+(trtllm-serve), LeaderWorkerSet v1 (its 0.6 and newer set LWS_WORKER_INDEX), SkyPilot YAML reference. How several nodes are
+started: ``nodes.py``.
 """
 
 from __future__ import annotations

@@ -156,11 +156,8 @@ def _watched(process: VllmProcess, budget: float, place: Place, progress: Progre
             return Left.SERVED
         if process.has_ended:
             return _ended(place, seen)
-        progress(
-            Step(
-                f"lending cards to {place.master}" if seen else f"waiting for {place.master}", time.monotonic() - began
-            )
-        )
+        doing = "lending cards to" if seen else "waiting for"
+        progress(Step(f"{doing} {place.master}", time.monotonic() - began))
         wait(_BETWEEN)
     return Left.OUT_OF_TIME if seen else Left.ALONE
 

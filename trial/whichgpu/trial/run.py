@@ -44,6 +44,8 @@ Progress = Callable[[Step], None]
 """Called a few times a second; what it raises ends the trial, and vLLM is stopped."""
 
 _TAIL = 12
+_NEARLY_FULL = 2**16
+"""Bytes free, below which a log that says nothing was not written."""
 _LEAST_FOR_LOAD = 20.0
 """Seconds of the budget that a load needs to be worth starting: the benchmark's own imports take most of them."""
 
@@ -193,7 +195,6 @@ def _explained(process: VllmProcess) -> Failure:
     return found
 
 
-_NEARLY_FULL = 2**16
 _STAGES = (
     ("Capturing CUDA graph", "capturing graphs"),
     ("torch.compile", "compiling"),

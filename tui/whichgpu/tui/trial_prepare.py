@@ -125,8 +125,10 @@ def _on_machines(request: TrialRequest, card: Accelerator, options: TrialOptions
     count = -(-cards // node)
     if options.cpu and place is None:
         count = (options.machines or count) if options.elsewhere else 1
+    if place is None and options.anyway and not (options.server or options.elsewhere):
+        count = 1  # it is started here alone, and vLLM says what it makes of that
     if place is None:
-        if count > 1 and not (options.anyway or options.server or options.elsewhere):
+        if count > 1 and not (options.server or options.elsewhere):
             raise TrialError(
                 f"This plan needs {cards} cards, and a machine has {node}.",
                 f"On each of {count} machines: --node RANK@HOST, HOST being number 0; or --on sky, slurm, ssh:HOST,HOST.",

@@ -76,6 +76,7 @@ class Browse(Page):
 
     def __init__(self) -> None:
         super().__init__()
+        self._atlas: list[Known] = []
         self._models: list[Known] = []
         self._asked: list[Known] = []
         self._waiting: Timer | None = None
@@ -95,7 +96,8 @@ class Browse(Page):
 
     def heading(self) -> str:
         """The atlas is at hand, so that the first paint is of use."""
-        self._models = of_atlas()
+        self._atlas = of_atlas()
+        self._models = list(self._atlas)
         return f"whichgpu  {len(self._models):,} models"
 
     def on_mount(self) -> None:
@@ -114,7 +116,7 @@ class Browse(Page):
     def _read(self) -> None:
         from whichgpu.tui.app.knowledge import of_catalog
 
-        state, local, atlas = self.own_app.state, self.own_app.local, of_atlas()
+        state, local, atlas = self.own_app.state, self.own_app.local, self._atlas
         pinned, recent = ([n for n in names if local or is_hub_id(n)] for names in (state.pinned, state.recent))
         if not self.own_app.restored:
             self.report(self.Listed(together(pinned, recent, (), atlas)))

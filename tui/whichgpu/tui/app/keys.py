@@ -27,7 +27,7 @@ class _Key(NamedTuple):
 
 class Keys(Widget, can_focus=False):
     """The screen's bindings. One widget for all of them: Textual's Footer makes one for each key, styles each, and makes
-    them anew whenever a binding changes, which is a fifth of the time to the first paint."""
+    them anew whenever a binding changes, which holds the first paint up and costs bytes on a slow line."""
 
     ALLOW_SELECT = False
 

@@ -94,7 +94,6 @@ class ModelScreen(Page):
         self._asked = Asked(message.workload)
         self.own_app.opened(reply)
         self._show(reply)
-        self.query_one(TensorTree).show_groups(reply.inspection.tensors)
         self._ask_config()
         self.refresh_bindings()
 
@@ -109,6 +108,7 @@ class ModelScreen(Page):
         self._text("layers", layer_map(inspection.architecture))
         self._weigh(reply)
         self._text("silicon", _silicon(reply))
+        self.query_one(TensorTree).show_groups(inspection.tensors)
 
     @work(thread=True, exclusive=True, group="precisions")
     def _weigh(self, reply: Reply) -> None:
