@@ -388,6 +388,16 @@ class TestPlan:
 
         drive(task, model="Qwen/Qwen3-8B")
 
+    def test_hints_of_the_form_are_marked_where_they_are_cut(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await planned(pilot, app)
+            await pilot.press("w")
+            await until(pilot, lambda: app.screen.query_one("#ocards", Input).placeholder.endswith("…"))
+            await pilot.resize_terminal(160, 40)
+            await until(pilot, lambda: app.screen.query_one("#ocards", Input).placeholder.endswith("as serve)."))
+
+        drive(task, model="Qwen/Qwen3-8B")
+
     def test_a_card_that_is_none_leaves_the_last_answer(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
             screen = await planned(pilot, app)

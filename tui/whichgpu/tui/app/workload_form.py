@@ -43,6 +43,18 @@ def parsed(words: list[str]) -> Asked:
     return Asked(question.workload, question.own)
 
 
+class _Field(Line):
+    """A line whose hint is marked where it is cut."""
+
+    def __init__(self, value: str, hint: str, name: str) -> None:
+        super().__init__(value, id=name, compact=True)
+        self._hint = hint
+
+    def on_resize(self) -> None:
+        room = max(2, self.content_size.width - 1)  # the cursor has one
+        self.placeholder = self._hint if len(self._hint) <= room else f"{self._hint[: room - 1]}…"
+
+
 class WorkloadForm(ModalScreen[Asked | None]):
     """Gives what is asked, or nothing."""
 
@@ -66,7 +78,7 @@ class WorkloadForm(ModalScreen[Asked | None]):
                     with Horizontal(classes="field"):
                         yield Label(f"{option:<26}", markup=False)
                         shown = self._values.get(option, "")
-                        yield Line(shown, placeholder=_hint(field), id=f"o{option.strip('-')}", compact=True)
+                        yield _Field(shown, _hint(field), f"o{option.strip('-')}")
             yield Static("", id="form-trouble", markup=False)
 
     def on_input_submitted(self) -> None:
