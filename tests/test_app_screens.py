@@ -27,6 +27,7 @@ from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.records import Part, TensorGroup
 from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Workload
+from whichgpu.trial.records import Load
 from whichgpu.tui import settings, units
 from whichgpu.tui.answering import stamp
 from whichgpu.tui.app import plain
@@ -904,7 +905,7 @@ class TestFoundByReading:
     )  # fmt: skip
     def test_the_trials_form_keeps_the_rules(self, name: str, value: str) -> None:
         usual = {"where": "cpu", "vllm": "", "loads": "1,4", "budget": "60", "weights": "dummy", "cache": "64"}
-        assert read_form(usual).options.loads == (1, 4)
+        assert read_form(usual).options.loads == (Load(concurrency=1), Load(concurrency=4))
         with pytest.raises(UsageError):
             read_form(usual | {name: value})
 

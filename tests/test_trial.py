@@ -158,6 +158,15 @@ def test_unknown_failures_show_the_decisive_lines() -> None:
     assert explain("\x1b[31mlast words\x1b[0m").lines == ("last words",)
 
 
+@pytest.fixture
+def running() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+
+
 class TestOnAStandIn:
     def test_a_whole_trial(self, ask: Run, fake: Callable[[str], str], tiny: str, tmp_path: Path) -> None:
         result = ask(*words_of(tiny, fake("ok"), tmp_path, "--sweep", "1,4", "--json"))
@@ -321,14 +330,6 @@ class TestOnAStandIn:
         assert "Qwen/Qwen3-8B on 1 × H100 SXM5 (TP1), dummy weights: nothing is downloaded; 1, 16 at once" in said
         assert "about 120 s, at most 300" in said
 
-    @pytest.fixture
-    def running(self) -> Iterator[str]:
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        server.server_close()
-
     def test_a_server_that_runs_already(
         self, ask: Run, fake: Callable[[str], str], running: str, tmp_path: Path
     ) -> None:
@@ -479,8 +480,50 @@ class TestPieces:
         assert "NVIDIA's management library is missing" in result.err
 
     def test_sweeps_are_lists_of_numbers(self, ask: Run) -> None:
-        for text in ("a", "0", "1,,2"):
+        for text in ("a", "0", "1,,2", "1@2", "1@0:5", "1@2:3:4", "1@:5", ""):
             assert ask("trial", "-m", "x", "--sweep", text).code == ExitCode.USAGE
+
+    def test_a_load_longer_than_the_context(self, ask: Run) -> None:
+        result = ask(
+            "trial", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100", "--dry-run", "--sweep", "16@8000:1024"
+        )
+        assert result.code == ExitCode.SYSTEM
+        assert "--context 9024" in result.err
+
+    def test_more_words_for_vllm(self, ask: Run) -> None:
+        words = ("trial", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100", "--dry-run")
+        result = ask(*words, "--vllm-args", "--enable-lora --max-lora-rank 16")
+        assert result.out.strip().endswith("--enable-lora --max-lora-rank 16")
+        assert ask(*words, "--vllm-args", "'open").code == ExitCode.USAGE
+
+    def test_each_load_stands_beside_its_own_prediction(
+        self, ask: Run, running: str, tmp_path: Path, fake: Callable[[str], str]
+    ) -> None:
+        words = (
+            "trial",
+            "-m",
+            "Qwen/Qwen3-8B",
+            "--offline",
+            "--gpu",
+            "H100",
+            "--server",
+            running,
+            "--vllm-at",
+            fake("ok"),
+        )
+        result = ask(*words, "--sweep", "1,64,16@7168:1024", "--folder", str(tmp_path / "runs"), "--json")
+        trial = json.loads(result.out)
+        told = trial["predicted"]["points"]
+        assert [(p["concurrency"], p["input_tokens"], p["output_tokens"]) for p in told] == [
+            (1, 7168, 1024),
+            (64, 7168, 1024),
+            (16, 7168, 1024),
+        ]
+        assert told[1]["tpot_ms"] > told[2]["tpot_ms"] > told[0]["tpot_ms"]
+        summary, busiest = trial["summary"], max(trial["points"], key=lambda p: p["output_tokens_per_second"])
+        assert summary["predicted_tpot_ms"] == next(
+            p["tpot_ms"] for p in told if p["concurrency"] == busiest["concurrency"]
+        ), "of the load that was measured, whatever --concurrency said"
 
 
 @pytest.mark.parametrize(

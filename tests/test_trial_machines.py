@@ -24,7 +24,7 @@ from whichgpu.plan.records import Layout, Precision
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.launch import free_port, launcher_of
 from whichgpu.trial.nodes import Left, Place, lend, read_place
-from whichgpu.trial.records import Predicted
+from whichgpu.trial.records import Load, Predicted
 from whichgpu.trial.run import Step, TrialRequest
 from whichgpu.tui.exit_codes import ExitCode
 
@@ -46,7 +46,7 @@ def request_of(place: Place, budget: float = 20.0) -> TrialRequest:
         precision=Precision.PUBLISHED,
         context=1024,
         serve=("serve", "served", *place.words(2)),
-        loads=(1,),
+        loads=(Load(concurrency=1),),
         prompt=64,
         output=16,
         budget=budget,

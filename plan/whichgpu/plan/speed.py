@@ -6,9 +6,11 @@ time that it is there.
 
 from __future__ import annotations
 
+from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, Verdict, Workload
 from whichgpu.plan.roofline import Calibration, Step, step_time
+from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.step_work import Works
 
 _WIDER, _WIDER_OTHERS = 1.3, 1.6
@@ -76,6 +78,24 @@ def speed_of(
         learned=correction.basis,
         learned_factor=correction.factor,
     )
+
+
+def speed_as_run(
+    sizer: Sizer,
+    workload: Workload,
+    precision: Precision,
+    card: Accelerator,
+    layout: Layout,
+    calibration: Calibration,
+) -> Speed | None:
+    """Return what a layout serves of a load that is put on it, whether or not all of it fits at once: the rest queues.
+
+    By the formula alone, without what trials taught: a trial is compared with this.
+    """
+    prompt, output = lengths(workload)
+    workload = workload.model_copy(update={"context": min(workload.context, prompt + output)})
+    footprint = footprint_of(sizer, sizer.size(workload, precision, card, layout), workload, layout, detailed=False)
+    return speed_of(Works(sizer), workload, precision, card, layout, footprint, calibration, None, Learned())
 
 
 def _range(value: float, low: float, high: float) -> Range:

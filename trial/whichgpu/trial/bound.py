@@ -1,4 +1,4 @@
-"""``python -m whichgpu.trial.bound WORDS…``: becomes another program that ends when its parent does (Linux)."""
+"""``python -I bound.py WORDS…``: becomes another program that ends when its parent does (Linux)."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 from whichgpu.inspect.text import clean
 from whichgpu.trial.errors import TrialError
@@ -72,6 +73,15 @@ def launcher_of(text: str | None) -> Launcher:
     raise TrialError(
         f"There is no vLLM at {clean(path)}.", "Give the folder of its environment, or its vllm or python."
     )
+
+
+def isolated(program: ModuleType, *words: str) -> list[str]:
+    """Return how to run one of our small programs, which import Python's own library alone.
+
+    By its file and with ``-I``: neither the working folder nor PYTHONPATH decides what it imports, and it is found however
+    we were.
+    """
+    return [sys.executable, "-I", str(program.__file__), *words]
 
 
 def free_port() -> int:

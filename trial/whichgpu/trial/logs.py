@@ -39,6 +39,7 @@ _GRAPHS = (
     re.compile(r"CUDA graph pool memory: ([\d.]+) GiB \(actual\)"),
     re.compile(r"Graph capturing finished in \d+ secs?(?:, took|\. took) ([\d.]+) GiB"),
 )
+_GRAPH_ESTIMATES = (re.compile(r"Estimated CUDA graph memory: ([\d.]+) GiB"),)
 _TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 _CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
 _BLOCKS = re.compile(r"# (?:GPU|cuda) blocks: ([\d,]+)")
@@ -77,6 +78,7 @@ def read_log(text: str) -> LoggedStart:
         pool_bytes=_gib(_POOL, lines, min),
         activation_bytes=_gib(_PEAK, lines, max),
         graph_bytes=_gib(_GRAPHS, lines, max),
+        graph_estimate_bytes=_gib(_GRAPH_ESTIMATES, lines, max),
         tokens=tokens,
         concurrency=float(concurrency[1]) if concurrency else None,
         blocks=blocks,

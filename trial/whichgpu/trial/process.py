@@ -8,7 +8,6 @@ import secrets
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -19,7 +18,7 @@ from typing import Any, Self
 from whichgpu.inspect.text import clean
 from whichgpu.trial import supervisor, worker_extension
 from whichgpu.trial.errors import TrialError
-from whichgpu.trial.launch import Launcher, environment_of
+from whichgpu.trial.launch import Launcher, environment_of, isolated
 
 EXTENSION = "whichgpu_worker_extension"
 _LOG = "vllm.log"
@@ -73,7 +72,7 @@ class VllmProcess:
         except OSError as error:
             raise _unwritable(self.folder, error) from error
         self._supervisor = subprocess.Popen(
-            [sys.executable, "-m", "whichgpu.trial.supervisor", str(path)],
+            isolated(supervisor, str(path)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

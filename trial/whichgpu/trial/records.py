@@ -31,6 +31,20 @@ class Failure(Record):
     """The log's decisive lines."""
 
 
+class Load(Record):
+    """Requests to measure: how many at once, and their tokens; lengths that are not named are the question's."""
+
+    concurrency: int
+    prompt: int | None = None
+    output: int | None = None
+
+    @property
+    def words(self) -> str:
+        """As ``--sweep`` takes it: ``16``, or ``16@7168:1024``."""
+        own = self.prompt is not None and self.output is not None
+        return f"{self.concurrency}@{self.prompt}:{self.output}" if own else str(self.concurrency)
+
+
 class Stage(Record):
     """One stage of a start, and how long it took."""
 
@@ -44,7 +58,16 @@ class Memory(Record):
     weights_bytes: int | None = None
     pool_bytes: int | None = None
     activation_bytes: int | None = None
+    beside_torch_bytes: int | None = None
+    """What grew outside torch's allocator while it was profiled: kernels, NCCL."""
     graph_bytes: int | None = None
+    """CUDA graphs as captured."""
+    graph_estimate_bytes: int | None = None
+    """What vLLM took off the pool for them."""
+    total_bytes: int | None = None
+    """The card's, as torch sees it."""
+    utilisation: float | None = None
+    """Share of it in force, of 1."""
     tokens: int | None = None
     """"GPU KV cache size"."""
     concurrency: float | None = None
@@ -102,6 +125,17 @@ class LoadPoint(Record):
     output_tokens_per_joule: float | None = None
 
 
+class PredictedPoint(Record):
+    """What the plan said of one load, without what trials taught; ``None`` where speed is not predicted."""
+
+    concurrency: int
+    input_tokens: int
+    output_tokens: int
+    tpot_ms: float | None
+    ttft_ms: float | None
+    tokens_per_second: float | None
+
+
 class Predicted(Record):
     """What the plan said of exactly this."""
 
@@ -111,6 +145,13 @@ class Predicted(Record):
     tokens_per_second: float | None
     tpot_ms: float | None
     usd_per_hour: float | None
+    points: tuple[PredictedPoint, ...] = ()
+    """Of each load; the speeds above are those of the question's own concurrency."""
+
+    def of(self, concurrency: int, prompt: int, output: int) -> PredictedPoint | None:
+        """What had been said of one load."""
+        wanted = (concurrency, prompt, output)
+        return next((p for p in self.points if (p.concurrency, p.input_tokens, p.output_tokens) == wanted), None)
 
 
 class Trial(Record):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,14 @@ from typing import TypeVar
 
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Layout, Precision
+from whichgpu.trial import bound
 from whichgpu.trial.bench import bench_words, read_result
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.failures import explain
-from whichgpu.trial.launch import Launcher, environment_of, free_port
+from whichgpu.trial.launch import Launcher, environment_of, free_port, isolated
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
-from whichgpu.trial.records import Failure, LoadPoint, Memory, Outcome, Predicted, Stage, Trial
+from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Trial
 from whichgpu.trial.sampling import Live, Sampler
 from whichgpu.trial.server import Server, wait
 
@@ -65,9 +65,10 @@ class TrialRequest:
     context: int
     serve: tuple[str, ...]
     """Arguments after ``vllm``: serve, the model, the plan's flags."""
-    loads: tuple[int, ...]
+    loads: tuple[Load, ...]
     prompt: int
     output: int
+    """Tokens of a request, where a load doesn't name its own."""
     budget: float
     """Seconds that the whole may take."""
     predicted: Predicted
@@ -220,11 +221,11 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
         run.staged("first completion", since)
         run.version = server.version()
         run.memory = _patiently(run, "asking for its memory", lambda: _memory(server, process.text(), length))
-        for concurrency in request.loads:
+        for load in request.loads:
             if run.left < _LEAST_FOR_LOAD and run.points:
                 run.outcome = Outcome.OUT_OF_TIME
                 return
-            run.points.append(_load(run, process, server, launcher, served, concurrency))
+            run.points.append(_load(run, process, server, launcher, served, load))
             if run.points[-1].failed:
                 raise TrialError(f"{run.points[-1].failed} requests failed.", "The log says why.")
     except TrialError as error:
@@ -273,7 +274,11 @@ def _memory(server: Server, log: str, length: int | None) -> Memory:
         weights_bytes=rank("model_memory_usage", "parameter_bytes") or logged.weights_bytes,
         pool_bytes=rank("available_kv_cache_memory_bytes", choose=min) or logged.pool_bytes or told.pool_bytes,
         activation_bytes=rank("peak_activation_memory") or logged.activation_bytes,
-        graph_bytes=logged.graph_bytes or rank("cudagraph_memory_estimate"),
+        beside_torch_bytes=rank("non_torch_memory"),
+        graph_bytes=logged.graph_bytes,
+        graph_estimate_bytes=rank("cudagraph_memory_estimate") or logged.graph_estimate_bytes,
+        total_bytes=rank("total_memory", choose=min),
+        utilisation=told.utilisation,
         tokens=told.tokens or logged.tokens,
         concurrency=told.concurrency or logged.concurrency,
         blocks=told.blocks or logged.blocks,
@@ -282,19 +287,20 @@ def _memory(server: Server, log: str, length: int | None) -> Memory:
     )
 
 
-def _load(
-    run: _Run, process: VllmProcess, server: Server, launcher: Launcher, served: str, concurrency: int
-) -> LoadPoint:
+def _load(run: _Run, process: VllmProcess, server: Server, launcher: Launcher, served: str, load: Load) -> LoadPoint:
     """One load by vLLM's benchmark, within what is left of the budget."""
     request, since = run.request, time.monotonic()
+    prompt, output = load.prompt or request.prompt, load.output or request.output
     loads = len(request.loads) - len(run.points)
-    prompts = _prompts(run, concurrency, run.left / max(1, loads))
-    result = process.folder / f"bench-{concurrency}.json"
-    words = bench_words(server.url, served, request.model, concurrency, request.prompt, request.output, prompts, result)
-    run.tell(f"{concurrency} at once, {prompts} requests")
+    told = request.predicted.of(load.concurrency, prompt, output)
+    prompts = _prompts(load.concurrency, output, told.tpot_ms if told else None, run.left / max(1, loads))
+    result = process.folder / f"bench-{len(run.points)}.json"
+    words = bench_words(server.url, served, request.model, load.concurrency, prompt, output, prompts, result)
+    what = f"{load.concurrency} at once, {prompts} requests"
+    run.tell(what)
     with Sampler(server, request.cards) as sampler, process.log.open("ab") as log:
         bench = subprocess.Popen(
-            [sys.executable, "-m", "whichgpu.trial.bound", *launcher.command(*words)],
+            isolated(bound, *launcher.command(*words)),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -305,7 +311,7 @@ def _load(
             while bench.poll() is None:
                 if run.left <= 0:
                     raise TrialError("The budget ended during a load.", "A larger --budget, or fewer loads.")
-                run.tell(f"{concurrency} at once, {prompts} requests", sampler.live)
+                run.tell(what, sampler.live)
                 wait(0.25)
         finally:
             if bench.poll() is None:
@@ -313,15 +319,14 @@ def _load(
             bench.wait()
     if not result.is_file():
         raise TrialError("vLLM's benchmark left no result.", "Its output is in the log.")
-    point = read_result(result.read_text(encoding="utf-8"), concurrency, request.prompt, request.output, sampler)
-    run.staged(f"load {concurrency}", since)
+    point = read_result(result.read_text(encoding="utf-8"), load.concurrency, prompt, output, sampler)
+    run.staged(f"load {load.words}", since)
     return point
 
 
-def _prompts(run: _Run, concurrency: int, seconds: float) -> int:
+def _prompts(concurrency: int, output: int, tpot_ms: float | None, seconds: float) -> int:
     """Requests that fill about half of a load's share of the budget, by the predicted time per token; two rounds at least."""
-    per_token = (run.request.predicted.tpot_ms or 50.0) / 1e3
-    rounds = int(max(0.0, seconds - 15) / 2 / max(0.05, per_token * run.request.output))
+    rounds = int(max(0.0, seconds - 15) / 2 / max(0.05, (tpot_ms or 50.0) / 1e3 * output))
     return concurrency * min(8, max(2, rounds))
 
 
@@ -358,9 +363,10 @@ def _record(run: _Run, name: str, started: str, command: str, log: str) -> Trial
 
 
 def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool | None]:
-    """The busiest load beside its prediction, in the catalog's columns."""
+    """The busiest load beside what had been predicted of that load, in the catalog's columns."""
     request, predicted = run.request, run.request.predicted
     best = max(run.points, key=lambda p: p.output_tokens_per_second, default=None)
+    told = predicted.of(best.concurrency, best.input_tokens, best.output_tokens) if best is not None else None
     cost = None
     if best is not None and predicted.usd_per_hour is not None and best.output_tokens_per_second:
         cost = predicted.usd_per_hour / (best.output_tokens_per_second * 3600 / 1e6)
@@ -372,17 +378,17 @@ def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool 
         "precision": request.precision.value,
         "context": request.context,
         "concurrency": best.concurrency if best else None,
-        "input_tokens": request.prompt,
-        "output_tokens": request.output,
+        "input_tokens": best.input_tokens if best else request.prompt,
+        "output_tokens": best.output_tokens if best else request.output,
         "succeeded": run.outcome is Outcome.MEASURED and best is not None,
         "weights_bytes": run.memory.weights_bytes,
         "predicted_weights_bytes": predicted.weights_bytes,
         "pool_bytes": run.memory.pool_bytes,
         "predicted_pool_bytes": predicted.pool_bytes,
         "tokens_per_second": best.output_tokens_per_second if best else None,
-        "predicted_tokens_per_second": predicted.tokens_per_second,
+        "predicted_tokens_per_second": told.tokens_per_second if told else None,
         "tpot_ms": best.tpot_ms.mean if best else None,
-        "predicted_tpot_ms": predicted.tpot_ms,
+        "predicted_tpot_ms": told.tpot_ms if told else None,
         "ttft_ms": best.ttft_ms.p50 if best else None,
         "usd_per_million_output": cost,
         "tokens_per_joule": best.output_tokens_per_joule if best else None,

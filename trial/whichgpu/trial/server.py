@@ -107,6 +107,7 @@ class Server:
             concurrency=_number(labels.get("kv_cache_max_concurrency")),
             blocks=_whole(labels.get("num_gpu_blocks")),
             block_size=_whole(labels.get("block_size")),
+            utilisation=_number(labels.get("gpu_memory_utilization")),
         )
 
     def gauges(self) -> Gauges:

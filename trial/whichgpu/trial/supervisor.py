@@ -1,6 +1,6 @@
 """The small process between us and vLLM: it owns vLLM's process group, and stops it when we end, however we end.
 
-    python -m whichgpu.trial.supervisor SPEC.json
+    python -I supervisor.py SPEC.json
 
 It is started with a pipe as its stdin that only we hold open: when that closes (we were killed, the SSH line dropped),
 vLLM is stopped. vLLM ignores SIGTERM while it starts, and orphans its engine when its parent alone is killed; what works is

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -14,21 +15,25 @@ _FOLDER = click.option(
 _CATALOG = click.option("--catalog", metavar="PATH", help="Catalog file (default: as for answers).")
 
 
-class _Numbers(click.ParamType[tuple[int, ...]]):
-    """``1,4,16``."""
+_Asked = tuple[tuple[int, int | None, int | None], ...]
 
-    name = "numbers"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+class _Loads(click.ParamType[_Asked]):
+    """``1,4,16@7168:1024``: sequences at once, and where they are named the tokens of a request."""
+
+    name = "loads"
+    _LOAD = re.compile(r"(\d{1,7})(?:@(\d{1,9}):(\d{1,9}))?")
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> _Asked:
         if isinstance(value, tuple):
             return value
-        try:
-            found = tuple(int(part) for part in str(value).split(","))
-        except ValueError:
-            self.fail(f"“{value}” is no list of numbers: write 1,4,16.", param, ctx)
-        if not found or min(found) < 1:
-            self.fail("each must be at least 1", param, ctx)
-        return found
+        parts = [self._LOAD.fullmatch(part.strip()) for part in str(value).split(",")]
+        if None in parts:
+            self.fail(f"“{value}” is no list of loads: write 1,4,16 or 16@7168:1024.", param, ctx)
+        loads = [tuple(int(n) if n is not None else None for n in part.groups()) for part in parts if part]
+        if any(number == 0 for load in loads for number in load):
+            self.fail("each number must be at least 1", param, ctx)
+        return tuple((load[0] or 0, load[1], load[2]) for load in loads)
 
 
 @click.group(invoke_without_command=True)
@@ -40,7 +45,14 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--server", metavar="URL", help="Measure a server that runs already; nothing is started or stopped.")
 @click.option(
-    "--sweep", type=_Numbers(), default=(), metavar="N,N,…", help="Loads to measure (default: --concurrency)."
+    "--sweep",
+    type=_Loads(),
+    default=(),
+    metavar="N[@IN:OUT],…",
+    help="Loads to measure: sequences at once (default: --concurrency), with the tokens of a request (--input, --output).",
+)
+@click.option(
+    "--vllm-args", default="", metavar="WORDS", help="More arguments for vLLM, which the prediction knows nothing of."
 )
 @click.option(
     "--budget",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from whichgpu.trial.elsewhere import Machines, elsewhere, go, hosts_of
 from whichgpu.trial.launch import Launcher, launcher_of
 from whichgpu.trial.nodes import Left, Place, lend, read_place
 from whichgpu.trial.process import new_name
-from whichgpu.trial.records import Outcome, Trial
+from whichgpu.trial.records import Load, Outcome, Trial
 from whichgpu.trial.run import Progress, Step, TrialRequest, measure_server, run_trial
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.one_shot import question_of
@@ -86,7 +87,8 @@ def _lend(
 
 def _options(options: Mapping[str, Any]) -> TrialOptions:
     return TrialOptions(
-        loads=tuple(options["sweep"]),
+        loads=tuple(Load(concurrency=n, prompt=prompt, output=output) for n, prompt, output in options["sweep"]),
+        vllm_words=_words(options["vllm_args"]),
         budget=options["budget"],
         real_weights=options["real_weights"],
         cpu=options["cpu"],
@@ -99,6 +101,13 @@ def _options(options: Mapping[str, Any]) -> TrialOptions:
     )
 
 
+def _words(text: str) -> tuple[str, ...]:
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as error:
+        raise click.UsageError("A quote is open in --vllm-args: close it.") from error
+
+
 def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Terminal) -> int:
     """Print how the same trial runs on another machine, or run it there and keep its record."""
     request, key = prepared.request, prepared.request.accelerator
@@ -106,7 +115,8 @@ def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Termina
         update={"prompt": request.prompt, "output": request.output, "cards": request.layout.cards}
     )
     words = ["--model", request.model, *workload_words(asked)]
-    words += ["--sweep", ",".join(map(str, request.loads)), "--budget", f"{request.budget:g}"]
+    words += ["--sweep", ",".join(load.words for load in request.loads), "--budget", f"{request.budget:g}"]
+    words += ["--vllm-args", options["vllm_args"]] if options["vllm_args"] else []
     words += [] if request.dummy else ["--real-weights"]
     words += ["--cpu", "--kv-memory", f"{options['kv_memory']:g}"] if request.cpu else []
     words += ["--vllm-at", options["vllm_at"]] if options["vllm_at"] is not None else []

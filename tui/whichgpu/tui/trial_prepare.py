@@ -13,14 +13,14 @@ from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.sources.base import Progress as ReadProgress
 from whichgpu.inspect.sources.base import silent
 from whichgpu.plan.commands import serve_words
-from whichgpu.plan.records import Accelerator, Layout, Plan, Verdict
+from whichgpu.plan.records import Accelerator, Layout, Plan, Verdict, Workload
 from whichgpu.plan.sizing import Sizer
-from whichgpu.plan.speed import lengths
+from whichgpu.plan.speed import lengths, speed_as_run
 from whichgpu.plan.weight_table import ROUNDING
 from whichgpu.trial.errors import NothingToTryError, TrialError
 from whichgpu.trial.gpus import gpus_here
 from whichgpu.trial.nodes import Place
-from whichgpu.trial.records import Predicted, Trial
+from whichgpu.trial.records import Load, Predicted, PredictedPoint, Trial
 from whichgpu.trial.run import TrialRequest
 from whichgpu.tui.answering import Question, Reply, keep_trial, reply_to
 from whichgpu.tui.facts import HERE
@@ -50,8 +50,10 @@ CPU = Accelerator(
 class TrialOptions:
     """How a trial is run; what it tries is the question's."""
 
-    loads: tuple[int, ...] = ()
-    """Sequences at once, one after the other; empty is the question's concurrency."""
+    loads: tuple[Load, ...] = ()
+    """One after the other; empty is the question's own."""
+    vllm_words: tuple[str, ...] = ()
+    """More arguments for vLLM, as they are."""
     budget: float = 300
     """Seconds."""
     real_weights: bool = False
@@ -101,7 +103,8 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
     if not (options.cpu or question.own.accelerators or options.server or options.elsewhere):
         asked = replace(question, own=replace(question.own, accelerators=(HERE,)))
     reply = reply_to(asked, progress)
-    loads = options.loads or (reply.answer.workload.concurrency,)
+    loads = options.loads or (Load(concurrency=reply.answer.workload.concurrency),)
+    _held(loads, reply.answer.workload)
     if options.cpu:
         return Prepared(_on_machines(_on_cpu(reply, options, loads), CPU, options), question, reply, None)
     plan = reply.answer.recommended
@@ -155,7 +158,49 @@ def keep_record(prepared: Prepared, trial: Trial) -> None:
     keep_trial(prepared.question, prepared.reply, lambda found, now: trial_finding(found, record, now))
 
 
-def _on_gpus(reply: Reply, plan: Plan, options: TrialOptions, loads: Sequence[int]) -> TrialRequest:
+def _held(loads: Sequence[Load], workload: Workload) -> None:
+    """Refuse a load whose requests are longer than what vLLM is started with.
+
+    Raises:
+        TrialError: one is.
+    """
+    for load in loads:
+        if load.prompt is not None and load.output is not None and load.prompt + load.output > workload.context:
+            raise TrialError(
+                f"Requests of {load.prompt:,} + {load.output:,} tokens are longer than {workload.context:,}.",
+                f"--context {load.prompt + load.output}",
+            )
+
+
+def _predicted_points(reply: Reply, plan: Plan, loads: Sequence[Load]) -> tuple[PredictedPoint, ...]:
+    """What these cards in this layout would serve of each load."""
+    asked, facts = reply.answer.workload, reply.facts
+    card = next(a for a in facts.accelerators if a.key == plan.accelerator)
+    sizer = Sizer(reply.inspection, facts.engines.of(asked.vllm), facts.architectures)
+    points = list[PredictedPoint]()
+    for load in loads:
+        lengths_of_load = {"prompt": load.prompt or asked.prompt, "output": load.output or asked.output}
+        workload = asked.model_copy(update={"concurrency": load.concurrency, **lengths_of_load})
+        speed = (
+            speed_as_run(sizer, workload, asked.precision, card, plan.layout, facts.calibration)
+            if plan.layout is not None
+            else None
+        )
+        prompt, output = lengths(workload)
+        points.append(
+            PredictedPoint(
+                concurrency=load.concurrency,
+                input_tokens=prompt,
+                output_tokens=output,
+                tpot_ms=speed.tpot_ms.expected if speed else None,
+                ttft_ms=speed.ttft_ms.expected if speed else None,
+                tokens_per_second=speed.output_tokens_per_second.expected if speed else None,
+            )
+        )
+    return tuple(points)
+
+
+def _on_gpus(reply: Reply, plan: Plan, options: TrialOptions, loads: Sequence[Load]) -> TrialRequest:
     foot, speed = plan.footprint, plan.speed
     assert foot is not None
     card = next(a for a in reply.facts.accelerators if a.key == plan.accelerator)
@@ -167,13 +212,19 @@ def _on_gpus(reply: Reply, plan: Plan, options: TrialOptions, loads: Sequence[in
         tokens_per_second=speed.output_tokens_per_second.expected if speed else None,
         tpot_ms=speed.tpot_ms.expected / speed.learned_factor if speed else None,
         usd_per_hour=plan.usd_per_hour,
+        points=_predicted_points(reply, plan, loads),
     )
     return _request(reply, card.key.removesuffix("_here"), foot.layout, predicted, options, loads, cards, ())
 
 
-def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[int]) -> TrialRequest:
-    """On vLLM's CPU build: weights and tokens are predicted, speed is not."""
-    sizer = Sizer(reply.inspection, reply.facts.engines.of(reply.answer.workload.vllm), reply.facts.architectures)
+def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[Load]) -> TrialRequest:
+    """On vLLM's CPU build: weights and tokens are predicted, speed is not.
+
+    Processors with BF16 instructions keep recurrent states in float32 whatever the model asks (vLLM 0.32 platforms/cpu.py),
+    so all are asked to.
+    """
+    inspection, is_recurrent = _with_float32_states(reply.inspection)
+    sizer = Sizer(inspection, reply.facts.engines.of(reply.answer.workload.vllm), reply.facts.architectures)
     workload, size = reply.answer.workload, int(options.kv_memory * 2**20)
     layout = Layout(tensor_parallel=workload.cards or 1)
     parts = sizer.table(workload.precision, workload).stages(layout)
@@ -187,8 +238,19 @@ def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[int]) -> TrialR
         tpot_ms=None,
         usd_per_hour=None,
     )
-    extra = ("--dtype", "bfloat16", "--enforce-eager", "--kv-cache-memory-bytes", str(size))
+    states = ("--mamba-ssm-cache-dtype", "float32") if is_recurrent else ()
+    extra = ("--dtype", "bfloat16", "--enforce-eager", "--kv-cache-memory-bytes", str(size), *states)
     return _request(reply, "cpu", layout, predicted, options, loads, (), extra)
+
+
+def _with_float32_states(inspection: Inspection) -> tuple[Inspection, bool]:
+    """The model with recurrent states of four bytes, and whether it has any."""
+    architecture = inspection.architecture
+    if architecture is None or not any(m.state_size for m in architecture.mixers):
+        return inspection, False
+    mixers = tuple(m.model_copy(update={"state_dtype": "float32"}) if m.state_size else m for m in architecture.mixers)
+    widened = architecture.model_copy(update={"mixers": mixers})
+    return inspection.model_copy(update={"architecture": widened}), True
 
 
 def _request(
@@ -197,7 +259,7 @@ def _request(
     layout: Layout,
     predicted: Predicted,
     options: TrialOptions,
-    loads: Sequence[int],
+    loads: Sequence[Load],
     cards: tuple[int, ...],
     extra: Sequence[str],
 ) -> TrialRequest:
@@ -212,7 +274,7 @@ def _request(
         layout=layout,
         precision=workload.precision,
         context=workload.context,
-        serve=("serve", _absolute(words[2]), *words[3:], *extra),
+        serve=("serve", _absolute(words[2]), *words[3:], *extra, *options.vllm_words),
         loads=tuple(loads),
         prompt=prompt,
         output=output,
@@ -244,7 +306,8 @@ def before(prepared: Prepared, options: TrialOptions) -> list[str]:
         weights = _download(prepared.reply.inspection)
     where = f"{request.layout.cards} × {plan.accelerator_name}" if plan is not None else "this machine's CPU"
     where += f" in {request.nodes} machines" if request.nodes > 1 else ""
-    load = f"{', '.join(map(str, request.loads))} at once, {request.prompt:,} tokens in and {request.output:,} out"
+    loads = ", ".join(load.words for load in request.loads)
+    load = f"{loads} at once, {request.prompt:,} tokens in and {request.output:,} out"
     rate = request.predicted.usd_per_hour
     cost = f" ({dollars(rate * least / 3600)} to {dollars(rate * request.budget / 3600)})" if rate is not None else ""
     time = f"about {least} s, at most {request.budget:.0f}{cost}"

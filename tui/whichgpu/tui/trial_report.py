@@ -55,8 +55,8 @@ def _compared(trial: Trial) -> list[tuple[str, ...]]:
         ("weights", told.weights_bytes, found.weights_bytes, memory),
         ("pool", told.pool_bytes, found.pool_bytes, memory),
         ("tokens in the pool", told.tokens, found.tokens, lambda v: f"{v:,.0f}"),
-        ("ms per token", told.tpot_ms, best["tpot_ms"], lambda v: f"{v:,.1f}"),
-        ("tokens/s out", told.tokens_per_second, best["tokens_per_second"], lambda v: f"{v:,.0f}"),
+        ("ms per token", best["predicted_tpot_ms"], best["tpot_ms"], lambda v: f"{v:,.1f}"),
+        ("tokens/s out", best["predicted_tokens_per_second"], best["tokens_per_second"], lambda v: f"{v:,.0f}"),
         (f"{sign()} per Mtok out", None, best["usd_per_million_output"], dollars),
         ("tokens per joule", None, best["tokens_per_joule"], lambda v: f"{v:,.2f}"),
     )

@@ -23,7 +23,7 @@ from whichgpu.plan.records import Plan
 from whichgpu.trial.errors import NoGpuError
 from whichgpu.trial.launch import launcher_of
 from whichgpu.trial.process import new_name
-from whichgpu.trial.records import Trial
+from whichgpu.trial.records import Load, Trial
 from whichgpu.trial.run import Step, measure_server, run_trial
 from whichgpu.tui.answering import Question, Reply, catalog_path
 from whichgpu.tui.app.page import Export, Page
@@ -37,7 +37,7 @@ from whichgpu.tui.trial_report import report, step_line
 _FIELDS = (
     ("where", "gpu", "gpu (this machine's), cpu (vLLM's CPU build), or a server's URL"),
     ("vllm", "", "vLLM's environment or a docker command; empty looks for it"),
-    ("loads", "", "sequences at once, one after the other: 1,4,16"),
+    ("loads", "", "sequences at once, one after the other: 1,4,16; 16@7168:1024 with tokens in and out"),
     ("budget", "300", "seconds that all of it may take"),
     ("weights", "dummy", "dummy (no download; memory and speed are real) or real"),
     ("cache", "256", "MiB of KV cache on a CPU"),
@@ -77,7 +77,7 @@ def read_form(value: Mapping[str, str]) -> _Form:
     except click.ClickException as error:
         raise UsageError(error.format_message()) from error
     options = TrialOptions(
-        loads=tuple(found["sweep"]),
+        loads=tuple(Load(concurrency=n, prompt=prompt, output=output) for n, prompt, output in found["sweep"]),
         budget=found["budget"],
         real_weights=weights == "real",
         cpu=where.lower() == "cpu",
@@ -297,7 +297,7 @@ class TrialScreen(Page):
         words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []
         words += ["--server", options.server] if options.server else []
-        words += ["--sweep", ",".join(map(str, options.loads))] if options.loads else []
+        words += ["--sweep", ",".join(load.words for load in options.loads)] if options.loads else []
         words += ["--budget", f"{options.budget:g}"]
         words += ["--real-weights"] if options.real_weights else []
         words += ["--cpu", "--kv-memory", f"{options.kv_memory:g}"] if options.cpu else []
