@@ -296,12 +296,17 @@ class Outcome:
         return [asdict(row) for rows in self.memory.values() for row in rows] + speed
 
 
-def run(truth: Path, models: Path | None) -> Outcome:
-    """Compare every row of every file in a folder."""
+OWN = ROOT / "benchmarks" / "truth"
+"""Rows of our own runs on real cards (benchmarks/on_gpu)."""
+
+
+def run(truth: Path, models: Path | None, own: Path = OWN) -> Outcome:
+    """Compare every row of every file in a folder, and our own rows apart."""
     names, inspect, close = inspections(models)
     try:
         judge = Judge(names, inspect)
         memory = {path.name: [judge.compare(row) for row in read_truth(path)] for path in truth_files(truth)}
+        memory |= {f"ours: {path.name}": [judge.compare(row) for row in read_truth(path)] for path in truth_files(own)}
         speed = {n: serving.read(truth / n, names, inspect) for n in serving.FILES if (truth / n).exists()}
         return Outcome(memory, speed)
     finally:

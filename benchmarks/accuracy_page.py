@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tabulate import tabulate
 
 from benchmarks.accuracy_report import breakdowns, reasons, table, worst
+from benchmarks.own_runs import own_runs
 from benchmarks.serving_page import speed_sections
 
 if TYPE_CHECKING:
@@ -109,7 +110,10 @@ def page(outcome: Outcome) -> str:
     blocks = [_INTRO, _grid(rows, ("figure", "aim", *names))]
     for name in names:
         blocks.append(_section(name, compared[name]))
-    return "\n\n".join(block.strip("\n") for block in (*blocks, _judged(), *speed_sections(outcome), _NOTES)) + "\n"
+    return (
+        "\n\n".join(block.strip("\n") for block in (*blocks, *own_runs(), _judged(), *speed_sections(outcome), _NOTES))
+        + "\n"
+    )
 
 
 def _judged() -> str:

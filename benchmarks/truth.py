@@ -64,10 +64,17 @@ def _contradiction(raw: dict[str, Any]) -> str | None:
     total, share = raw.get("total_gib"), raw.get("gpu_mem_util")
     if total is None or share is None or any(t is None for t in terms) or (raw.get("pp") or 1) > 1:
         return None
+    terms.append(raw.get("graph_est_gib") if _takes_graphs_off(raw) else None)
     implied = sum(t for t in terms if t is not None) / total
     if abs(implied - share) < 0.01:
         return None
     return f"contradicts itself: states {share} of the card, its own terms add up to {implied:.2f}"
+
+
+def _takes_graphs_off(raw: dict[str, Any]) -> bool:
+    """From 0.21 the estimate of CUDA graphs is taken off the pool (PR #38284)."""
+    version = re.match(r"(\d+)\.(\d+)", str(raw.get("vllm")))
+    return version is not None and (int(version[1]), int(version[2])) >= (0, 21)
 
 
 def read_truth(path: Path) -> list[TruthRow]:
