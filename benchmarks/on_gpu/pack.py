@@ -78,7 +78,8 @@ def _digest(*parts: Path | str) -> str:
 def _sources() -> list[Path]:
     """Every file that ``ours`` is made of."""
     roots = ("assets", "catalog", "inspect", "plan", "trial", "tui", "benchmarks/on_gpu")
-    kept = [p for root in roots for p in (ROOT / root).rglob("*") if p.is_file() and "__pycache__" not in p.parts]
+    files = (p for root in roots for p in (ROOT / root).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
+    kept = [p for p in files if p.suffix != ".md"]
     extra = [ROOT / "constraints.txt", ROOT / "pyproject.toml", ROOT / "tests" / "tiny_models.py"]
     return sorted(kept) + extra
 
