@@ -233,7 +233,7 @@ def _kv_exact(row: TruthRow, sizer: Sizer, sizes: Sizes, workload: Workload, sta
     several = len(sizes.cache.groups) > 1
     mixers = sizer.inspection.architecture.mixers if sizer.inspection.architecture else ()
     compressed = any(m.kind == "compressed" for m in mixers)
-    if not row.kv_gib or row.kv_gib <= 0 or not row.kv_tokens or (row.pp or 1) > 1 or not sizer.cache_is_known:
+    if not row.kv_gib or row.kv_gib <= 0 or not row.kv_tokens or (row.pp or 1) > 1 or not sizer.knows_cache(workload):
         return None
     if several and (not stated or compressed):
         return None

@@ -22,11 +22,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from whichgpu.catalog import derive, sharing
+from whichgpu.catalog import sharing
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.intake import merge, take
 from whichgpu.catalog.query import compiled, search
 from whichgpu.catalog.records import ANSWER, Finding, Stamp, canonical, identity_of, note_finding
+from whichgpu.catalog.rows import row_of
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import FileStore
 
@@ -145,7 +146,7 @@ def pushing(folder: Path) -> list[tuple[str, str]]:
     found = [made(n) for n in range(1_000)]
     store.add(*found)
     sent = sharing.push(store, FileStore(str(folder / "share")), "t", Policy(), stamp(0))
-    held = sum(len(derive.row_of(f)[-1]) for f in found)
+    held = sum(len(row_of(f)["body"]) for f in found)
     return [
         ("push of 1,000: bytes sent / compressed bodies", f"{sent.bytes / held:.2f}"),
         ("in bundles", str(sent.bundles)),

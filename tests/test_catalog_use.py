@@ -163,13 +163,31 @@ class TestTheFile:
         database = Database(path)
         for name in ("licence", "gated", "modified"):
             database.execute(f"ALTER TABLE inspections DROP COLUMN {name}")
-        database["_sqlite_migrations"].delete_where("name = 'm003_terms'")  # type: ignore[union-attr]
+        database["_sqlite_migrations"].delete_where("name IN ('m003_terms', 'm004_renewed')")  # type: ignore[union-attr]
         database.conn.commit()
         database.close()
         store = Catalog(path)
         store.add(inspected("openai/gpt-oss-20b"))
         assert [(r.model, r.licence, r.gated) for r in search(store, "qwen")] == [("Qwen/Qwen3-8B", None, None)]
         assert (tmp_path / "c.db.v2.bak").exists()
+
+    def test_what_an_older_version_derived_is_derived_anew(self, tmp_path: Path, ask: Run) -> None:
+        """A file of the third step lists one copy of a plan; all 46 are what it costs."""
+        path = tmp_path / "catalog.db"
+        ask("-m", "openai/gpt-oss-120b", "--offline", "--gpu", "H100", "--rate", "60", "--catalog", str(path))
+        database = Database(path)
+        (copies,) = database.execute("SELECT cards FROM plans").fetchone()
+        assert copies > 1
+        database.execute("UPDATE plans SET cards = 1, usd_per_hour = 2.09")
+        database["_sqlite_migrations"].delete_where("name = 'm004_renewed'")  # type: ignore[union-attr]
+        database.conn.commit()
+        database.close()
+        store = Catalog(path)
+        store.add(inspected("Qwen/Qwen3-8B"))
+        with store.reading() as connection:
+            assert connection.execute("SELECT cards FROM plans").fetchone() == (copies,)
+        assert {r.model for r in search(store, "")} == {"openai/gpt-oss-120b", "Qwen/Qwen3-8B"}
+        assert [r.model for r in search(store, "gpt-oss")] == ["openai/gpt-oss-120b"], "its words are there again"
 
     def test_terms_of_the_hub_are_searched(self, tmp_path: Path) -> None:
         store = Catalog(tmp_path / "c.db")
@@ -415,7 +433,7 @@ class TestWhatItSaysOfItself:
         dear = answer.model_copy(update={"recommended": best.model_copy(update={"usd_per_hour": 99.0})})
         store.add(found, answer_finding(found, dear, STAMP))
         out = ask("catalog", "verify").out
-        assert "Qwen/Qwen3-8B, 16 × 8,192: $99.00/hour before" in out
+        assert "Qwen/Qwen3-8B, 16 × 8,192: $99.00/h before" in out
         assert "2 findings checked, 0 wrong; 1 answers would change" in out
 
     def test_verify_finds_what_was_altered(self, ask: Run, tmp_path: Path) -> None:

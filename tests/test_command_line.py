@@ -32,6 +32,7 @@ MODELS = {
     "nothing-fits": ("moonshotai/Kimi-K3", "--gpu", "l4", "--gpu", "t4"),
     "explain": ("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "h100", "--vllm", "0.19", "--explain"),
     "tight": ("openai/gpt-oss-120b", "--gpu", "gh200", "--concurrency", "64", "--explain"),
+    "rate": ("openai/gpt-oss-120b", "--rate", "60"),
 }
 
 
@@ -86,6 +87,48 @@ def test_quiet_says_one_line(ask: Ask) -> None:
     result = ask("--model", "openai/gpt-oss-20b", "--offline", "--quiet", "--gpu", "h100")
     assert re.fullmatch(r"1 × H100 SXM5, \$\d+\.\d\d/h\n", result.out)
     assert result.err == ""
+
+
+def test_copies_are_spelled_and_priced_alike_everywhere(ask: Ask) -> None:
+    """All replicas, in the line for scripts, the report, the other tools' files, the catalog and its list."""
+    words = ("--model", "openai/gpt-oss-120b", "--offline", "--gpu", "h100", "--rate", "60")
+    line = ask(*words, "--quiet").out.strip()
+    match = re.fullmatch(r"(\d+) replicas of (\d) × H100 SXM5, (\$[\d,.]+/h)", line)
+    assert match, line
+    copies, cards, total = int(match[1]), int(match[2]), match[3]
+    assert copies > 1
+    assert line in ask(*words).out
+    assert line in ask("command", *words).err
+    assert line in ask("catalog", "show", "openai/gpt-oss-120b").out
+    listed = ask("catalog", "list").out
+    assert f" {copies * cards} × " in listed
+    assert total.removesuffix("/h") in listed
+    side_by_side = ask("compare", "openai/gpt-oss-120b", "openai/gpt-oss-20b", *words[2:]).out
+    assert f"{copies} replicas of {cards} × H100 SXM" in side_by_side
+    assert total.removesuffix("/h") in side_by_side
+
+
+@pytest.mark.parametrize("model", ["Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen2-VL-7B-Instruct", "Qwen/QwQ-32B"])
+def test_a_class_that_generates_is_served_generating(ask: Ask, model: str) -> None:
+    """Its class stands in vLLM's table of pooling models too; nothing of the repository says that it embeds."""
+    plan = json.loads(ask("--model", model, "--offline", "--json", "--gpu", "h100").out)["answer"]["recommended"]
+    assert "--runner" not in plan["command"]
+    assert "--max-model-len" in plan["command"]
+    assert plan["speed"] is not None
+
+
+@pytest.mark.parametrize("says", ["modules.json", "1_Pooling", "pipeline_tag", "is_causal"])
+def test_what_says_that_it_embeds_is_served_pooling(ask: Ask, start_hub: Start, says: str) -> None:
+    repo = shapes.qwen3_06b(extra_info={"pipeline_tag": "sentence-similarity"} if says == "pipeline_tag" else {})
+    config = {**shapes.QWEN3_06B, "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2"}
+    config |= {"is_causal": False} if says == "is_causal" else {}
+    repo.files["config.json"] = json.dumps(config).encode()
+    more = {"modules.json": ("modules.json", b"[]"), "1_Pooling": ("1_Pooling/config.json", b"{}")}
+    repo.files |= dict([more[says]]) if says in more else {}
+    start_hub({"acme/embeds": repo})
+    plan = json.loads(ask("--model", "acme/embeds", "--json", "--gpu", "h100").out)["answer"]["recommended"]
+    assert plan["command"].endswith("--runner pooling")
+    assert plan["speed"] is None
 
 
 def test_the_asked_context_is_cut_to_the_models(ask: Ask) -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.planning import GIB, ask, footprint, model, pool_of
 from whichgpu.inspect.records import Mixer
-from whichgpu.plan.kv_layers import CacheLayer, is_counted
+from whichgpu.plan.kv_layers import CacheLayer, CacheSetting, _layers, is_counted
 from whichgpu.plan.kv_pool import Grouping, Pool, grouped
 from whichgpu.plan.records import KvDtype
 
@@ -193,3 +193,37 @@ class TestPools:
         assert not is_counted(Mixer(kind="attention of tomorrow", layers=1))
         assert not is_counted(Mixer(kind="full", layers=1))
         assert is_counted(Mixer(kind="none", layers=1))
+
+
+class TestWidthsOfDeepSeek:
+    """Pages follow from the widths, or are unknown where vLLM's packing is of one width alone (vLLM 0.32)."""
+
+    @staticmethod
+    def pages(**widths: int) -> list[int]:
+        mixer = Mixer(
+            kind="compressed", layers=1, head_dim=512, rope_head_dim=64, window=128, compress_ratio=4, **widths
+        )
+        return [layer.page for layer in _layers(mixer, CacheSetting("fp8"), False)]
+
+    def test_what_vllm_has_for_the_published_widths(self) -> None:
+        assert self.pages(index_head_dim=128) == [37_440, 37_440, 8_640, 32_832, 8_640]
+
+    def test_a_wider_indexer_has_larger_pages(self) -> None:
+        assert self.pages(index_head_dim=256) == [37_440, 37_440, 17_280, 32_832, 16_704]
+
+    @pytest.mark.parametrize(
+        "widths", [{"head_dim": 256}, {"head_dim": None}, {"index_head_dim": 64}, {"index_head_dim": None}]
+    )
+    def test_other_widths_are_unknown(self, widths: dict[str, int | None]) -> None:
+        published: dict[str, int | None] = {"head_dim": 512, "index_head_dim": 128}
+        assert is_counted(Mixer(kind="compressed", layers=1, compress_ratio=4, **published))
+        assert not is_counted(Mixer(kind="compressed", layers=1, compress_ratio=4, **(published | widths)))
+
+    def test_an_fp8_cache_of_sparse_latent_attention_has_one_layout(self) -> None:
+        sparse = Mixer(kind="mla", layers=1, heads=128, kv_lora_rank=512, rope_head_dim=64, index_head_dim=128)
+        assert is_counted(sparse, "fp8")
+        narrow = sparse.model_copy(update={"kv_lora_rank": 256})
+        assert is_counted(narrow)
+        assert not is_counted(narrow, "fp8")
+        half = sparse.model_copy(update={"index_head_dim": 64})
+        assert not is_counted(half)

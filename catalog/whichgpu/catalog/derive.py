@@ -4,41 +4,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
+from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import ANSWER, INSPECTION, NOTE, PRICE, TAG, TRIAL, Finding
+from whichgpu.catalog.rows import COLUMNS, finding_of, row_of
+from whichgpu.plan.records import Layout
 
-COLUMNS = (
-    "identity",
-    "kind",
-    "about",
-    "model",
-    "commit_sha",
-    "origin",
-    "private",
-    "made_at",
-    "made_by",
-    "tool_version",
-    "facts_date",
-    "local_path",
-    "body",
-)
 _ADD = f"""
-INSERT OR IGNORE INTO findings ({", ".join(COLUMNS)}) VALUES ({", ".join("?" * len(COLUMNS))})"""
+INSERT OR IGNORE INTO findings ({", ".join(COLUMNS)}) VALUES ({", ".join(f":{c}" for c in COLUMNS)})"""
 _EARLIER = """
-UPDATE findings SET made_at = ?1, made_by = ?2, private = min(private, ?4), origin = min(origin, ?5)
-WHERE identity = ?3 AND ((made_at, made_by) > (?1, ?2) OR private > ?4 OR origin > ?5)"""
+UPDATE findings SET made_at = :made_at, made_by = :made_by, private = min(private, :private), origin = min(origin, :origin)
+WHERE identity = :identity AND ((made_at, made_by) > (:made_at, :made_by) OR private > :private OR origin > :origin)"""
 """The same finding twice is one row, of the first who made it: so catalogs merge in any order."""
 
-_LEVEL = 6
-_SMALL = 512
-"""Characters up to which a body is kept as it is: compressing it would cost more than it saves."""
+_BATCH = 1000
+"""Findings that are derived at once."""
 
 
-Rows = list[tuple[str, tuple[Any, ...]]]
+Row = Mapping[str, Any]
+"""Value by column."""
+
+Rows = list[tuple[str, Row]]
 """(table, row) that follow from a finding."""
 
 
@@ -55,22 +45,44 @@ def insert(connection: sqlite3.Connection, findings: Iterable[Finding]) -> int:
 
 def write(connection: sqlite3.Connection, prepared: Sequence[tuple[Finding, Rows]]) -> int:
     """Write findings with their rows; what models are found by is only marked stale, for ``freshen``."""
-    rows: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-    for _, own in prepared:
-        for table, row in own:
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for _, derived_rows in prepared:
+        for table, row in derived_rows:
             rows[table].append(row)
     main = [row_of(finding) for finding, _ in prepared]
     before = connection.total_changes
     connection.executemany(_ADD, main)
     new = connection.total_changes - before
     if new < len(main):
-        connection.executemany(_EARLIER, [(r[7], r[8], r[0], r[6], r[5]) for r in main])
-    for table, values in rows.items():
-        marks = ", ".join("?" * len(values[0]))
-        connection.executemany(f"INSERT OR IGNORE INTO {table} VALUES ({marks})", values)
+        connection.executemany(_EARLIER, main)
+    _insert_rows(connection, rows)
     touched = {finding.model for finding, _ in prepared if finding.kind in (INSPECTION, NOTE, TAG)}
-    connection.executemany("INSERT OR IGNORE INTO stale VALUES (?)", [(model,) for model in touched])
+    connection.executemany("INSERT OR IGNORE INTO stale (model) VALUES (?)", [(model,) for model in touched])
     return new
+
+
+def rederive(connection: sqlite3.Connection) -> None:
+    """Fill empty derived tables from the findings, inside the caller's transaction; what can't be read stays out of them."""
+    cursor = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM findings")
+    while batch := cursor.fetchmany(_BATCH):
+        rows: dict[str, list[Row]] = defaultdict(list)
+        models = set()
+        for values in batch:
+            with suppress(ValueError, CatalogError):
+                finding = finding_of(values)
+                for table, row in rows_of(finding):
+                    rows[table].append(row)
+                models.add(finding.model)
+        _insert_rows(connection, rows)
+        connection.executemany("INSERT OR IGNORE INTO stale (model) VALUES (?)", [(model,) for model in models])
+    freshen(connection)
+
+
+def _insert_rows(connection: sqlite3.Connection, rows: Mapping[str, Sequence[Row]]) -> None:
+    for table, values in rows.items():
+        columns = list(values[0])
+        marks = ", ".join(f":{column}" for column in columns)
+        connection.executemany(f"INSERT OR IGNORE INTO {table} ({', '.join(columns)}) VALUES ({marks})", values)
 
 
 def freshen(connection: sqlite3.Connection) -> None:
@@ -78,25 +90,6 @@ def freshen(connection: sqlite3.Connection) -> None:
     models = [r[0] for r in connection.execute("SELECT model FROM stale")]
     _reword(connection, models)
     connection.executemany("DELETE FROM stale WHERE model = ?", [(model,) for model in models])
-
-
-def row_of(finding: Finding) -> tuple[Any, ...]:
-    """Return a finding as a row of its table."""
-    return (
-        finding.identity,
-        finding.kind,
-        finding.about,
-        finding.model,
-        finding.commit,
-        finding.origin,
-        int(finding.private),
-        finding.made_at,
-        finding.made_by,
-        finding.tool_version,
-        finding.facts_date,
-        finding.local_path,
-        finding.body if len(finding.body) <= _SMALL else zlib.compress(finding.body.encode(), _LEVEL),
-    )
 
 
 def rows_of(finding: Finding) -> Rows:
@@ -110,7 +103,7 @@ def rows_of(finding: Finding) -> Rows:
         if not isinstance(content, dict):
             raise TypeError("no object")
         made = _MAKERS[finding.kind](finding, content)
-        return [(table, tuple(_storable(value) for value in row)) for table, row in made]
+        return [(table, {column: _storable(value) for column, value in row.items()}) for table, row in made]
     except (TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError("malformed") from error
 
@@ -122,33 +115,31 @@ def _storable(value: Any) -> Any:
     return value if value is None or isinstance(value, str | float) else None
 
 
-_Made = Iterator[tuple[str, tuple[Any, ...]]]
+_Made = Iterator[tuple[str, Row]]
 
 
 def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
     architecture, parameters = content.get("architecture") or {}, content.get("parameters") or {}
     quantisation, source = content.get("quantisation") or {}, content.get("source") or {}
-    yield (
-        "inspections",
-        (
-            finding.identity,
-            finding.model,
-            finding.commit,
-            content.get("grade"),
-            " ".join(content.get("classes") or ()),
-            " + ".join(content.get("classes") or ()),
-            " ".join(architecture.get("names") or ()),
-            (parameters.get("total") or {}).get("value"),
-            (parameters.get("active") or {}).get("value"),
-            architecture.get("context"),
-            ((content.get("weights") or {}).get("total") or {}).get("value"),
-            quantisation.get("label") or "not quantised",
-            len(content.get("tensors") or ()),
-            _typed(source.get("licence"), str),
-            _typed(source.get("gated"), bool),
-            _typed(source.get("modified"), str),
-        ),
-    )
+    row = {
+        "identity": finding.identity,
+        "model": finding.model,
+        "commit_sha": finding.commit,
+        "grade": content.get("grade"),
+        "classes": " ".join(content.get("classes") or ()),
+        "label": " + ".join(content.get("classes") or ()),
+        "architecture": " ".join(architecture.get("names") or ()),
+        "parameters": (parameters.get("total") or {}).get("value"),
+        "active_parameters": (parameters.get("active") or {}).get("value"),
+        "context": architecture.get("context"),
+        "weights_bytes": ((content.get("weights") or {}).get("total") or {}).get("value"),
+        "published": quantisation.get("label") or "not quantised",
+        "tensor_groups": len(content.get("tensors") or ()),
+        "licence": _typed(source.get("licence"), str),
+        "gated": _typed(source.get("gated"), bool),
+        "modified": _typed(source.get("modified"), str),
+    }
+    yield "inspections", row
 
 
 def _typed(value: Any, kind: type) -> Any:
@@ -162,37 +153,31 @@ def _answer(finding: Finding, content: Mapping[str, Any]) -> _Made:
     for position, plan in enumerate(content.get("plans") or ()):
         if plan.get("verdict") == "no" or plan.get("precision") != workload.get("precision"):
             continue
-        foot, speed, layout = plan.get("footprint") or {}, plan.get("speed") or {}, plan.get("layout") or {}
-        pool, needed = foot.get("pool"), foot.get("kv_needed")
-        yield (
-            "plans",
-            (
-                finding.identity,
-                position,
-                finding.model,
-                plan.get("accelerator"),
-                plan.get("count"),
-                _label(layout),
-                plan.get("precision"),
-                workload.get("context"),
-                workload.get("concurrency"),
-                content.get("vllm"),
-                plan.get("verdict"),
-                int(best is not None and plan == best),
-                plan.get("usd_per_hour"),
-                (speed.get("output_tokens_per_second") or {}).get("expected"),
-                (speed.get("tpot_ms") or {}).get("expected"),
-                (speed.get("usd_per_million_output") or {}).get("expected"),
-                pool,
-                pool - (needed or 0) if pool is not None else None,
-            ),
-        )
-
-
-def _label(layout: Mapping[str, Any]) -> str:
-    sizes = (("TP", "tensor_parallel"), ("PP", "pipeline_parallel"), ("DP", "data_parallel"))
-    words = [f"{n}{layout[k]}" for n, k in sizes if (layout.get(k) or 1) > 1]
-    return " ".join(words + (["EP"] if layout.get("expert_parallel") else [])) or "TP1"
+        foot, speed = plan.get("footprint") or {}, plan.get("speed") or {}
+        layout = Layout.model_validate(plan["layout"]) if plan.get("layout") else Layout(tensor_parallel=1)
+        pool, needed, copies = foot.get("pool"), foot.get("kv_needed"), plan.get("replicas") or 1
+        hourly = plan.get("usd_per_hour")
+        row = {
+            "identity": finding.identity,
+            "position": position,
+            "model": finding.model,
+            "accelerator": plan.get("accelerator"),
+            "cards": plan["count"] * copies if plan.get("count") is not None else None,
+            "layout": layout.label,
+            "precision": plan.get("precision"),
+            "context": workload.get("context"),
+            "concurrency": workload.get("concurrency"),
+            "vllm": content.get("vllm"),
+            "verdict": plan.get("verdict"),
+            "recommended": int(best is not None and plan == best),
+            "usd_per_hour": hourly * copies if hourly is not None else None,
+            "tokens_per_second": (speed.get("output_tokens_per_second") or {}).get("expected"),
+            "tpot_ms": (speed.get("tpot_ms") or {}).get("expected"),
+            "usd_per_million_output": (speed.get("usd_per_million_output") or {}).get("expected"),
+            "pool_bytes": pool,
+            "headroom_bytes": pool - (needed or 0) if pool is not None else None,
+        }
+        yield "plans", row
 
 
 _TRIAL = (
@@ -218,12 +203,12 @@ _TRIAL = (
     "usd_per_million_output",
     "tokens_per_joule",
 )
-"""Keys of a trial's ``summary``, in the order of the table's columns."""
+"""Keys of a trial's ``summary`` that are columns."""
 
 
 def _trial(finding: Finding, content: Mapping[str, Any]) -> _Made:
     summary = content.get("summary") or {}
-    yield "trials", (finding.identity, finding.model, *(summary.get(k) for k in _TRIAL))
+    yield "trials", {"identity": finding.identity, "model": finding.model, **{k: summary.get(k) for k in _TRIAL}}
 
 
 _PRICE = (
@@ -243,16 +228,17 @@ _PRICE = (
 
 
 def _price(finding: Finding, content: Mapping[str, Any]) -> _Made:
-    yield "prices", (finding.identity, *(content.get(k) for k in _PRICE))
+    yield "prices", {"identity": finding.identity, **{k: content.get(k) for k in _PRICE}}
 
 
 def _note(finding: Finding, content: Mapping[str, Any]) -> _Made:
-    yield "notes", (finding.identity, finding.model, content.get("text"), content.get("at"), content.get("by"))
+    words = {k: content.get(k) for k in ("text", "at", "by")}
+    yield "notes", {"identity": finding.identity, "model": finding.model, **words}
 
 
 def _tag(finding: Finding, content: Mapping[str, Any]) -> _Made:
-    attached, at, by = int(bool(content.get("attached"))), content.get("at"), content.get("by")
-    yield "tags", (finding.identity, finding.model, content.get("tag"), attached, at, by)
+    words = {k: content.get(k) for k in ("tag", "at", "by")} | {"attached": int(bool(content.get("attached")))}
+    yield "tags", {"identity": finding.identity, "model": finding.model, **words}
 
 
 _MAKERS = {INSPECTION: _inspection, ANSWER: _answer, TRIAL: _trial, PRICE: _price, NOTE: _note, TAG: _tag}

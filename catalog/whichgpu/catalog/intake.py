@@ -14,7 +14,8 @@ from typing import Any
 from whichgpu.catalog import derive, files
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import KINDS, Finding
-from whichgpu.catalog.store import MAX_BODY, Catalog, finding_of
+from whichgpu.catalog.rows import COLUMNS, MAX_BODY, finding_of
+from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
@@ -95,7 +96,7 @@ def take(
                 new += derive.write(connection, good)
                 if target is not None:
                     rows = [(target, f.identity) for f, _ in good]
-                    connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", rows)
+                    connection.executemany("INSERT OR IGNORE INTO shared (target, identity) VALUES (?, ?)", rows)
     if read and not dry_run:
         with catalog.writing(bulk=True) as connection:
             derive.freshen(connection)
@@ -146,12 +147,12 @@ def _foreign(path: Path) -> Iterator[Finding | Refusal]:
         connection.execute("PRAGMA cell_size_check = ON")
         kind = connection.execute("SELECT type FROM sqlite_master WHERE name = 'findings'").fetchone()
         columns = {r[1] for r in connection.execute("PRAGMA table_info(findings)")} if kind == ("table",) else set()
-        if not set(derive.COLUMNS) <= columns:
+        if not set(COLUMNS) <= columns:
             raise CatalogError(
                 f"{clean(path)} has no findings of this version.",
                 "Open it once with this whichgpu (catalog status --catalog FILE), which migrates it.",
             )
-        rows = connection.execute(f"SELECT {', '.join(derive.COLUMNS)} FROM findings ORDER BY identity")
+        rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM findings ORDER BY identity")
         yield from (_read(row) for row in rows)
 
 

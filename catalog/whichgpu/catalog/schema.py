@@ -66,23 +66,42 @@ def m001_findings(db: Database) -> None:
 
 @migrations()
 def m002_team(db: Database) -> None:
-    """Identities that anyone can check, who made what, and tables and views for plain SQL."""
+    """Identities that anyone can check, and who made what."""
     old = list(db.query("SELECT * FROM findings"))
     db.execute("DROP TABLE findings")
     _findings(db)
-    _derived(db)
     _local(db)
-    _views(db)
     _converted(db, old)
 
 
 @migrations()
 def m003_terms(db: Database) -> None:
-    """On what terms a model is offered; NULL for what was read before. A file that m002 has just made has them already."""
-    table: Any = db["inspections"]
-    for name, kind in _TERMS.items():
-        if name not in table.columns_dict:
-            table.add_column(name, kind)
+    """On what terms a model is offered: columns of a derived table, which the last step makes anew."""
+
+
+@migrations()
+def m004_renewed(db: Database) -> None:
+    """Derived tables as this version has them: all copies of a plan are counted in cards and dollars."""
+    renew(db)
+
+
+def renew(db: Database) -> None:
+    """Drop the derived tables and views, make them as this version has them, and fill them from the findings.
+
+    The last migration calls it, whichever that is: what an older version had derived never matters.
+    """
+    from whichgpu.catalog.derive import rederive
+
+    for view in list(db.view_names()):
+        db.execute(f"DROP VIEW [{view}]")
+    if "models_fts" in db.table_names():
+        table: Any = db["models"]
+        table.disable_fts()
+    for name in _DERIVED:
+        db.execute(f"DROP TABLE IF EXISTS [{name}]")
+    _derived(db)
+    _views(db)
+    rederive(db.conn)
 
 
 def _findings(db: Database) -> None:
@@ -107,7 +126,7 @@ def _findings(db: Database) -> None:
     table.create_index(["about"])
 
 
-_TERMS: dict[str, type] = {"licence": str, "gated": int, "modified": str}
+_DERIVED = ("inspections", "plans", "trials", "prices", "notes", "tags", "models")
 
 
 def _derived(db: Database) -> None:
@@ -116,7 +135,7 @@ def _derived(db: Database) -> None:
     inspections: dict[str, type] = {
         "identity": s, "model": s, "commit_sha": s, "grade": s, "classes": s, "label": s, "architecture": s,
         "parameters": i, "active_parameters": i, "context": i, "weights_bytes": i, "published": s, "tensor_groups": i,
-        **_TERMS,
+        "licence": s, "gated": i, "modified": s,
     }  # fmt: skip
     _create(db, "inspections", inspections, "identity", "identity model")
     plans: dict[str, type] = {
@@ -214,8 +233,8 @@ def _views(db: Database) -> None:
 
 def _converted(db: Database, old: list[dict[str, Any]]) -> None:
     """Give the findings of the first version identities that can be checked."""
-    from whichgpu.catalog.derive import insert
     from whichgpu.catalog.records import Stamp, answer_finding, inspection_finding
+    from whichgpu.catalog.rows import row_of
     from whichgpu.inspect.records import Inspection
     from whichgpu.plan.records import Answer
 
@@ -231,4 +250,5 @@ def _converted(db: Database, old: list[dict[str, Any]]) -> None:
                 found = answer_finding(inspections[row["inspection_identity"]], Answer.model_validate(body), stamp)
         except (ValueError, KeyError, zlib.error):
             continue  # of a record that this version cannot read nothing can be checked; the backup has it
-        insert(db.conn, [found])
+        table: Any = db["findings"]
+        table.insert(row_of(found), ignore=True)

@@ -104,12 +104,18 @@ def _mark_read(catalog: Catalog, target: str, name: str, data: bytes) -> None:
     with suppress(CatalogError, ValueError):
         people = bundles.people_in(name, data)
     with catalog.writing() as connection:
-        connection.execute("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?)", (target, name, now))
+        connection.execute(
+            "INSERT OR IGNORE INTO bundles (target, name, read_at) VALUES (?, ?, ?)", (target, name, now)
+        )
         people_of(connection, people)
 
 
 def _mark_shared(catalog: Catalog, target: str, findings: list[Finding], names: list[str]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     with catalog.writing() as connection:
-        connection.executemany("INSERT OR IGNORE INTO shared VALUES (?, ?)", [(target, f.identity) for f in findings])
-        connection.executemany("INSERT OR IGNORE INTO bundles VALUES (?, ?, ?)", [(target, n, now) for n in names])
+        connection.executemany(
+            "INSERT OR IGNORE INTO shared (target, identity) VALUES (?, ?)", [(target, f.identity) for f in findings]
+        )
+        connection.executemany(
+            "INSERT OR IGNORE INTO bundles (target, name, read_at) VALUES (?, ?, ?)", [(target, n, now) for n in names]
+        )

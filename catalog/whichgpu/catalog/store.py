@@ -7,7 +7,6 @@ library's sqlite3 alone, since importing sqlite-utils costs a one-shot command 0
 from __future__ import annotations
 
 import sqlite3
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -19,9 +18,10 @@ from whichgpu.catalog import derive, files
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.files import SCHEMA_STEPS
 from whichgpu.catalog.records import ANSWER, INSPECTION, Finding
+from whichgpu.catalog.rows import COLUMNS, finding_of
 from whichgpu.plan.records import PriceOffer
 
-_COLUMNS = ", ".join(derive.COLUMNS)
+_COLUMNS = ", ".join(COLUMNS)
 _PRICE_FIELDS = tuple(f for f in PriceOffer.model_fields)
 _CURRENT_PRICES = f"""
 SELECT {", ".join(f"p.{f}" for f in _PRICE_FIELDS)} FROM prices AS p
@@ -148,9 +148,15 @@ class Catalog:
             return
         name = found.model.lower()
         with self.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO heads VALUES (?, ?, ?, ?)", (name, revision, found.commit, at))
+            connection.execute(
+                "INSERT OR REPLACE INTO heads (model, revision, commit_sha, confirmed_at) VALUES (?, ?, ?, ?)",
+                (name, revision, found.commit, at),
+            )
             key = (name, found.commit, asked, found.tool_version, found.identity)
-            connection.execute("INSERT OR REPLACE INTO lookups VALUES (?, ?, ?, ?, ?)", key)
+            connection.execute(
+                "INSERT OR REPLACE INTO lookups (model, commit_sha, asked, tool_version, identity) VALUES (?, ?, ?, ?, ?)",
+                key,
+            )
 
     def answers_to(self, inspection: str) -> list[Finding]:
         """Return the answers that rest on an inspection, newest first."""
@@ -213,39 +219,6 @@ def _migrate(connection: sqlite3.Connection) -> None:
     migrations.apply(Database(connection))
 
 
-def finding_of(row: Sequence[Any]) -> Finding:
-    """Return a finding from a row of its table.
-
-    Raises:
-        CatalogError: the row is damaged.
-    """
-    try:
-        values = dict(zip(derive.COLUMNS, row, strict=True))
-        values["commit"] = values.pop("commit_sha")
-        body = values["body"]
-        values["body"] = body if isinstance(body, str) else unpacked(body)
-        return Finding.model_validate(values)
-    except (zlib.error, UnicodeDecodeError, TypeError, ValueError) as error:
-        raise CatalogError("A finding in the catalog is damaged.", "whichgpu catalog verify names it.") from error
-
-
-MAX_BODY = 32 * 2**20
-"""Bytes that a record may have unpacked; the largest known inspection has less than one MiB."""
-
-
-def unpacked(data: bytes, limit: int = MAX_BODY) -> str:
-    """Decompress a body, up to a limit.
-
-    Raises:
-        ValueError: it unpacks to more, or is not whole.
-    """
-    machine = zlib.decompressobj()
-    text = machine.decompress(data, limit)
-    if machine.unconsumed_tail or not machine.eof:
-        raise ValueError("the record is too large or cut off")
-    return text.decode()
-
-
 def people_of(connection: sqlite3.Connection, rows: Iterable[tuple[str, str, str]]) -> None:
     """Remember who pseudonyms are; this stays in the file."""
-    connection.executemany("INSERT OR REPLACE INTO people VALUES (?, ?, ?)", rows)
+    connection.executemany("INSERT OR REPLACE INTO people (id, name, host) VALUES (?, ?, ?)", rows)

@@ -210,7 +210,8 @@ def _stored_bytes(reading: Reading) -> tuple[int | None, str]:
 def _findings(reading: Reading, encoder: str | None, tensors: tuple[TensorGroup, ...]) -> Findings:
     pipeline = reading.pipeline if reading.pipeline is not None else ({} if reading.choice.pipeline else None)
     names = [f.path for f in reading.listing.files]
-    findings = classify(reading.root, reading.design, encoder, tensors, pipeline, names)
+    task = reading.listing.hub_facts.get("pipeline_tag")
+    findings = classify(reading.root, reading.design, encoder, tensors, pipeline, names, task)
     if not findings.evidence:
         from whichgpu.inspect.name_hints import classes_from_name
 

@@ -69,15 +69,16 @@ def classify(
     tensors: Sequence[TensorGroup],
     pipeline: Mapping[str, Any] | None,
     file_names: Iterable[str],
+    task: str | None = None,
 ) -> Findings:
-    """Return every class that holds, with the keys and tensor names that say so."""
+    """Return every class that holds, with the keys and tensor names that say so; ``task`` is the Hub's pipeline tag."""
     findings = Findings()
     names = tuple(file_names)
     if pipeline is not None or _is_denoiser(root):
         _diffusion(findings, root, pipeline)
         return findings
     if root is not None:
-        _encoder(findings, root, encoder, names)
+        _encoder(findings, root, encoder, names, task)
         _multimodal(findings, root)
     _from_tensors(findings, tensors)
     if design is not None and not findings.has(ModelClass.ENCODER_DECODER):
@@ -120,7 +121,11 @@ def _diffusion(findings: Findings, root: ConfigView | None, pipeline: Mapping[st
     findings.modalities |= {f"{hit} out" for hit in hits}
 
 
-def _encoder(findings: Findings, root: ConfigView, encoder: str | None, names: Sequence[str]) -> None:
+_POOLING_FILES = frozenset({"modules.json", "1_Pooling/config.json"})
+_EMBEDDING_TASKS = frozenset({"feature-extraction", "sentence-similarity"})
+
+
+def _encoder(findings: Findings, root: ConfigView, encoder: str | None, names: Sequence[str], task: str | None) -> None:
     if root.flag("is_encoder_decoder") or encoder in ("t5", "bart", "whisper"):
         because = "is_encoder_decoder" if root.flag("is_encoder_decoder") else f"{encoder} keys"
         findings.add(ModelClass.ENCODER_DECODER, because, root.where)
@@ -128,8 +133,13 @@ def _encoder(findings: Findings, root: ConfigView, encoder: str | None, names: S
         findings.add(ModelClass.ENCODER, _encoder_reason(encoder), root.where)
     elif root.sub("latent_attention_config") is not None:
         findings.add(ModelClass.ENCODER, "latent_attention_config pools the text into one embedding", root.where)
-    elif "modules.json" in names and "1_Pooling/config.json" in names:
-        findings.add(ModelClass.ENCODER, "sentence-transformers modules pool it into one embedding", "modules.json")
+    elif _POOLING_FILES.intersection(names):
+        where = next(name for name in names if name in _POOLING_FILES)
+        findings.add(ModelClass.ENCODER, "sentence-transformers modules pool it into one embedding", where)
+    elif root.raw.get("is_causal") is False:
+        findings.add(ModelClass.ENCODER, "is_causal = false: each token sees those after it", root.where)
+    elif task in _EMBEDDING_TASKS:
+        findings.add(ModelClass.ENCODER, f"pipeline_tag = {task}", "the Hub's model info")
     if encoder == "whisper":
         findings.modalities.add("audio in")
         findings.add(ModelClass.MULTIMODAL, "num_mel_bins: audio input", root.where)

@@ -13,7 +13,7 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout,
     stage, cache, blocks = sizes.stage, sizes.cache, sizes.blocks
     activations = stage.named(*ACTIVATIONS)
     spent = sizes.budget - stage.pool
-    known = sizer.cache_is_known
+    known = sizer.knows_cache(workload)
     usable_blocks = blocks if known and blocks and blocks > 1 else None
     per_sequence = cache.per_sequence(workload.context) if cache.anything else None
     sequences = cache.sequences(usable_blocks, workload.context) if usable_blocks and cache.anything else 0.0

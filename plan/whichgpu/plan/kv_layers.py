@@ -13,14 +13,17 @@ from whichgpu.inspect.records import Architecture, Inspection, Mixer
 from whichgpu.plan.records import KvDtype
 
 _WIDTH = {"bf16": 2, "fp8": 1}
-_INDEXER_BYTES = 132
-"""Sparse indexer: 128 FP8 values and one FP32 scale per token (vLLM 0.32, DeepSeek-V3.2)."""
+_INDEXER_GROUP, _SCALE = 128, 4
+"""The sparse indexer's cache: FP8 values with one FP32 scale for each 128 of them (vLLM 0.32 models/deepseek_v2.py)."""
 
 _SPARSE_FP8_BYTES = 656
 """fp8_ds_mla: 512 FP8 values, 16 bytes of scales, 64 BF16 rotary values per token (Hopper's sparse kernels)."""
+_SPARSE_FP8_WIDTHS = (512, 64)
+"""The only latent and rotary widths that this layout has."""
 
-_V4_PAGE, _V4_INDEX, _V4_FAR, _V4_STATE, _V4_INDEX_STATE = 37_440, 8_640, 1_728, 32_832, 8_640
-"""DeepSeek-V4's pages, all rounded up to 576 bytes: window or ratio 4, its indexer, ratio 128, compressor states."""
+_V4_HEAD, _V4_TOKEN, _V4_ALIGNMENT = 512, 584, 576
+"""DeepSeek-V4: vLLM packs 448 FP8 values, 64 BF16 rotary values and 8 bytes of scales, whatever the config says, so its
+cache is known for heads of 512 alone; pages are rounded up (vLLM 0.32 models/deepseek_v4/attention.py)."""
 
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 _ATTENTION = frozenset({"full", "sliding", "chunked", "hybrid"})
@@ -100,14 +103,19 @@ def kv_dtype_of(inspection: Inspection, asked: KvDtype) -> str:
     return "fp8" if declared and "fp8" in declared else "bf16"
 
 
-def is_counted(mixer: Mixer) -> bool:
-    """True when the record holds every size that this kind of layer's cache depends on."""
+def is_counted(mixer: Mixer, kv_dtype: str = "bf16") -> bool:
+    """True when the record holds every size that this kind of layer's cache depends on, and vLLM's layout for them is known."""
+    if mixer.index_head_dim and mixer.kind == "mla" and kv_dtype == "fp8":
+        return (mixer.kv_lora_rank, mixer.rope_head_dim) == _SPARSE_FP8_WIDTHS and is_counted(mixer)
     if mixer.shares_kv or mixer.kind in _SILENT:
         return True
+    if mixer.index_head_dim and mixer.kind in ("mla", "compressed") and mixer.index_head_dim % _INDEXER_GROUP:
+        return False
     if mixer.kind == "mla":
         return bool(mixer.kv_lora_rank)
     if mixer.kind == "compressed":
-        return mixer.compress_ratio in (0, 4, 128)
+        indexed = mixer.compress_ratio != 4 or bool(mixer.index_head_dim)
+        return mixer.compress_ratio in (0, 4, 128) and mixer.head_dim == _V4_HEAD and indexed
     if mixer.kind == "hybrid" and not (mixer.state_size or mixer.conv_size):
         return False
     if mixer.kind in _ATTENTION or mixer.kind == "cross":
@@ -182,7 +190,7 @@ def _layers(mixer: Mixer, setting: CacheSetting, delta: bool) -> Iterator[CacheL
     if mixer.kind in _ATTENTION or mixer.kind in ("mla", "cross"):
         yield _attention(mixer, setting)
     if mixer.index_head_dim and mixer.kind == "mla":
-        yield CacheLayer("full", _INDEXER_BYTES * setting.block, setting.block, mla=True)
+        yield CacheLayer("full", _indexer_bytes(mixer) * setting.block, setting.block, mla=True)
     if mixer.index_head_dim and mixer.kind == "full":
         yield CacheLayer("full", mixer.index_head_dim * 2 * setting.block, setting.block)  # keys alone, BF16
     if mixer.kind in _RECURRENT or mixer.kind == "hybrid":
@@ -224,14 +232,34 @@ def _state_page(mixer: Mixer, setting: CacheSetting) -> int:
     return (recurrent + conv * 2) // tp
 
 
+def _indexer_bytes(mixer: Mixer) -> int:
+    """Bytes of one entry of the sparse indexer's cache."""
+    width = mixer.index_head_dim or 0
+    return width + width // _INDEXER_GROUP * _SCALE
+
+
 def _compressed(mixer: Mixer) -> Iterator[CacheLayer]:
-    """DeepSeek-V4: a window everywhere; beyond it compressed entries, with states of the compressors."""
-    yield CacheLayer("window", _V4_PAGE, 64, span=mixer.window or 128, mla=True)
+    """DeepSeek-V4: a window everywhere; beyond it compressed entries, with states of the compressors.
+
+    A block is 256 tokens, so 64 entries at ratio 4 and two at ratio 128. A compressor keeps FP32 sums and scores of twice
+    its ratio in blocks of 4 tokens (ratio 4), of its ratio in blocks of 8 (ratio 128).
+    """
+    head, index = mixer.head_dim or 0, mixer.index_head_dim or 0
+    yield CacheLayer("window", _aligned(64 * _V4_TOKEN), 64, span=mixer.window or 128, mla=True)
     if mixer.compress_ratio == 4:
-        yield CacheLayer("full", _V4_PAGE, 256, mla=True)
-        yield CacheLayer("full", _V4_INDEX, 256, mla=True)
-        yield CacheLayer("window", _V4_STATE, 4, span=8, mla=True)
-        yield CacheLayer("window", _V4_INDEX_STATE, 4, span=8, mla=True)
+        yield CacheLayer("full", _aligned(64 * _V4_TOKEN), 256, mla=True)
+        yield CacheLayer("full", _aligned(64 * _indexer_bytes(mixer)), 256, mla=True)
+        yield CacheLayer("window", _aligned(4 * _compressor_bytes(2 * head)), 4, span=8, mla=True)
+        yield CacheLayer("window", _aligned(4 * _compressor_bytes(2 * index)), 4, span=8, mla=True)
     elif mixer.compress_ratio == 128:
-        yield CacheLayer("full", _V4_FAR, 256, mla=True)
-        yield CacheLayer("window", _V4_STATE, 8, span=128, mla=True)
+        yield CacheLayer("full", _aligned(2 * _V4_TOKEN), 256, mla=True)
+        yield CacheLayer("window", _aligned(8 * _compressor_bytes(head)), 8, span=128, mla=True)
+
+
+def _aligned(size: int) -> int:
+    return -(-size // _V4_ALIGNMENT) * _V4_ALIGNMENT
+
+
+def _compressor_bytes(width: int) -> int:
+    """FP32 sums and scores of one token."""
+    return 2 * 4 * width

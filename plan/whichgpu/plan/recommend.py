@@ -59,7 +59,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
         runner_up=_runner_up(ranked, possible, workload),
         front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
-        notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.cache_is_known),
+        notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.knows_cache(workload)),
         vllm=engine.version,
         facts_date=facts.date,
     )
@@ -130,7 +130,7 @@ def _cured(
 
 def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:
     """What the model needs at one precision on any card."""
-    inspection, known = sizer.inspection, sizer.cache_is_known
+    inspection, known = sizer.inspection, sizer.knows_cache(workload)
     cache = sizer.cache(workload, Layout(tensor_parallel=1))
     blocks = cache.together(workload.concurrency, workload.context)
     return Need(

@@ -359,6 +359,16 @@ class Plan(Record):
     """Where it does not fit safely: what would make it fit, best first."""
 
     @property
+    def total_cards(self) -> int:
+        """Cards of all replicas."""
+        return self.count * self.replicas
+
+    @property
+    def total_usd_per_hour(self) -> float | None:
+        """What all replicas cost; ``None`` without a price."""
+        return self.usd_per_hour * self.replicas if self.usd_per_hour is not None else None
+
+    @property
     def fits(self) -> bool:
         """True for a plan that holds what was asked even if the prediction errs."""
         return self.verdict is Verdict.FITS

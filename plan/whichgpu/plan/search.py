@@ -44,7 +44,8 @@ class Facts:
     accelerators: Sequence[Accelerator]
     offers: Sequence[PriceOffer]
     architectures: Mapping[str, Any]
-    """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``without_pipeline_parallel``."""
+    """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``generating_too`` (pooling classes that stand in
+    the tables of generation as well), ``without_pipeline_parallel``."""
     engines: Engines
     calibration: Calibration
     date: str

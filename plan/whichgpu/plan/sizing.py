@@ -82,7 +82,15 @@ class Sizer:
         self._asked: dict[tuple[object, ...], Pool] = {}
         self._beside: dict[tuple[object, ...], tuple[tuple[Size, ...], int]] = {}
         self._loaded: dict[tuple[object, ...], tuple[tuple[tuple[Size, ...], int], ...]] = {}
-        self.cache_is_known = _cache_is_known(inspection)
+
+    def knows_cache(self, workload: Workload) -> bool:
+        """True when every layer's cache can be counted at the workload's precision of it, or there is none by nature."""
+        inspection = self.inspection
+        if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
+            return True
+        mixers = inspection.architecture.mixers if inspection.architecture else ()
+        kv_dtype = kv_layers.kv_dtype_of(inspection, workload.kv_dtype)
+        return bool(mixers) and all(kv_layers.is_counted(m, kv_dtype) for m in mixers)
 
     def layouts(self, card: Accelerator) -> tuple[Layout, ...]:
         """Return the layouts worth trying on a card, fewest cards first."""
@@ -248,7 +256,7 @@ class Sizer:
         """Compare what is asked with the pool at both ends of its error."""
         if min(pools) + up <= 0:
             return Verdict.NO
-        if not self.cache_is_known:
+        if not self.knows_cache(workload):
             return Verdict.UNKNOWN
         if not cache.anything:
             return Verdict.FITS if min(pools) - down >= 0 else Verdict.TIGHT
@@ -285,11 +293,3 @@ def _errors(parts: Iterable[Size]) -> tuple[int, int]:
             up += (part.bytes - part.low) ** 2
     down, up = down + down_weights**2 + _DRIFT**2, up + up_weights**2 + _DRIFT**2
     return round(math.sqrt(down)), round(math.sqrt(up))
-
-
-def _cache_is_known(inspection: Inspection) -> bool:
-    """True when every layer's cache can be counted, or there is none by nature."""
-    if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
-        return True
-    mixers = inspection.architecture.mixers if inspection.architecture else ()
-    return bool(mixers) and all(kv_layers.is_counted(m) for m in mixers)

@@ -31,6 +31,12 @@ def support_notes(inspection: Inspection, registry: Mapping[str, Any]) -> Iterat
 
 
 def is_pooling(inspection: Inspection, registry: Mapping[str, Any]) -> bool:
-    """True for embedding and classification models, which ``vllm serve`` runs with a pooling runner."""
-    names = inspection.architecture.names if inspection.architecture else ()
-    return ModelClass.ENCODER in inspection.classes or any(n in registry.get("pooling", ()) for n in names)
+    """True for embedding and classification models, which ``vllm serve`` runs with a pooling runner.
+
+    A class that stands in both of vLLM's tables is served generating, as ``--runner auto`` does, unless the repository says
+    that it embeds (vLLM 0.32 model_executor/models/registry.py).
+    """
+    if ModelClass.ENCODER in inspection.classes:
+        return True
+    names = set(inspection.architecture.names) if inspection.architecture else set[str]()
+    return bool(names.intersection(registry.get("pooling", ())) - set(registry.get("generating_too", ())))

@@ -10,6 +10,7 @@ import click
 from whichgpu.plan.breakeven import BreakEven, Situation, break_even
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.one_shot import replied
+from whichgpu.tui.plan_words import cards_in_words
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import dollars, wrapped
 
@@ -45,7 +46,7 @@ def _predicted(options: Mapping[str, Any], terminal: Terminal) -> tuple[float | 
     if plan is None or cost is None:
         return None, ""
     span = f"{dollars(cost.low)} to {dollars(cost.high)}"
-    return cost.expected, f"predicted, {span}, output tokens on {plan.count} × {plan.accelerator_name}"
+    return cost.expected, f"predicted, {span}, output tokens on {cards_in_words(plan)}"
 
 
 def _text(found: BreakEven, origin: str) -> str:

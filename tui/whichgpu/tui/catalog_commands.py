@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import click
+from pydantic import ValidationError
 from tabulate import tabulate
 
 from whichgpu.catalog import files, upkeep
@@ -17,8 +18,10 @@ from whichgpu.catalog.records import ANSWER, INSPECTION, Finding, note_finding, 
 from whichgpu.catalog.store import SAME_MODEL, Catalog, people_of
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
+from whichgpu.plan.records import Plan
 from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.plan_words import plan_in_words
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import NOTHING, WIDTH, dollars, parameters, sign, tokens, wrapped
 
@@ -122,8 +125,11 @@ def _answer_line(finding: Finding) -> str:
     load = f"{workload['concurrency']} × {workload['context']:,} {workload['precision']}"
     if plan is None:
         return f"  {finding.made_at[:10]} {load}: nothing fits"
-    price = f" {dollars(plan['usd_per_hour'])}/hour" if plan.get("usd_per_hour") is not None else ""
-    return f"  {finding.made_at[:10]} {load}: {plan['count']} × {plan['accelerator_name']}{price} ({plan['verdict']})"
+    try:
+        words = plan_in_words(Plan.model_validate(plan))
+    except ValidationError:
+        words = "a plan that this version of whichgpu cannot read"
+    return f"  {finding.made_at[:10]} {load}: {clean(words, 200)}"
 
 
 def history(model: str, catalog: str | None) -> int:

@@ -17,13 +17,14 @@ from whichgpu.inspect.records import Record
 from whichgpu.inspect.reference import parse_reference
 from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer
-from whichgpu.plan.records import Answer, Plan
+from whichgpu.plan.records import Answer
 from whichgpu.plan.search import Facts
 from whichgpu.tui.answering import catalog_path
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.facts import Own, facts_for
+from whichgpu.tui.plan_words import cards_in_words, price_in_words
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import dollars, is_stale, wrapped
+from whichgpu.tui.units import is_stale, wrapped
 
 
 class Changed(Record):
@@ -84,20 +85,16 @@ def _changes(before: Answer, after: Answer) -> Iterator[str]:
         if one is not two:
             yield "nothing fitted, now something does" if one is None else "something fitted, now nothing does"
         return
-    if (one.accelerator, one.count) != (two.accelerator, two.count):
-        yield f"{_cards(one)} before, {_cards(two)} now"
-    if one.usd_per_hour != two.usd_per_hour:
-        yield f"{dollars(one.usd_per_hour)}/hour before, {dollars(two.usd_per_hour)} now"
+    if (one.accelerator, one.count, one.replicas) != (two.accelerator, two.count, two.replicas):
+        yield f"{cards_in_words(one)} before, {cards_in_words(two)} now"
+    if one.total_usd_per_hour != two.total_usd_per_hour:
+        yield f"{price_in_words(one)} before, {price_in_words(two)} now"
     if one.accelerator == two.accelerator and one.footprint and two.footprint:
         shift = two.footprint.pool - one.footprint.pool
         if abs(shift) > 0.01 * max(1, abs(one.footprint.pool)):
             yield f"its pool is {shift / 2**30:+.1f} GiB"
     if before.vllm != after.vllm:
         yield f"vLLM {before.vllm} before, {after.vllm} now"
-
-
-def _cards(plan: Plan) -> str:
-    return f"{plan.count} × {plan.accelerator_name}"
 
 
 def check(catalog: str | None) -> int:

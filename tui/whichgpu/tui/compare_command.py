@@ -14,6 +14,7 @@ from whichgpu.plan.records import Plan, Verdict
 from whichgpu.tui.answering import Reply, reply_to
 from whichgpu.tui.exit_codes import ExitCode, code_of
 from whichgpu.tui.one_shot import question_of
+from whichgpu.tui.plan_words import cards_in_words, short_name
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import NOTHING, UNKNOWN, dollars, memory, parameters, sign, tokens
 
@@ -92,11 +93,11 @@ def _column(reply: Reply) -> list[tuple[str, str]]:
         ("weights", memory(need.weights_bytes)),
         ("KV per token", memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING),
         ("KV cache", memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING),
-        ("cards", f"{plan.replicas * plan.count} × {plan.accelerator.upper()}" if plan else "nothing fits"),
+        ("cards", cards_in_words(plan, short_name(plan)) if plan else "nothing fits"),
         ("verdict", plan.verdict.value if plan else Verdict.NO.value),
         (
             f"{sign()}/hour",
-            dollars(plan.usd_per_hour * plan.replicas) if plan and plan.usd_per_hour is not None else NOTHING,
+            dollars(plan.total_usd_per_hour) if plan else NOTHING,
         ),
         ("sequences", tokens(foot.max_sequences) if foot else UNKNOWN),
         ("ms per token", f"{speed.tpot_ms.expected:.1f}" if speed else NOTHING),
@@ -123,7 +124,7 @@ def _of_plan(plan: Plan) -> list[tuple[str, str]]:
         ("tokens/s out", f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING),
         ("ms per token", f"{speed.tpot_ms.expected:.1f}" if speed else NOTHING),
         ("ms to the first", f"{speed.ttft_ms.expected:,.0f}" if speed else NOTHING),
-        (f"{sign()}/hour", dollars(plan.usd_per_hour * plan.replicas if plan.usd_per_hour is not None else None)),
+        (f"{sign()}/hour", dollars(plan.total_usd_per_hour)),
         (f"{sign()} per Mtok out", dollars(cost.expected) if cost else NOTHING),
         ("tokens per joule", f"{joule:.2f}" if joule is not None else NOTHING),
         ("limited by", speed.limit if speed else NOTHING),

@@ -14,6 +14,7 @@ from whichgpu.plan.fleet import Machine
 from whichgpu.plan.fleet_list import FleetEntry
 from whichgpu.plan.silicon import parse_silicon, serves_by_design
 from whichgpu.tui.fleet import Fleet, Planned
+from whichgpu.tui.plan_words import cards_in_words, short_name
 from whichgpu.tui.units import NOTHING, WIDTH, dollars, parameters, sign, wrapped
 
 _HOURS_A_MONTH = 730
@@ -101,8 +102,9 @@ def model_row(planned: Planned) -> tuple[str, ...]:
     kind = "+".join(
         c.value.replace("multimodal", "mm").replace("encoder-decoder", "enc-dec") for c in planned.inspection.classes
     )
-    cards = f"{plan.count} × {plan.accelerator.upper()}" if plan is not None else "nothing fits"
-    hourly = dollars(plan.usd_per_hour) if plan is not None and plan.usd_per_hour is not None else NOTHING
+    one = plan.model_copy(update={"replicas": 1}) if plan is not None else None  # its copies have a column
+    cards = cards_in_words(one, short_name(one)) if one is not None else "nothing fits"
+    hourly = dollars(plan.total_usd_per_hour) if plan is not None else NOTHING
     return (
         clean(name, 60),
         kind or "?",

@@ -14,8 +14,8 @@ from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Worklo
 from whichgpu.tui.answering import Question, Reply, catalog_path, reply_to
 from whichgpu.tui.exit_codes import ExitCode
 from whichgpu.tui.facts import Own
+from whichgpu.tui.plan_words import plan_in_words
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import dollars
 
 
 def answer_once(options: Mapping[str, Any]) -> int:
@@ -80,9 +80,7 @@ def print_target(options: Mapping[str, Any], target: str) -> int:
         registry=reply.facts.architectures,
     )
     click.echo(terminal.text(render(target, deployment)))
-    price = f" at {dollars(plan.usd_per_hour * plan.replicas)}/hour" if plan.usd_per_hour is not None else ""
-    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
-    click.echo(terminal.text(f"whichgpu: for {replicas}{plan.count} × {plan.accelerator_name}{price}"), err=True)
+    click.echo(terminal.text(f"whichgpu: for {plan_in_words(plan)}"), err=True)
     return ExitCode.OK if plan.verdict in (Verdict.FITS, Verdict.UNKNOWN) else ExitCode.NOTHING_FITS
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tabulate import tabulate
 
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
+from whichgpu.tui.plan_words import cards_in_words, price_in_words, short_name
 from whichgpu.tui.report_speed import speed_lines
 from whichgpu.tui.terminal import Terminal
 from whichgpu.tui.units import NOTHING, WIDTH, big, dollars, is_stale, memory, memory_unit, sign, wrapped
@@ -55,7 +56,7 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     for plans in by_card.values():
         chosen = plans[asked]
         counts = [_count(plans[p], labelled=p is asked) for p in shown]
-        rows.append((_short_name(chosen.accelerator), *counts, dollars(chosen.usd_per_hour), *_figures(chosen)))
+        rows.append((short_name(chosen), *counts, dollars(chosen.total_usd_per_hour), *_figures(chosen)))
     if not rows:
         return ""
     names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
@@ -77,8 +78,8 @@ def counts_by_precision(answer: Answer) -> str:
     for plan in answer.plans:
         found.setdefault(plan.accelerator, {})[plan.precision] = plan
     rows = [
-        (_short_name(key), *(_count(plans[p], False) if p in plans else NOTHING for p in shown))
-        for key, plans in found.items()
+        (short_name(next(iter(plans.values()))), *(_count(plans[p], False) if p in plans else NOTHING for p in shown))
+        for plans in found.values()
     ]
     names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
     return _table(("cards", *names), rows)
@@ -94,16 +95,12 @@ def _figures(plan: Plan) -> tuple[str, str, str]:
     return f"{speed.output_tokens_per_second.expected:,.0f}", cost, left
 
 
-def _short_name(key: str) -> str:
-    """``h100_sxm`` as ``H100 SXM``."""
-    return key.replace("_", " ").upper()
-
-
 def _count(plan: Plan, labelled: bool = True) -> str:
     if plan.verdict is Verdict.NO or plan.layout is None:
         return "no"
     mark = {Verdict.TIGHT: "tight ", Verdict.UNKNOWN: "? "}.get(plan.verdict, "")
-    return f"{mark}{plan.count} ({plan.layout.label})" if plan.count > 1 and labelled else f"{mark}{plan.count}"
+    count = f"{plan.replicas} × {plan.count}" if plan.replicas > 1 and labelled else f"{plan.count}"
+    return f"{mark}{count} ({plan.layout.label})" if plan.count > 1 and labelled else f"{mark}{count}"
 
 
 _TITLES = {
@@ -120,16 +117,12 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
         missed = any(p.missed for p in answer.plans)
         title = "Nothing keeps the limits; the nearest" if missed else "Nothing fits"
         return "\n".join([terminal.bold(title), _why_not(answer), *_first_cures(answer)])
-    money = f" at {dollars(plan.usd_per_hour)}/hour" if plan.price is not None else " (no dated price is known)"
     title = _TITLES[plan.verdict]
-    cards = f"{plan.count} × {plan.accelerator_name}"
-    if plan.replicas > 1:
-        cards, money = f"{plan.replicas} replicas of {cards}", _together(plan)
-    lines = [terminal.bold(title) + terminal.good(cards) + money]
-    lines += [f"  or {p.count} × {p.accelerator_name} at {dollars(p.usd_per_hour)}/hour" for p in answer.alternatives]
+    lines = [terminal.bold(title) + terminal.good(cards_in_words(plan)) + f", {price_in_words(plan)}"]
+    lines += [f"  or {cards_in_words(p)}, {price_in_words(p)}" for p in answer.alternatives]
     if answer.runner_up is not None:
         second = answer.plans[answer.runner_up.plan]
-        lines += wrapped(f"runner-up: {_counted_cards(second)}: {answer.runner_up.why}", 2, 4)
+        lines += wrapped(f"runner-up: {cards_in_words(second)}: {answer.runner_up.why}", 2, 4)
     lines += _front_lines([answer.plans[i] for i in answer.front])
     lines += _price_lines(plan.price)
     lines += _other_kind(plan)
@@ -143,12 +136,6 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
     return "\n".join(lines)
 
 
-def _together(plan: Plan) -> str:
-    if plan.usd_per_hour is None:
-        return " (no dated price is known)"
-    return f" at {dollars(plan.usd_per_hour * plan.replicas)}/hour in all"
-
-
 def _why_not(answer: Answer) -> str:
     asked = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
     reasons = dict.fromkeys(f"{_counted(p)}: {p.reasons[0]}" for p in asked)
@@ -156,7 +143,7 @@ def _why_not(answer: Answer) -> str:
 
 
 def _counted(plan: Plan) -> str:
-    return f"{plan.count} × {plan.accelerator_name}" if plan.missed else plan.accelerator_name
+    return cards_in_words(plan) if plan.missed else plan.accelerator_name
 
 
 def _first_cures(answer: Answer) -> list[str]:
@@ -175,8 +162,7 @@ def _front_lines(front: Sequence[Plan]) -> list[str]:
     if len(front) < 2:
         return []
     parts = [
-        f"{p.count * p.replicas} × {_short_name(p.accelerator)} {dollars((p.usd_per_hour or 0) * p.replicas)}"
-        f" {p.speed.tpot_ms.expected:.1f} ms"
+        f"{cards_in_words(p, short_name(p))} {dollars(p.total_usd_per_hour)} {p.speed.tpot_ms.expected:.1f} ms"
         for p in front
         if p.speed is not None
     ]
@@ -203,15 +189,10 @@ def _other_kind(plan: Plan) -> list[str]:
     price, other = plan.price, plan.other_price
     if price is None or other is None or price.yours:
         return []
-    total = dollars(other.usd_per_hour * plan.count * plan.replicas)
+    total = dollars(other.usd_per_hour * plan.total_cards)
     change = other.usd_per_hour / price.usd_per_hour - 1
     risk = "; it can be taken away at any time" if other.kind == "spot" else ""
-    return wrapped(f"{other.kind} would be {total}/hour ({change:+.0%}, {other.newest}){risk}", 2)
-
-
-def _counted_cards(plan: Plan) -> str:
-    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
-    return f"{replicas}{plan.count} × {plan.accelerator_name}"
+    return wrapped(f"{other.kind} would be {total}/h ({change:+.0%}, {other.newest}){risk}", 2)
 
 
 def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:

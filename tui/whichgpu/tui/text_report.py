@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from whichgpu.inspect.records import Grade, Inspection, ModelClass
-from whichgpu.plan.records import Answer, Verdict
+from whichgpu.plan.records import Answer
 from whichgpu.tui.answering import Reply
+from whichgpu.tui.plan_words import plan_in_words
 from whichgpu.tui.report_explain import explanation
 from whichgpu.tui.report_model import what_it_is
 from whichgpu.tui.report_plans import needs, recommended, where_it_runs
 from whichgpu.tui.terminal import Terminal
-from whichgpu.tui.units import dollars, parameters, tokens, wrapped
+from whichgpu.tui.units import parameters, tokens, wrapped
 
 _GRADE_WORDS = {
     Grade.HEADERS: "exact, from tensor headers",
@@ -36,12 +37,7 @@ def report(reply: Reply, terminal: Terminal, explained: bool = False) -> str:
 
 def one_line(reply: Reply) -> str:
     """Return the recommendation in one line, for scripts and prompts."""
-    plan = reply.answer.recommended
-    if plan is None:
-        return "nothing fits"
-    tight = ", tight" if plan.verdict is Verdict.TIGHT else ""
-    price = f", {dollars(plan.usd_per_hour)}/h" if plan.usd_per_hour is not None else ""
-    return f"{plan.count} × {plan.accelerator_name}{price}{tight}"
+    return plan_in_words(reply.answer.recommended)
 
 
 def _head(reply: Reply, terminal: Terminal) -> str:

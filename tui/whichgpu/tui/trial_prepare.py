@@ -229,7 +229,7 @@ def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[Load]) -> Trial
     layout = Layout(tensor_parallel=workload.cards or 1)
     parts = sizer.table(workload.precision, workload).stages(layout)
     cache = sizer.cache(workload, layout, CPU)
-    blocks = cache.blocks([size]) if sizer.cache_is_known else None
+    blocks = cache.blocks([size]) if sizer.knows_cache(workload) else None
     predicted = Predicted(
         weights_bytes=sum(held[0] for name, held in parts.items() if name != ROUNDING),
         pool_bytes=size,

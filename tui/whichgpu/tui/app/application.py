@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import sys
 import threading
@@ -20,7 +21,6 @@ from whichgpu.tui.app.browse import Browse
 from whichgpu.tui.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from whichgpu.plan.records import Workload
     from whichgpu.tui.answering import Question, Reply
     from whichgpu.tui.app.reading import Asked
     from whichgpu.tui.app.state import State
@@ -63,19 +63,21 @@ class WhichgpuApp(App[None]):
         self.restored = False
         """Whether the browser has taken up filter and order of the last run."""
         self.offline, self.local, self._first, self._answered = offline, local, model, answered
-        super().__init__()
+        # Textual chooses how it takes colours out while it is made, by what its theme is until then, and takes NO_COLOR from
+        # the environment: with the terminal's own colours asked for, the terminal's own foreground and background stay.
+        super().__init__(ansi_color=True if os.environ.get("NO_COLOR") else None)
         self.animation_level = "none"
         for theme in _THEMES:
             self.register_theme(theme)
         if settings is not None:
             self.take(settings)
         self.draw_ascii(settings is not None and settings.ascii)
-        if os.environ.get("NO_COLOR"):
+        if self.no_color:
             self.theme = "ansi-dark"
 
     def take(self, settings: Settings) -> None:
         """Let settings hold: theme, keys, characters."""
-        if not os.environ.get("NO_COLOR"):
+        if not self.no_color:
             self.theme = settings.theme
         self.keys = settings.keys
         self.set_keymap(settings.keys)
@@ -148,9 +150,11 @@ class WhichgpuApp(App[None]):
 
         self.push_screen(PlanScreen(reply, asked))
 
-    def remember(self, workload: Workload) -> None:
-        """Keep a workload for the next model and the next run."""
-        self.keep_state(self.state.model_copy(update={"workload": workload}))
+    def remember(self, load: Mapping[str, object]) -> None:
+        """Keep fields of ``LOAD`` for the next model and the next run: limits, cards and fixes are of one model's session."""
+        if load:
+            workload = self.state.workload.model_copy(update=dict(load))
+            self.keep_state(self.state.model_copy(update={"workload": workload}))
 
     def deliver(self, name: str, text: str) -> None:
         """Write a file into the working folder, never over another; a browser downloads it."""
@@ -209,7 +213,7 @@ class WhichgpuApp(App[None]):
 
     def action_next_theme(self) -> None:
         """Turn to the next theme; NO_COLOR keeps the ANSI one."""
-        if os.environ.get("NO_COLOR"):
+        if self.no_color:
             return
         from whichgpu.tui.settings import THEMES
 
@@ -233,14 +237,10 @@ class WhichgpuApp(App[None]):
 
 
 def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Question] | None = None) -> int:
-    """Run the app, perhaps at a model or at an answer that is there, and return its exit code.
-
-    ``NO_COLOR`` takes the ANSI theme, which must be chosen before Textual builds its filters.
-    """
+    """Run the app, perhaps at a model or at an answer that is there, and return its exit code."""
     from whichgpu.tui.config_path import config_path
 
-    if os.environ.get("NO_COLOR"):
-        os.environ.setdefault("TEXTUAL_THEME", "ansi-dark")
+    gc.enable()  # the one-shot switches it off for its short life; the app stays
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
     settings = None
     if config_path().exists():

@@ -39,7 +39,7 @@ _FIGURES: tuple[tuple[Callable[[], str], Callable[[Plan], str]], ...] = (
     (lambda: f"{memory_unit()} left on a card", _left),
     (lambda: "tokens/s out", _rate),
     (lambda: f"{sign()}/Mtok out", _cost),
-    (lambda: f"{sign()}/hour", lambda p: dollars(p.usd_per_hour)),
+    (lambda: f"{sign()}/hour", lambda p: dollars(p.total_usd_per_hour)),
 )
 
 

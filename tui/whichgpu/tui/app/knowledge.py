@@ -11,6 +11,7 @@ from whichgpu import assets
 from whichgpu.catalog.atlas_index import FILE_NAME, Entry, read_index
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
+from whichgpu.tui.plan_words import cards_in_words, short_name
 from whichgpu.tui.units import NOTHING, dollars, parameters, tokens
 
 if TYPE_CHECKING:
@@ -113,10 +114,9 @@ def on_of(plan: Plan | None) -> str:
     """What a model runs on, as the list says it."""
     if plan is None:
         return "✗ nothing"
-    replicas = f"{plan.replicas} × " if plan.replicas > 1 else ""
-    price = f" {dollars(plan.usd_per_hour * plan.replicas)}" if plan.usd_per_hour is not None else ""
-    card = plan.accelerator.removesuffix("_sxm").replace("_", " ").upper()
-    return f"{_GLYPHS.get(plan.verdict.value, '')}{replicas}{plan.count} × {card}{price}"
+    price = f" {dollars(plan.total_usd_per_hour)}" if plan.total_usd_per_hour is not None else ""
+    cards = cards_in_words(plan, short_name(plan).removesuffix(" SXM"))
+    return f"{_GLYPHS.get(plan.verdict.value, '')}{cards}{price}"
 
 
 def together(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -31,9 +31,10 @@ from whichgpu.tui.app.reading import (
     spelled,
     within_context,
 )
+from whichgpu.tui.app.state import LOAD
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.units import dollars
+from whichgpu.tui.plan_words import plan_in_words
 
 _SETTLE = 0.08
 """Seconds after the last key before the work starts: holding a key plans once."""
@@ -91,6 +92,8 @@ class PlanScreen(Page):
         self._drawing: Timer | None = None
         self._plots: dict[str, str] = {}
         self._marked: dict[str, None] = {}
+        self._turned: dict[str, object] = {}
+        """What the keys and the form have changed of the load: remembered for other models once it is planned."""
 
     @property
     def workload(self) -> Workload:
@@ -116,11 +119,12 @@ class PlanScreen(Page):
 
     def on_resize(self) -> None:
         self._show_workload("")
-        self._show_card()
+        self.call_after_refresh(self._show_card)  # once the bar's own width is the new one
 
     def on_replanned(self, message: Replanned) -> None:
         if message.asked == self.asked:
-            self.own_app.remember(message.asked.workload)
+            self.own_app.remember(self._turned)
+            self._turned = {}
             self.reply, self._settled, self._plots = message.reply, message.asked, {}
             self._show()
 
@@ -128,7 +132,7 @@ class PlanScreen(Page):
         """A card, price or version that is none: the last answer stays."""
         if message.asked != self.asked:
             return
-        self.asked = self._settled
+        self.asked, self._turned = self._settled, {}
         self._show_workload("")
         self.say(self.reply.inspection.source.name, f"✗ {message.sentence}")
         self.notify(message.sentence, severity="error", markup=False)
@@ -149,9 +153,13 @@ class PlanScreen(Page):
         self._settling = self.set_timer(_SETTLE, self._plan)
 
     def _turn(self, **changes: object) -> None:
-        self.ask(
-            replace(self.asked, workload=within_context(Workload.model_validate(self.workload.model_dump() | changes)))
-        )
+        """Ask for a workload that differs so, and remember what of it is the load."""
+        self._turned |= {field: value for field, value in changes.items() if field in LOAD}
+        self._change(changes)
+
+    def _change(self, changes: Mapping[str, object]) -> None:
+        workload = within_context(Workload.model_validate(self.workload.model_dump() | dict(changes)))
+        self.ask(replace(self.asked, workload=workload))
 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
@@ -192,7 +200,13 @@ class PlanScreen(Page):
         """Everything that can be asked, as a form."""
         from whichgpu.tui.app.workload_form import WorkloadForm
 
-        self.app.push_screen(WorkloadForm(self.asked), lambda found: self.ask(found) if found is not None else None)
+        def take(asked: Asked | None) -> None:
+            if asked is not None:
+                before, now = self.workload, asked.workload
+                self._turned |= {f: getattr(now, f) for f in LOAD if getattr(now, f) != getattr(before, f)}
+                self.ask(asked)
+
+        self.app.push_screen(WorkloadForm(self.asked), take)
 
     def action_explain(self) -> None:
         found = self.chosen
@@ -205,7 +219,7 @@ class PlanScreen(Page):
 
         def take(changes: dict[str, Any] | None) -> None:
             if changes:
-                self._turn(**changes)
+                self._change(changes)
 
         found = self.chosen
         if found is not None:
@@ -294,13 +308,7 @@ class PlanScreen(Page):
         return [p for p in self.result.plans if p.precision is self.result.workload.precision]
 
     def _show(self) -> None:
-        best = self.result.recommended
-        words = "nothing fits"
-        if best is not None:
-            replicas = f"{best.replicas} × " if best.replicas > 1 else ""
-            price = dollars(best.usd_per_hour * best.replicas if best.usd_per_hour is not None else None)
-            words = f"{replicas}{best.count} × {best.accelerator_name} {price}/h"
-        self.say(self.reply.inspection.source.name, words)
+        self.say(self.reply.inspection.source.name, plan_in_words(self.result.recommended))
         self._show_workload("")
         self.query_one(KeyTable).show_rows([(p.accelerator, self._row(p)) for p in self._at_precision])
         self._show_card()

@@ -8,6 +8,7 @@ from whichgpu.plan.records import Answer, Plan, Verdict, Workload
 from whichgpu.plan.speed import lengths
 from whichgpu.tui.app.bars import legend, memory_parts, stacked
 from whichgpu.tui.app.reading import CONCURRENCIES, PLAIN
+from whichgpu.tui.plan_words import short_name
 from whichgpu.tui.report_explain import explanation
 from whichgpu.tui.units import NOTHING, big, dollars, sign
 
@@ -30,12 +31,12 @@ def row(found: Plan) -> tuple[str, ...]:
         else str(found.count or NOTHING)
     )
     return (
-        found.accelerator.upper().replace("_", " "),
+        short_name(found),
         GLYPHS[found.verdict],
         f"{found.replicas}× {cards}" if found.replicas > 1 else cards,
         f"{big(foot.headroom):,.1f}" if foot is not None and found.layout is not None else NOTHING,
         f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING,
-        dollars(found.usd_per_hour * found.replicas if found.usd_per_hour is not None else None),
+        dollars(found.total_usd_per_hour),
         dollars(cost),
     )
 

@@ -12,6 +12,9 @@ from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
 from whichgpu.plan.records import Workload
 from whichgpu.tui.config_path import state_path
 
+LOAD = ("context", "concurrency", "prompt", "output")
+"""Fields of a workload that say what is served, whichever the model; the others are of one model's session."""
+
 
 class State(Record):
     """Kept in the user's state folder."""
@@ -41,9 +44,11 @@ class State(Record):
 def load() -> State:
     """Return the state, or a new one."""
     try:
-        return State.model_validate(json.loads(state_path().read_text(encoding="utf-8")))
+        state = State.model_validate(json.loads(state_path().read_text(encoding="utf-8")))
     except (OSError, ValueError, ValidationError):
         return State()
+    load = {field: getattr(state.workload, field) for field in LOAD}
+    return state.model_copy(update={"workload": State().workload.model_copy(update=load)})
 
 
 def save(state: State) -> None:

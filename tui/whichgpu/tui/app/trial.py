@@ -28,7 +28,7 @@ from whichgpu.trial.run import Step, measure_server, run_trial
 from whichgpu.tui.answering import Question, Reply, catalog_path
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.reading import Asked, reference_of, spelled
-from whichgpu.tui.app.widgets import KeyScroll, Line
+from whichgpu.tui.app.widgets import FormLine, KeyScroll
 from whichgpu.tui.command_trial import trial as trial_group
 from whichgpu.tui.facts import Own
 from whichgpu.tui.trial_prepare import Prepared, TrialOptions, before, keep_record, prepare, trials_folder
@@ -98,8 +98,6 @@ class TrialScreen(Page):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("s", "start", "Start", id="trial.start"),
         Binding("e", "edit", "Edit", id="trial.edit"),
-        Binding("down", "app.focus_next", "Next", show=False, id="trial.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="trial.previous"),
     ]
 
     class Ready(Message):
@@ -137,7 +135,7 @@ class TrialScreen(Page):
                 shown = str(self._asked.workload.concurrency) if name == "loads" else value
                 with Horizontal(classes="field"):
                     yield Label(f"{name:<10}", markup=False)
-                    yield Line(shown, placeholder=meaning, id=f"t-{name}", compact=True)
+                    yield FormLine(shown, placeholder=meaning, id=f"t-{name}", compact=True)
         with KeyScroll(id="trial-pane"):
             yield Static("", id="trial-text", markup=False)
 

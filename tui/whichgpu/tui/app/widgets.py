@@ -23,6 +23,15 @@ class Line(Input):
         self.cursor_blink = False
 
 
+class FormLine(Line):
+    """A line of a form: up and down go from line to line, before anything around it scrolls."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
+        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
+    ]
+
+
 class KeyScroll(ScrollableContainer):
     """Text that is longer than the screen."""
 

@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
 from whichgpu.tui.app.reading import Asked
-from whichgpu.tui.app.widgets import KeyScroll, Line
+from whichgpu.tui.app.widgets import FormLine, KeyScroll
 from whichgpu.tui.one_shot import question_of
 from whichgpu.tui.options import engine_options, question_options, source_options
 
@@ -43,7 +43,7 @@ def parsed(words: list[str]) -> Asked:
     return Asked(question.workload, question.own)
 
 
-class _Field(Line):
+class _Field(FormLine):
     """A line whose hint is marked where it is cut."""
 
     def __init__(self, value: str, hint: str, name: str) -> None:
@@ -60,8 +60,6 @@ class WorkloadForm(ModalScreen[Asked | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="form.back"),
-        Binding("down", "app.focus_next", "Next", show=False, id="form.next"),
-        Binding("up", "app.focus_previous", "Previous", show=False, id="form.previous"),
     ]
 
     def __init__(self, asked: Asked) -> None:
