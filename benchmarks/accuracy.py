@@ -129,8 +129,8 @@ class Judge:
         result.settings_known = stated and card is not None and row.gpu_mem_util is not None
         workload, layout = _workload(row, inspection), _layout(row)
         sizer = Sizer(inspection, engine, self._registry)
-        shown = card or next(c for c in self._cards if c.key == "h100_sxm")
-        sizes = sizer.size(workload, precision, shown, layout)
+        sizing_card = card or next(c for c in self._cards if c.key == "h100_sxm")
+        sizes = sizer.size(workload, precision, sizing_card, layout)
         result.kv_exact = _kv_exact(row, sizer, sizes, workload, stated)
         if _recipe_unknown(matched, precision, inspection):
             result.doubt = result.doubt or "another build, whose recipe is not at hand"
@@ -288,7 +288,7 @@ class Outcome:
 
         factors = serving.shipped()
         memory = {name: summary(rows) for name, rows in self.memory.items()}
-        return memory | {name: serving.summary(*found, factors) for name, found in self.speed.items()}
+        return memory | {name: serving.summary(*speed_rows, factors) for name, speed_rows in self.speed.items()}
 
     def rows(self) -> list[dict[str, Any]]:
         factors = serving.shipped()

@@ -111,20 +111,22 @@ def page(outcome: Outcome) -> str:
     for name in names:
         blocks.append(_section(name, compared[name]))
     return (
-        "\n\n".join(block.strip("\n") for block in (*blocks, *own_runs(), _judged(), *speed_sections(outcome), _NOTES))
+        "\n\n".join(
+            block.strip("\n") for block in (*blocks, *own_runs(), _judge_section(), *speed_sections(outcome), _NOTES)
+        )
         + "\n"
     )
 
 
-def _judged() -> str:
+def _judge_section() -> str:
     """What vLLM's own classes hold, beside ours."""
     from benchmarks.judge import CLOSE, EXPLAINED, compare, rows
     from whichgpu import assets
     from whichgpu.catalog.atlas import Atlas
     from whichgpu.catalog.atlas_index import FILE_NAME
 
-    kept = rows()
-    verdicts = list(compare(kept, Atlas(assets.read(FILE_NAME))))
+    judged_rows = rows()
+    verdicts = list(compare(judged_rows, Atlas(assets.read(FILE_NAME))))
     equal = sum(v.weights == v.our_weights and v.cache_agrees for v in verdicts)
     close = sum(abs(v.weights_off) <= CLOSE and v.cache_agrees for v in verdicts)
     cache = sum(v.cache_agrees for v in verdicts)
@@ -138,7 +140,7 @@ def _judged() -> str:
         "`python -m benchmarks.judge record` builds vLLM 0.32's real classes on the meta device, as one rank of a pretended"
         " group on a pretended H100, and keeps parameters, buffers and KV cache groups in `benchmarks/judged.jsonl`; the"
         " tests compare them on every run. Of "
-        f"{len(kept)} models × layouts asked, {len(verdicts)} could be built and are in the atlas (the others need remote"
+        f"{len(judged_rows)} models × layouts asked, {len(verdicts)} could be built and are in the atlas (the others need remote"
         f" code, a newer Transformers, or are not known to vLLM 0.32). Equal to the byte: {equal}. Within {CLOSE:.2%} of"
         f" the weights with the same cache: {close}. Same cache groups, blocks and bytes per block: {cache}. The rest:"
     )
@@ -146,20 +148,20 @@ def _judged() -> str:
 
 
 def _section(name: str, rows: Sequence[Compared]) -> str:
-    shown = worst(rows)
-    explained = [(r.model, EXPLAINED[name, r.model]) for r in shown if (name, r.model) in EXPLAINED]
+    worst_rows = worst(rows)
+    explained = [(r.model, EXPLAINED[name, r.model]) for r in worst_rows if (name, r.model) in EXPLAINED]
     unique = list(dict.fromkeys(explained))
     blocks = [
         f"## {name}: worst pools first",
         "GiB per card, measured / predicted.",
-        table(shown, "github"),
+        table(worst_rows, "github"),
         _grid(unique, ("model", "why")) if unique else "",
         f"## {name}: by family, card, version and layout",
         breakdowns(rows, "github"),
     ]
-    left = reasons(rows)
-    if left:
-        blocks += [f"## {name}: not answered", _grid(left, ("rows", "because"))]
+    reason_counts = reasons(rows)
+    if reason_counts:
+        blocks += [f"## {name}: not answered", _grid(reason_counts, ("rows", "because"))]
     return "\n\n".join(b for b in blocks if b)
 
 

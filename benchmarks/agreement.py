@@ -158,8 +158,8 @@ def build_atlas(models: Path, out: Path) -> None:
     """Build the atlas from metadata folders instead of the Hub."""
     ids = Path("assets/whichgpu/assets/atlas_ids.txt")
     names = ids.read_text().split()
-    found = {n: repository_of(models / n.replace("/", "__")) for n in names}
-    unsaid = {n: replace(r, extra_info={**r.extra_info, "gated": None}) for n, r in found.items()}  # folders don't say
+    repos = {n: repository_of(models / n.replace("/", "__")) for n in names}
+    unsaid = {n: replace(r, extra_info={**r.extra_info, "gated": None}) for n, r in repos.items()}  # folders don't say
     with HubStandIn(unsaid) as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         from whichgpu.tui.command import run

@@ -58,7 +58,7 @@ ACTIVE_EXPLAINED = {
 def summary(rows: list[Row]) -> str:
     """Return the headline figures as text."""
     agree = sum(r.class_agrees for r in rows)
-    scored, close = _scored(rows)
+    scored, close = _scored_rows(rows)
     judged = [r for r in rows if r.active_agrees is not None]
     sized = [r for r in rows if r.true_bytes and r.bytes]
     same = sum(abs((r.bytes or 0) - (r.true_bytes or 1)) <= TOLERANCE * (r.true_bytes or 1) for r in sized)
@@ -78,7 +78,7 @@ def _active_off(rows: list[Row]) -> list[Row]:
     return [r for r in rows if r.active_agrees is False]
 
 
-def _scored(rows: list[Row]) -> tuple[list[Row], int]:
+def _scored_rows(rows: list[Row]) -> tuple[list[Row], int]:
     scored = [r for r in rows if r.parameter_error is not None]
     return scored, sum(abs(r.parameter_error or 0) <= TOLERANCE for r in scored)
 
@@ -129,9 +129,9 @@ def _by_class(rows: list[Row]) -> str:
     for row in rows:
         grouped[row.expected_class].append(row)
     table = []
-    for name, own in sorted(grouped.items(), key=lambda kv: -len(kv[1])):
-        scored, close = _scored(own)
-        table.append((name, len(own), sum(r.class_agrees for r in own), len(scored), close))
+    for name, class_rows in sorted(grouped.items(), key=lambda kv: -len(kv[1])):
+        scored, close = _scored_rows(class_rows)
+        table.append((name, len(class_rows), sum(r.class_agrees for r in class_rows), len(scored), close))
     headers = ("published class", "models", "class agrees", "with a published count", "within 0.5 %")
     return str(tabulate(table, headers, tablefmt="github"))
 

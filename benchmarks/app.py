@@ -107,7 +107,7 @@ def catalog_of(path: Path, rows: int) -> None:
     )
     store = Catalog(path)
     store.add()
-    take(store, "bench", (inspection_finding(found, stamp) for found in named))
+    take(store, "bench", (inspection_finding(inspection, stamp) for inspection in named))
 
 
 def key_times(environment: dict[str, str], keys: str, ready: str) -> list[float]:
@@ -145,18 +145,18 @@ def peak_memory(environment: dict[str, str], model: str, ready: str) -> float:
 
 def long_lists(folder: Path, environment: dict[str, str], rows: int) -> list[tuple[str, str]]:
     """The 95th percentile of a key in a long list over the same in a short one."""
-    found = []
+    ratios = []
     times: dict[tuple[str, int], float] = {}
     for count in (100, rows):
-        own = {**environment, "WHICHGPU_CATALOG": str(folder / f"{count}.db")}
+        catalog_environment = {**environment, "WHICHGPU_CATALOG": str(folder / f"{count}.db")}
         catalog_of(folder / f"{count}.db", count)
         for screen, keys, ready in (("home", "", ""), ("catalog", "a", "Catalog  ")):
-            times[screen, count] = key_times(own, keys, ready)[56]
+            times[screen, count] = key_times(catalog_environment, keys, ready)[56]
     for screen in ("home", "catalog"):
         short, long = times[screen, 100], times[screen, rows]
         words = f"{long / short:.2f} ({long:.1f} ms, {short:.1f} ms)"
-        found.append((f"p95 of a key with {rows:,} models in the catalog / with 100, {screen}", words))
-    return found
+        ratios.append((f"p95 of a key with {rows:,} models in the catalog / with 100, {screen}", words))
+    return ratios
 
 
 def memory(environment: dict[str, str]) -> tuple[str, str]:
@@ -164,8 +164,11 @@ def memory(environment: dict[str, str]) -> tuple[str, str]:
     from tests.hub import HubStandIn, shapes
 
     with HubStandIn({"acme/large": shapes.deepseek(), "acme/small": shapes.qwen3_06b()}) as hub:
-        own = {**environment, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
-        large, small = peak_memory(own, "acme/large", "known from"), peak_memory(own, "acme/small", "known from")
+        hub_environment = {**environment, "HF_ENDPOINT": hub.endpoint, "HF_HUB_OFFLINE": "0"}
+        large, small = (
+            peak_memory(hub_environment, "acme/large", "known from"),
+            peak_memory(hub_environment, "acme/small", "known from"),
+        )
     return "peak memory, 91,991 tensors open / 310 tensors", f"{large / small:.2f} ({large:.0f} MiB, {small:.0f} MiB)"
 
 
@@ -173,14 +176,18 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=100_000, help="models in the long catalog")
-    asked = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        own = {
+        overrides = {
             "WHICHGPU_STATE": str(Path(folder) / "s.json"),
             "WHICHGPU_CATALOG": str(Path(folder) / "c.db"),
             "TERM": "xterm-256color",
         }
-        environment = {**os.environ, **own, "PYTHONPYCACHEPREFIX": folder}  # bytecode, as an installed package has it
+        environment = {
+            **os.environ,
+            **overrides,
+            "PYTHONPYCACHEPREFIX": folder,
+        }  # bytecode, as an installed package has it
         environment.pop("PYTHONDONTWRITEBYTECODE", None)
         pairs = [(first_paint(_COMMAND, environment), first_paint(_EMPTY, environment)) for _ in range(12)][1:]
         ours, empty = (statistics.median(times) for times in zip(*pairs, strict=True))
@@ -199,7 +206,7 @@ def main() -> None:
             rows.append(
                 (f"bytes at 80×24, {name}: start, a row, a workload change", f"{start:,}, {moved:,.0f}, {turned:,.0f}")
             )
-        rows += long_lists(Path(folder), environment, asked.rows)
+        rows += long_lists(Path(folder), environment, options.rows)
         rows.append(memory(environment))
     print(tabulate(rows, ("what", "measured"), tablefmt="plain", disable_numparse=True))
 

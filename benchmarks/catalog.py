@@ -67,8 +67,8 @@ def bulk(folder: Path, count: int) -> list[tuple[str, str]]:
     """Import in bulk, beside ``executemany`` of the very rows that result, into the same tables with the same indexes."""
     ours = Catalog(folder / "ours.db")
     ours.add()
-    found = [made(n) for n in range(count)]
-    spent = timed(lambda: take(ours, "bulk", found))
+    findings = [made(n) for n in range(count)]
+    spent = timed(lambda: take(ours, "bulk", findings))
     raw = Catalog(folder / "raw.db")
     raw.add()
     with ours.reading() as connection:
@@ -132,10 +132,10 @@ def merging(folder: Path, count: int) -> list[tuple[str, str]]:
         take(mine, "mine", (made(n) for n in range(size)))
         take(theirs, "theirs", (made(n) for n in range(size // 2, size // 2 + size)))
         per_row.append(timed(lambda a=mine, b=theirs: merge(a, b.path)) / size)  # type: ignore[misc]
-    shown = ", ".join(f"{p * 1e6:.0f}" for p in per_row)
+    microseconds = ", ".join(f"{p * 1e6:.0f}" for p in per_row)
     return [
         ("merge of 2 ×", f"{count:,} with half in common"),
-        ("µs a finding at a quarter, half, all", shown),
+        ("µs a finding at a quarter, half, all", microseconds),
         ("all / quarter (1 is linear)", f"{per_row[-1] / per_row[0]:.2f}"),
     ]
 
@@ -143,12 +143,12 @@ def merging(folder: Path, count: int) -> list[tuple[str, str]]:
 def pushing(folder: Path) -> list[tuple[str, str]]:
     """Push 1,000 new findings; bytes beside what they take compressed in the catalog."""
     store = Catalog(folder / "push.db")
-    found = [made(n) for n in range(1_000)]
-    store.add(*found)
+    findings = [made(n) for n in range(1_000)]
+    store.add(*findings)
     sent = sharing.push(store, FileStore(str(folder / "share")), "t", Policy(), stamp(0))
-    held = sum(len(row_of(f)["body"]) for f in found)
+    stored_bytes = sum(len(row_of(f)["body"]) for f in findings)
     return [
-        ("push of 1,000: bytes sent / compressed bodies", f"{sent.bytes / held:.2f}"),
+        ("push of 1,000: bytes sent / compressed bodies", f"{sent.bytes / stored_bytes:.2f}"),
         ("in bundles", str(sent.bundles)),
     ]
 
@@ -194,11 +194,11 @@ def killing(folder: Path, rounds: int) -> Iterator[tuple[str, str]]:
         acknowledged += 1 + number * 37 % 200 + len(writer.communicate()[0].splitlines())
         with Catalog(path).reading() as connection:
             broken += connection.execute("PRAGMA integrity_check").fetchone() != ("ok",)
-    kept = Catalog(path).count()
+    row_count = Catalog(path).count()
     yield "kill -9", f"{rounds} times"
     yield "files that fail integrity_check", str(broken)
-    yield "acknowledged rows lost", str(max(0, acknowledged - kept))
-    yield "rows", f"{kept:,} ({acknowledged:,} acknowledged)"
+    yield "acknowledged rows lost", str(max(0, acknowledged - row_count))
+    yield "rows", f"{row_count:,} ({acknowledged:,} acknowledged)"
 
 
 _HEAD = """# The catalog under load

@@ -64,17 +64,17 @@ def _claims() -> Iterator[Checked]:
 
 
 def _model(name: str) -> Inspection:
-    found = _ATLAS.find(name)
-    assert found is not None, name
-    return found
+    inspection = _ATLAS.find(name)
+    assert inspection is not None, name
+    return inspection
 
 
 def _ask(name: str, card: str, precision: Precision = Precision.PUBLISHED, **workload: int) -> tuple[Answer, Plan]:
-    asked = Workload.model_validate(
+    request = Workload.model_validate(
         {"context": 8192, "concurrency": 1, **workload, "precision": precision, "accelerators": (card,)}
     )
-    found = answer(_model(name), asked, _FACTS)
-    return found, next(p for p in found.plans if p.precision is precision)
+    card_answer = answer(_model(name), request, _FACTS)
+    return card_answer, next(p for p in card_answer.plans if p.precision is precision)
 
 
 def _seventy_billion() -> Checked:

@@ -74,7 +74,7 @@ def measure(hub: HubStandIn, command: Sequence[str], environment: dict[str, str]
 
 def patched_peers(folder: Path, endpoint: str) -> dict[str, tuple[str, ...]]:
     """Copy each installed peer with the stand-in's address in it; return how to start the copies."""
-    found: dict[str, tuple[str, ...]] = {}
+    start_commands: dict[str, tuple[str, ...]] = {}
     for name, (package, start) in _PEERS.items():
         spec = importlib.util.find_spec(package)
         if spec is None or spec.origin is None:
@@ -82,8 +82,8 @@ def patched_peers(folder: Path, endpoint: str) -> dict[str, tuple[str, ...]]:
         shutil.copytree(Path(spec.origin).parent, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
         for path in (folder / package).rglob("*.py"):
             path.write_text(path.read_text().replace(_ADDRESS, endpoint))
-        found[name] = start
-    return found
+        start_commands[name] = start
+    return start_commands
 
 
 def main() -> None:

@@ -95,11 +95,11 @@ def compare(kept: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
     sizers: dict[str, Sizer] = {}
     for row in kept:
         name = row["model"]
-        if "weights" not in row or (name not in sizers and (found := atlas.find(name)) is None):
+        if "weights" not in row or (name not in sizers and (inspection := atlas.find(name)) is None):
             continue
         if name not in sizers:
-            assert found is not None
-            sizers[name] = Sizer(found, engine, registry)
+            assert inspection is not None
+            sizers[name] = Sizer(inspection, engine, registry)
         yield verdict_of(sizers[name], row)
 
 
@@ -216,11 +216,11 @@ def main() -> None:
     comparing.add_argument("--kept", type=Path, default=KEPT)
     options = parser.parse_args()
     if options.command == "record":
-        wanted = {n.replace("/", "__") for n in options.only}
+        folder_names = {n.replace("/", "__") for n in options.only}
         folders = [p.parent for p in sorted(options.models.glob("*/config.json"))]
-        chosen = [f.resolve() for f in folders if not wanted or f.name in wanted]
+        model_folders = [f.resolve() for f in folders if not folder_names or f.name in folder_names]
         with options.out.open("w") as out:
-            for row in record(chosen, options.python, options.tp):
+            for row in record(model_folders, options.python, options.tp):
                 out.write(json.dumps(row) + "\n")
                 out.flush()
         return

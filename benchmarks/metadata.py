@@ -20,9 +20,9 @@ def inspections(models: Path | None) -> tuple[Models, Callable[[str], Inspection
         atlas = Atlas(assets.read(FILE_NAME))
 
         def from_atlas(name: str) -> Inspection:
-            found = atlas.find(name)
-            assert found is not None
-            return found
+            inspection = atlas.find(name)
+            assert inspection is not None
+            return inspection
 
         return Models(atlas.names()), from_atlas, lambda: None
     from tests.hub import HubStandIn
@@ -34,12 +34,12 @@ def inspections(models: Path | None) -> tuple[Models, Callable[[str], Inspection
     folders = {p.name.replace("__", "/", 1): p for p in sorted(models.iterdir()) if (p / "config.json").exists()}
     hub = HubStandIn({}).__enter__()
     os.environ["HF_ENDPOINT"] = hub.endpoint
-    known: dict[str, Inspection] = {}
+    inspection_cache: dict[str, Inspection] = {}
 
     def from_folder(name: str) -> Inspection:
-        if name not in known:
+        if name not in inspection_cache:
             hub.repos[name] = repository_of(folders[name])
-            known[name] = inspect_model(parse_reference(name), quick=True)
-        return known[name]
+            inspection_cache[name] = inspect_model(parse_reference(name), quick=True)
+        return inspection_cache[name]
 
     return Models(list(folders)), from_folder, lambda: hub.__exit__(None, None, None)

@@ -38,23 +38,23 @@ _CODE = "from whichgpu.tui.app.application import run; run(True, None)"
 def main() -> None:
     """Drive the app and write what it sent, and when."""
     with tempfile.TemporaryDirectory() as folder:
-        own = {"WHICHGPU_STATE": "s.json", "WHICHGPU_CATALOG": "c.db", "WHICHGPU_CONFIG": "c.toml"}
-        environment = {**os.environ, **{k: str(Path(folder, v)) for k, v in own.items()}}
+        state_files = {"WHICHGPU_STATE": "s.json", "WHICHGPU_CATALOG": "c.db", "WHICHGPU_CONFIG": "c.toml"}
+        environment = {**os.environ, **{k: str(Path(folder, v)) for k, v in state_files.items()}}
         environment |= {"TERM": "xterm-256color", "COLORTERM": "", "TEXTUAL_THEME": "ansi-dark"}
         terminal = Terminal(_CODE, environment)
         terminal.read(30, "398 models")
         events: list[tuple[float, str]] = []
-        began, seen = time.perf_counter(), 0
+        began, offset = time.perf_counter(), 0
 
         def record(seconds: float) -> None:
-            nonlocal seen
+            nonlocal offset
             ends = time.perf_counter() + seconds
             while time.perf_counter() < ends:
                 terminal.read(0.05)
-                whole = terminal.text[seen:].decode(errors="ignore")
+                whole = terminal.text[offset:].decode(errors="ignore")
                 if whole:
                     events.append((round(time.perf_counter() - began, 2), whole))
-                    seen += len(whole.encode())
+                    offset += len(whole.encode())
 
         for pause, keys in _KEYS:
             record(pause)

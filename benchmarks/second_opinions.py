@@ -28,10 +28,10 @@ def kept() -> dict[str, dict[int, float]]:
 
 def record(points: Sequence[Point]) -> tuple[dict[str, float], dict[str, int]]:
     """Ask for every point; return milliseconds by line, and reasons with their counts."""
-    found: dict[str, float] = {}
+    tpot_by_line: dict[str, float] = {}
     reasons: dict[str, int] = {}
     for point in points:
-        asked = Asked(
+        question = Asked(
             point.inspection,
             point.asked,
             point.card,
@@ -40,12 +40,12 @@ def record(points: Sequence[Point]) -> tuple[dict[str, float], dict[str, int]]:
             point.prompt,
             point.output,
         )
-        told = time_per_token(asked)
-        if isinstance(told, str):
-            reasons[told] = reasons.get(told, 0) + 1
+        tpot_or_reason = time_per_token(question)
+        if isinstance(tpot_or_reason, str):
+            reasons[tpot_or_reason] = reasons.get(tpot_or_reason, 0) + 1
         else:
-            found[str(point.line)] = round(told, 3)
-    return found, reasons
+            tpot_by_line[str(point.line)] = round(tpot_or_reason, 3)
+    return tpot_by_line, reasons
 
 
 def main() -> None:
@@ -55,16 +55,16 @@ def main() -> None:
     parser.add_argument("--models", type=Path, required=True)
     options = parser.parse_args()
     names, inspect, close = inspections(options.models)
-    made: dict[str, dict[str, float]] = {}
+    tpot_by_file: dict[str, dict[str, float]] = {}
     try:
         for file in FILES:
             points, _ = read(options.truth / file, names, inspect)
-            made[file], reasons = record(points)
-            print(file, len(points), "points,", len(made[file]), "told;", reasons)
+            tpot_by_file[file], reasons = record(points)
+            print(file, len(points), "points,", len(tpot_by_file[file]), "told;", reasons)
     finally:
         close()
     source = f"aiconfigurator-core {version('aiconfigurator-core')}"
-    FILE.write_text(json.dumps({"source": source, "tpot_ms": made}, indent=1) + "\n", encoding="utf-8")
+    FILE.write_text(json.dumps({"source": source, "tpot_ms": tpot_by_file}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -137,10 +137,10 @@ class Reader:
         card = self._card(str(row["gpu"]))
         if card is None:
             return f"no card {row['gpu']}"
-        found = self._model(str(row["model"]), _stated(str(row["precision"])))
-        if found is None:
+        model_match = self._model(str(row["model"]), _stated_precision(str(row["precision"])))
+        if model_match is None:
             return "no metadata of this model, or not at this precision"
-        works, precision = found
+        works, precision = model_match
         copies, layout = _layout(row)
         workload = Workload(context=int(row["input_len"] + row["output_len"]), concurrency=int(row["concurrency"]))
         work = works.of(workload, precision, card, layout)
@@ -219,7 +219,7 @@ def _unusable(row: Mapping[str, Any]) -> str | None:
     return "no layout" if not (row.get("tp") or row.get("n_gpus")) else None
 
 
-def _stated(text: str) -> str:
+def _stated_precision(text: str) -> str:
     """A precision as published in words, as one of ``_STATED``, or ``native``."""
     plain = text.lower()
     if "native" in plain:
@@ -244,14 +244,14 @@ def read(path: Path, names: Models, inspect: Callable[[str], Inspection]) -> tup
     """Read all points of a file, and (line, reason) of the rows that can't be answered."""
     reader = Reader(names, inspect)
     points: list[Point] = []
-    left: list[tuple[int, str]] = []
+    skipped_rows: list[tuple[int, str]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        found = reader.point(number, json.loads(line))
-        if isinstance(found, Point):
-            points.append(found)
+        point_or_reason = reader.point(number, json.loads(line))
+        if isinstance(point_or_reason, Point):
+            points.append(point_or_reason)
         else:
-            left.append((number, found))
-    return points, left
+            skipped_rows.append((number, point_or_reason))
+    return points, skipped_rows
 
 
 def fit(points: Sequence[Point]) -> Factors:
@@ -272,8 +272,8 @@ def fit(points: Sequence[Point]) -> Factors:
         off = [w * math.log(p.predicted(factors) / p.measured) for p, w in zip(points, weights, strict=True)]
         return off + [pull * (v - s) for v, s in zip(values, start, strict=True)]
 
-    found = least_squares(residuals, start, bounds=(low, high), loss="cauchy", f_scale=0.12)
-    return Factors(*(math.exp(v) for v in found.x))
+    solution = least_squares(residuals, start, bounds=(low, high), loss="cauchy", f_scale=0.12)
+    return Factors(*(math.exp(v) for v in solution.x))
 
 
 def held_out(points: Sequence[Point]) -> dict[int, float]:
@@ -374,13 +374,13 @@ def main() -> None:
     options = parser.parse_args()
     names, inspect, close = inspections(options.models)
     try:
-        points, left = read(options.truth / FILES[0], names, inspect)
+        points, skipped_rows = read(options.truth / FILES[0], names, inspect)
     finally:
         close()
     if options.fit:
         write(options.fit, points, options.date or "undated")
     factors = shipped()
-    print(f"{len(points)} points, {len(left)} left out")
+    print(f"{len(points)} points, {len(skipped_rows)} left out")
     print("shipped factors:", score(p.predicted(factors) / p.measured for p in points))
     if options.fit:
         print("models held out:", score(held_out(points).values()))

@@ -62,24 +62,24 @@ def speed_sections(outcome: Outcome) -> list[str]:
     raw = json.loads(assets.read("throughput.json"))
     blocks = [
         _INTRO,
-        _held_out(raw),
+        _held_out_text(raw),
         _SELECTED,
         _grid([_factor_row(raw["factors"][f.name], f.name) for f in fields(Factors)], _FACTORS),
     ]
-    for name, (points, left) in outcome.speed.items():
+    for name, (points, skipped_rows) in outcome.speed.items():
         summary = outcome.summaries()[name]
         figures = [(k, v) for k, v in summary.items() if k != "not_answered"]
         blocks += [f"### {name}", _grid(figures, ("figure", "")), *_beside(name, points), _by(points)]
-        if left:
+        if skipped_rows:
             blocks.append(_grid([(n, r) for r, n in summary["not_answered"].items()], ("rows", "not answered because")))
     return [*blocks, _NOTES]
 
 
-def _held_out(raw: Mapping[str, Any]) -> str:
-    held, error = raw["held_out"], raw["error"]
+def _held_out_text(raw: Mapping[str, Any]) -> str:
+    scores, error = raw["held_out"], raw["error"]
     return (
-        f"With each model left out of the fit in turn ({raw['rows']} rows): median error {held['tpot_median_pct']} %,"
-        f" within 25 %: {held['tpot_within_25pct']} %. Measured over predicted time, 10th to 90th percentile:"
+        f"With each model left out of the fit in turn ({raw['rows']} rows): median error {scores['tpot_median_pct']} %,"
+        f" within 25 %: {scores['tpot_within_25pct']} %. Measured over predicted time, 10th to 90th percentile:"
         f" {error[0]} to {error[1]}; that is the range that every figure is shown with."
     )
 
@@ -103,11 +103,12 @@ def _beside(name: str, points: Sequence[Point]) -> list[str]:
         groups[f"{point.model} {point.precision} {point.gpu}"].append(point)
     groups["all of these"] = both
     rows = []
-    for group, own in groups.items():
+    for group, group_points in groups.items():
         ours, other = (
-            [f(p) / (p.tpot or 1) for p in own] for f in (lambda p: p.predicted(factors), lambda p: theirs[p.line])
+            [f(p) / (p.tpot or 1) for p in group_points]
+            for f in (lambda p: p.predicted(factors), lambda p: theirs[p.line])
         )
-        rows.append((group, len(own), *_error(ours), *_error(other)))
+        rows.append((group, len(group_points), *_error(ours), *_error(other)))
     headers = ("points", "rows", "ours, median error", "within 25 %", "aiconfigurator-core", "within 25 %")
     return [_THEIRS, _grid(rows, headers)]
 

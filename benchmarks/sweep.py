@@ -45,13 +45,13 @@ def whole_answers(atlas: Atlas) -> list[tuple[str, int, str, str]]:
     every = tuple(a.key for a in facts.accelerators)
     rows: list[tuple[str, int, str, str]] = []
     for name in _MODELS:
-        found = atlas.find(name)
-        assert found is not None
+        inspection = atlas.find(name)
+        assert inspection is not None
         workload = Workload(context=8192, concurrency=16, accelerators=every)
-        whole = answer(found, workload, facts)
+        whole = answer(inspection, workload, facts)
         with mock.patch("whichgpu.plan.search.speed_of", return_value=None):
-            sizing = _best(lambda m=found, w=workload: answer(m, w, facts))  # type: ignore[misc]
-        throughput = _best(lambda m=found, w=workload: answer(m, w, facts))  # type: ignore[misc]
+            sizing = _best(lambda m=inspection, w=workload: answer(m, w, facts))  # type: ignore[misc]
+        throughput = _best(lambda m=inspection, w=workload: answer(m, w, facts))  # type: ignore[misc]
         rows.append((name, len(whole.plans), f"{sizing:.0f}", f"{throughput:.0f}"))
     return rows
 
@@ -93,12 +93,12 @@ def main() -> None:
             whole_answers(atlas), ("over every card", "plans", "sizing ms", "with throughput ms"), tablefmt="plain"
         )
     )
-    made, total, grown = sizings(atlas), 0.0, []
+    sizing_iterator, total, grown = sizings(atlas), 0.0, []
     done = 0
     step = max(1, options.rows // 10)
     while done < options.rows:
         begun = time.process_time()
-        for _ in itertools.islice(made, step):
+        for _ in itertools.islice(sizing_iterator, step):
             pass
         total += time.process_time() - begun
         done += step

@@ -115,9 +115,9 @@ class Models:
         exact = self._exact.get(name.lower())
         if exact is not None:
             return self._as_run(exact, row)
-        wanted = scheme_of(f"{name} {row.quant or row.quantization or ''}".lower())
-        alike = [a for a in self._alike.get(_words(name), ()) if scheme_of(a.lower()) is wanted]
-        alike = [a for a in alike if wanted is None or a.split("/")[0] == name.split("/")[0] or "/" not in name]
+        scheme = scheme_of(f"{name} {row.quant or row.quantization or ''}".lower())
+        alike = [a for a in self._alike.get(_words(name), ()) if scheme_of(a.lower()) is scheme]
+        alike = [a for a in alike if scheme is None or a.split("/")[0] == name.split("/")[0] or "/" not in name]
         if alike:
             return alike[0], Precision.PUBLISHED, f"same build as {alike[0]}"
         precision = scheme_of(f"{row.model} {row.quant or row.quantization or ''}".lower())
@@ -131,8 +131,12 @@ class Models:
 
     @staticmethod
     def _as_run(name: str, row: TruthRow) -> tuple[str, Precision, str | None]:
-        asked = row.quantization or row.quant
-        if str(asked).lower() == "fp8" and scheme_of(name.lower()) is None and str(row.dtype).startswith("torch"):
+        quantization = row.quantization or row.quant
+        if (
+            str(quantization).lower() == "fp8"
+            and scheme_of(name.lower()) is None
+            and str(row.dtype).startswith("torch")
+        ):
             return name, Precision.FP8, "quantised while loading"
         return name, Precision.PUBLISHED, None
 

@@ -192,17 +192,17 @@ def config_of(request: dict[str, Any]) -> Any:
 
 def tensors_of(model: Any) -> tuple[list[dict[str, Any]], int]:
     """Return parameters and buffers, each storage once however many names or views it has, and their bytes."""
-    found, seen, total = [], set(), 0
+    tensors, storages, total = [], set(), 0
     for kind, named in (("parameter", model.named_parameters()), ("buffer", model.named_buffers())):
         for name, tensor in named:
             storage = tensor.untyped_storage()._cdata
-            if storage in seen:
+            if storage in storages:
                 continue
-            seen.add(storage)
+            storages.add(storage)
             size = tensor.numel() * tensor.element_size()
             total += size
-            found.append({"name": name, "kind": kind, "shape": list(tensor.shape), "bytes": size})
-    return found, total
+            tensors.append({"name": name, "kind": kind, "shape": list(tensor.shape), "bytes": size})
+    return tensors, total
 
 
 def cache_of(config: Any, pool: int) -> dict[str, Any]:
@@ -211,17 +211,19 @@ def cache_of(config: Any, pool: int) -> dict[str, Any]:
     if getattr(config.cache_config, "kv_cache_layout", "") is None:
         config.cache_config.kv_cache_layout = "LBHNC"
     layers = get_layers_from_vllm_config(config, AttentionLayerBase)
-    own = {n: layer for n, layer in layers.items() if not getattr(layer, "kv_sharing_target_layer_name", None)}
-    specs = {name: spec for name, layer in own.items() if (spec := layer.get_kv_cache_spec(config)) is not None}
+    cache_layers = {n: layer for n, layer in layers.items() if not getattr(layer, "kv_sharing_target_layer_name", None)}
+    specs = {
+        name: spec for name, layer in cache_layers.items() if (spec := layer.get_kv_cache_spec(config)) is not None
+    }
     if not specs:
         return {"groups": [], "bytes_per_block": 0, "tokens": 0, "concurrency": 0.0}
     if len({s.page_size_bytes for s in specs.values()}) > 1 and any(
         hasattr(s, "model_version") for s in specs.values()
     ):
         config.cache_config.kv_cache_layout = "BLHNC"
-    made = kv_cache_utils.get_kv_cache_configs(config, [dict(specs)], [pool])
+    cache_configs = kv_cache_utils.get_kv_cache_configs(config, [dict(specs)], [pool])
     tokens, concurrency = kv_cache_utils.get_kv_cache_capacity(
-        config, kv_cache_utils.generate_scheduler_kv_cache_config(made)
+        config, kv_cache_utils.generate_scheduler_kv_cache_config(cache_configs)
     )
     groups = [
         {
@@ -230,9 +232,9 @@ def cache_of(config: Any, pool: int) -> dict[str, Any]:
             "block_size": g.kv_cache_spec.block_size,
             "blocks_per_request": cdiv(g.kv_cache_spec.max_memory_usage_bytes(config), g.kv_cache_spec.page_size_bytes),
         }
-        for g in made[0].kv_cache_groups
+        for g in cache_configs[0].kv_cache_groups
     ]
-    per_block = kv_cache_utils._pool_bytes_per_block(config, made[0].kv_cache_groups)
+    per_block = kv_cache_utils._pool_bytes_per_block(config, cache_configs[0].kv_cache_groups)
     return {"groups": groups, "bytes_per_block": per_block, "tokens": tokens, "concurrency": concurrency}
 
 
@@ -289,12 +291,12 @@ def main() -> None:
     for line in sys.stdin:
         request = _DEFAULTS | json.loads(line)
         try:
-            found = answer(request)
+            result = answer(request)
         except Exception as error:
             if os.environ.get("WORKER_DEBUG"):
                 raise
-            found = {"ok": False, "error": f"{type(error).__name__}: {error}".replace("\n", " ")[:400]}
-        print(json.dumps(request | found), file=out, flush=True)
+            result = {"ok": False, "error": f"{type(error).__name__}: {error}".replace("\n", " ")[:400]}
+        print(json.dumps(request | result), file=out, flush=True)
 
 
 if __name__ == "__main__":

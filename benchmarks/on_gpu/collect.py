@@ -28,8 +28,8 @@ def collect(source: Path, truth: Path, logs: Path, cpu: bool = False) -> list[st
     for name in FILES:
         rows = [r for r in _rows(source / name) if cpu or r["gpu"] != "cpu"]
         there = _rows(truth / name)
-        known = {_key(r) for r in there}
-        added = [r for r in rows if _key(r) not in known]
+        row_keys = {_key(r) for r in there}
+        added = [r for r in rows if _key(r) not in row_keys]
         if added:
             truth.mkdir(parents=True, exist_ok=True)
             (truth / name).write_text("".join(json.dumps(r) + "\n" for r in there + added), encoding="utf-8")

@@ -48,7 +48,7 @@ def pack(out: Path, sets: Sequence[str], python: str, engine: bool = True, piece
     if engine:
         archives.append(("engine", _digest(HERE / "engine.txt", __file__, python), lambda at: _engine(at, python)))
     archives.append(("ours", _digest(*_sources(), *sorted(sets), python), lambda at: _ours(at, sets, python)))
-    packed = _packed(out)
+    packed = _pack_record(out)
     for name, digest, make in archives:
         state = {"digest": digest, "piece": piece}
         if packed.get(name) != state:
@@ -58,7 +58,7 @@ def pack(out: Path, sets: Sequence[str], python: str, engine: bool = True, piece
     return [folder for name, _, _ in archives for folder in sorted(out.glob(f"{name}-*"))]
 
 
-def _packed(out: Path) -> dict[str, object]:
+def _pack_record(out: Path) -> dict[str, object]:
     try:
         packed: dict[str, object] = json.loads((out / "packed.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -79,9 +79,9 @@ def _sources() -> list[Path]:
     """Every file that ``ours`` is made of."""
     roots = ("assets", "catalog", "inspect", "plan", "trial", "tui", "benchmarks/on_gpu")
     files = (p for root in roots for p in (ROOT / root).rglob("*") if p.is_file() and "__pycache__" not in p.parts)
-    kept = [p for p in files if p.suffix != ".md"]
+    source_files = [p for p in files if p.suffix != ".md"]
     extra = [ROOT / "constraints.txt", ROOT / "pyproject.toml", ROOT / "tests" / "tiny_models.py"]
-    return sorted(kept) + extra
+    return sorted(source_files) + extra
 
 
 def _make(out: Path, name: str, fill: Callable[[Path], None], piece: int) -> None:

@@ -63,7 +63,7 @@ def serving_rows(record: Mapping[str, Any]) -> list[dict[str, Any]]:
             {
                 **_about(record),
                 "engine": f"vLLM {record['vllm']}",
-                "precision": _STATED.get(record["precision"]) or _published(record),
+                "precision": _STATED.get(record["precision"]) or _published_precision(record),
                 "input_len": point["input_tokens"],
                 "output_len": point["output_tokens"],
                 "concurrency": point["concurrency"],
@@ -112,7 +112,7 @@ def _outcome(record: Mapping[str, Any]) -> str:
     return {"cache too small": "kv_too_small", "out of memory": "oom"}.get(str(kind), "crash")
 
 
-def _published(record: Mapping[str, Any]) -> str:
+def _published_precision(record: Mapping[str, Any]) -> str:
     """The precision of a checkpoint as its repository publishes it, by its own name where it is not BF16."""
     name = record["on_gpu"]["asked_model"].lower()
     return "fp8" if "fp8" in name else "fp4" if "gpt-oss" in name or "fp4" in name else "bf16"

@@ -140,7 +140,7 @@ class Session:
             words += ["--cpu", "--input", "64", "--output", "16"]
         else:
             words += ["--gpu", "here", "--cards", "1"]
-            words += ["--vllm-args", _quoted(start.all_vllm_words)] if start.all_vllm_words else []
+            words += ["--vllm-args", _quote(start.all_vllm_words)] if start.all_vllm_words else []
         return self._whichgpu(*words)
 
     def _whichgpu(self, *words: str) -> list[str]:
@@ -148,7 +148,7 @@ class Session:
 
     def _environment(self, work: Path) -> dict[str, str]:
         """Ours: nothing from the network, and every file in the work folder, which is dropped at the end."""
-        own = {
+        variables = {
             "HF_HUB_OFFLINE": "1",
             "WHICHGPU_CATALOG": str(work / "catalog.db"),
             "PYTHONPATH": f"{self.here / 'site'}:{self.here}",
@@ -156,7 +156,7 @@ class Session:
         places = {
             name: str(work / name.lower()) for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "VLLM_CACHE_ROOT")
         }
-        return {**os.environ, **places, **own, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**os.environ, **places, **variables, "NO_COLOR": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
     def _write(self, work: Path) -> None:
         """Everything that is known by now, whole or not at all."""
@@ -195,13 +195,13 @@ def gather_facts(python: str, environment: Mapping[str, str], cpu: bool) -> dict
     facts: dict[str, Any] = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "cpu": cpu, "cards": []}
     if not cpu:
         facts |= _nvml()
-    asked = subprocess.run(
+    torch_query = subprocess.run(
         [python, "-c", _ASKED_OF_TORCH], capture_output=True, text=True, timeout=180, env=dict(environment), check=False
     )
     try:
-        facts |= json.loads(asked.stdout.strip().splitlines()[-1])
+        facts |= json.loads(torch_query.stdout.strip().splitlines()[-1])
     except (ValueError, IndexError):
-        facts["versions"], facts["unknown"] = {}, asked.stderr[-500:]
+        facts["versions"], facts["unknown"] = {}, torch_query.stderr[-500:]
     return facts
 
 
@@ -236,7 +236,7 @@ def _time_is_up(*_: object) -> None:
     raise SystemExit("the budget is over")
 
 
-def _quoted(words: Sequence[str]) -> str:
+def _quote(words: Sequence[str]) -> str:
     return shlex.join(words)
 
 

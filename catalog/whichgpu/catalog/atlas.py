@@ -69,11 +69,11 @@ def write_atlas(inspections: Iterable[Inspection], path: Path) -> int:
             archive.writestr(info, body, compresslevel=9)
         info = zipfile.ZipInfo(INDEX, _STAMP)
         info.compress_type = zipfile.ZIP_DEFLATED
-        archive.writestr(info, json.dumps([_indexed(i) for i in ordered], separators=(",", ":")), compresslevel=9)
+        archive.writestr(info, json.dumps([_index_entry(i) for i in ordered], separators=(",", ":")), compresslevel=9)
     return len(ordered)
 
 
-def _indexed(inspection: Inspection) -> list[object]:
+def _index_entry(inspection: Inspection) -> list[object]:
     """As ``atlas_index.Entry`` has it."""
     source, architecture = inspection.source, inspection.architecture
     return [

@@ -47,15 +47,15 @@ class Policy(Record):
 
 def packed(findings: Sequence[Finding], stamp: Stamp, people: Sequence[tuple[str, str, str]] = ()) -> dict[str, bytes]:
     """Return bundles by name."""
-    made: dict[str, bytes] = {}
+    bundles: dict[str, bytes] = {}
     for start in range(0, len(findings), _PER_BUNDLE):
         part = sorted(findings[start : start + _PER_BUNDLE], key=lambda f: f.identity)
         head = {"bundle": FORMAT, "made_by": stamp.made_by, "tool": stamp.tool_version, "findings": len(part)}
         lines = [canonical(head | ({"people": [list(p) for p in people]} if people else {}))]
         lines += [canonical(_line(f)) for f in part]
         data = gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=9, mtime=0)
-        made[f"{hashlib.sha256(data).hexdigest()}.jsonl.gz"] = data
-    return made
+        bundles[f"{hashlib.sha256(data).hexdigest()}.jsonl.gz"] = data
+    return bundles
 
 
 def _line(finding: Finding) -> dict[str, Any]:

@@ -102,8 +102,8 @@ def rows_of(finding: Finding) -> Rows:
         content = json.loads(finding.body)
         if not isinstance(content, dict):
             raise TypeError("no object")
-        made = _MAKERS[finding.kind](finding, content)
-        return [(table, {column: _storable(value) for column, value in row.items()}) for table, row in made]
+        rows = _MAKERS[finding.kind](finding, content)
+        return [(table, {column: _storable(value) for column, value in row.items()}) for table, row in rows]
     except (TypeError, AttributeError, KeyError, RecursionError) as error:
         raise ValueError("malformed") from error
 
@@ -135,14 +135,14 @@ def _inspection(finding: Finding, content: Mapping[str, Any]) -> _Made:
         "weights_bytes": ((content.get("weights") or {}).get("total") or {}).get("value"),
         "published": quantisation.get("label") or "not quantised",
         "tensor_groups": len(content.get("tensors") or ()),
-        "licence": _typed(source.get("licence"), str),
-        "gated": _typed(source.get("gated"), bool),
-        "modified": _typed(source.get("modified"), str),
+        "licence": _value_of_type(source.get("licence"), str),
+        "gated": _value_of_type(source.get("gated"), bool),
+        "modified": _value_of_type(source.get("modified"), str),
     }
     yield "inspections", row
 
 
-def _typed(value: Any, kind: type) -> Any:
+def _value_of_type(value: Any, kind: type) -> Any:
     """A value of that type, else unknown: findings come from others."""
     return value if isinstance(value, kind) else None
 

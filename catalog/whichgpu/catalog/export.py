@@ -43,11 +43,11 @@ def export(catalog: Catalog, target: str, policy: Policy, stamp: Stamp) -> str:
         if path.suffix:
             raise CatalogError(f"{clean(path.name)} is no known format.", _FORMATS)
         findings = [f for f in catalog.find("1") if policy.allows(f)]
-        made = bundles.packed(findings, stamp)
+        bundle_files = bundles.packed(findings, stamp)
         path.mkdir(parents=True, exist_ok=True)
-        for name, data in made.items():
+        for name, data in bundle_files.items():
             (path / name).write_bytes(data)
-        return f"{len(findings):,} findings in {len(made):,} bundles in {clean(path)}."
+        return f"{len(findings):,} findings in {len(bundle_files):,} bundles in {clean(path)}."
     except OSError as error:
         raise CatalogError(f"{clean(path)} cannot be written: {clean(error.strerror or error)}.", "") from error
 
@@ -85,7 +85,7 @@ def _json(catalog: Catalog, path: Path, policy: Policy) -> str:
     return f"{sum(map(len, content.values())):,} rows in {clean(path.name)}."
 
 
-def _needed(module: str) -> Any:
+def _optional_module(module: str) -> Any:
     try:
         return __import__(module)
     except ImportError as error:
@@ -93,14 +93,14 @@ def _needed(module: str) -> Any:
 
 
 def _arrow(rows: Rows) -> Any:
-    pyarrow = _needed("pyarrow")
+    pyarrow = _optional_module("pyarrow")
     columns, values = rows
     return pyarrow.table({c: pyarrow.array([row[i] for row in values]) for i, c in enumerate(columns)})
 
 
 def _parquet(catalog: Catalog, path: Path, policy: Policy) -> str:
     """One file per table: ``NAME-plans.parquet`` and so on."""
-    _needed("pyarrow")
+    _optional_module("pyarrow")
     from pyarrow import parquet
 
     total = 0
@@ -111,7 +111,7 @@ def _parquet(catalog: Catalog, path: Path, policy: Policy) -> str:
 
 
 def _duckdb(catalog: Catalog, path: Path, policy: Policy) -> str:
-    duckdb, total = _needed("duckdb"), 0
+    duckdb, total = _optional_module("duckdb"), 0
     with duckdb.connect(str(path)) as connection:
         for name, rows in tables(catalog, policy):
             connection.register("rows_of", _arrow(rows))
@@ -123,7 +123,7 @@ def _duckdb(catalog: Catalog, path: Path, policy: Policy) -> str:
 
 def _database(catalog: Catalog, url: str, policy: Policy) -> str:
     """Into any database that SQLAlchemy reaches; its tables of these names are replaced."""
-    sqlalchemy, total = _needed("sqlalchemy"), 0
+    sqlalchemy, total = _optional_module("sqlalchemy"), 0
     try:
         engine = sqlalchemy.create_engine(url)
         with engine.begin() as connection:
@@ -131,17 +131,17 @@ def _database(catalog: Catalog, url: str, policy: Policy) -> str:
                 total += _table_into(sqlalchemy, connection, f"whichgpu_{name}", columns, rows)
         engine.dispose()
     except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
-        said = clean(str(error).splitlines()[0], 120)
-        raise CatalogError(f"The database cannot be written: {said}.", "Check the URL, and its driver.") from error
+        reason = clean(str(error).splitlines()[0], 120)
+        raise CatalogError(f"The database cannot be written: {reason}.", "Check the URL, and its driver.") from error
     return f"{total:,} rows in {len(TABLES)} tables whichgpu_*."
 
 
 def _table_into(sqlalchemy: Any, connection: Any, name: str, columns: list[str], rows: list[tuple[Any, ...]]) -> int:
     kinds = {int: sqlalchemy.BigInteger, float: sqlalchemy.Double}
-    made = [
+    table_columns = [
         sqlalchemy.Column(c, kinds.get(_kind([r[i] for r in rows]), sqlalchemy.Text)) for i, c in enumerate(columns)
     ]
-    table = sqlalchemy.Table(name, sqlalchemy.MetaData(), *made)
+    table = sqlalchemy.Table(name, sqlalchemy.MetaData(), *table_columns)
     table.drop(connection, checkfirst=True)
     table.create(connection)
     if rows:
@@ -178,7 +178,7 @@ def datasette_words(path: Path, port: int) -> list[str]:
         raise CatalogError("Datasette is not installed.", "pip install 'whichgpu[serve]'")
     name = path.stem
     hidden = {t: {"hidden": True} for t in ("findings", "people", "heads", "lookups", "shared", "bundles")}
-    shown = {
+    visible_tables = {
         "inspections": {"facets": ["classes", "grade", "published"], "sort_desc": "parameters"},
         "plans": {"facets": ["accelerator", "precision", "verdict"], "sort": "usd_per_hour"},
         "prices": {"facets": ["accelerator", "provider", "kind"], "sort": "usd_per_hour"},
@@ -186,7 +186,7 @@ def datasette_words(path: Path, port: int) -> list[str]:
     questions = {key: {"title": title, "sql": sql} for key, (title, sql) in _QUESTIONS.items()}
     settings = {
         "title": "whichgpu catalog",
-        "databases": {name: {"tables": {**hidden, **shown}, "queries": questions}},
+        "databases": {name: {"tables": {**hidden, **visible_tables}, "queries": questions}},
     }
     folder = Path(tempfile.mkdtemp(prefix="whichgpu-"))
     file = folder / "metadata.json"

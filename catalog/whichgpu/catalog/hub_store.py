@@ -88,5 +88,5 @@ class HubStore:
         return [] if "README.md" in files else [CommitOperationAdd("README.md", _CARD.encode())]
 
     def _trouble(self, error: Exception) -> CatalogError:
-        said = clean(str(error).splitlines()[0] if str(error) else type(error).__name__, 120)
-        return CatalogError(f"hf://datasets/{self._name} cannot be used: {said}", "Check HF_TOKEN and its rights.")
+        reason = clean(str(error).splitlines()[0] if str(error) else type(error).__name__, 120)
+        return CatalogError(f"hf://datasets/{self._name} cannot be used: {reason}", "Check HF_TOKEN and its rights.")

@@ -86,13 +86,13 @@ def take(
         refused += [r for r in results if isinstance(r, Refusal)]
         good = [r for r in results if not isinstance(r, Refusal)]
         if dry_run:
-            missing = _missing(catalog, [f for f, _ in good], promised)
+            missing = _missing_findings(catalog, [f for f, _ in good], promised)
             new += len(missing)
             for finding in missing:
                 kinds[finding.kind] = kinds.get(finding.kind, 0) + 1
         elif good:
             with catalog.writing(bulk=True) as connection:
-                before = _counted(connection) if before is None else before
+                before = _counts_by_kind(connection) if before is None else before
                 new += derive.write(connection, good)
                 if target is not None:
                     rows = [(target, f.identity) for f, _ in good]
@@ -100,23 +100,23 @@ def take(
     if read and not dry_run:
         with catalog.writing(bulk=True) as connection:
             derive.freshen(connection)
-            after = _counted(connection)
+            after = _counts_by_kind(connection)
         kinds = {kind: count - (before or {}).get(kind, 0) for kind, count in after.items()}
         kinds = {kind: count for kind, count in kinds.items() if count}
-    known = read - new - len(refused)
+    duplicates = read - new - len(refused)
     return Intake(
-        source=source, read=read, new=new, known=known, refused=tuple(refused), kinds=dict(sorted(kinds.items()))
+        source=source, read=read, new=new, known=duplicates, refused=tuple(refused), kinds=dict(sorted(kinds.items()))
     )
 
 
 _HAS = "SELECT 1 FROM findings WHERE identity = ?"
 
 
-def _counted(connection: sqlite3.Connection) -> dict[str, int]:
+def _counts_by_kind(connection: sqlite3.Connection) -> dict[str, int]:
     return dict(connection.execute("SELECT kind, count(*) FROM findings GROUP BY kind").fetchall())
 
 
-def _missing(catalog: Catalog, findings: list[Finding], promised: set[str]) -> list[Finding]:
+def _missing_findings(catalog: Catalog, findings: list[Finding], promised: set[str]) -> list[Finding]:
     """Those that the catalog does not have, each once; ``promised`` remembers them over batches."""
     once = {f.identity: f for f in findings if f.identity not in promised}
     promised.update(once)

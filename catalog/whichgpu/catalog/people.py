@@ -19,19 +19,19 @@ def pseudonym(folder: Path) -> str:
     """
     path = folder / _FILE
     with suppress(OSError, UnicodeDecodeError):
-        known = path.read_text(encoding="ascii").strip()
-        if len(known) == 12 and known.isalnum():
-            return known
-    made = secrets.token_hex(6)
+        stored_id = path.read_text(encoding="ascii").strip()
+        if len(stored_id) == 12 and stored_id.isalnum():
+            return stored_id
+    new_id = secrets.token_hex(6)
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(made + "\n")
-        return made
+            file.write(new_id + "\n")
+        return new_id
     with suppress(OSError, UnicodeDecodeError):  # another process was first
-        return path.read_text(encoding="ascii").strip() or made
-    return made
+        return path.read_text(encoding="ascii").strip() or new_id
+    return new_id
 
 
 def names_here() -> tuple[str, str]:

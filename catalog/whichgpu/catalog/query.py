@@ -120,7 +120,7 @@ def search(catalog: Catalog, text: str, sort: str = "date", limit: int = 50, off
     sql, values = compiled(text, sort)
     if not catalog.path.exists():
         return []
-    _freshened(catalog)
+    _freshen(catalog)
     with catalog.reading() as connection:
         rows = connection.execute(f"{sql} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
     try:
@@ -129,7 +129,7 @@ def search(catalog: Catalog, text: str, sort: str = "date", limit: int = 50, off
         raise CatalogError("A row of the catalog is damaged.", "whichgpu catalog verify names it.") from error
 
 
-def _freshened(catalog: Catalog) -> None:
+def _freshen(catalog: Catalog) -> None:
     """Finish what an interrupted import left undone; where the file can't be written, search what is there."""
     with catalog.reading() as connection:
         stale = connection.execute("SELECT 1 FROM stale LIMIT 1").fetchone() is not None
@@ -145,7 +145,7 @@ def compiled(text: str, sort: str = "date") -> tuple[str, list[Any]]:
         _add(query, term)
     if query.words:
         query.where.append("m.rowid IN (SELECT rowid FROM models_fts WHERE models_fts MATCH ?)")
-        query.values.append(" ".join(_matched(word) for word in query.words))
+        query.values.append(" ".join(_prefix_term(word) for word in query.words))
     if query.planned:
         inner = " AND ".join(["p.model = m.model", "p.verdict = 'fits'", *query.planned])
         query.where.append(f"EXISTS (SELECT 1 FROM plans AS p WHERE {inner})")
@@ -161,7 +161,7 @@ def _terms(text: str) -> Sequence[str]:
         raise QueryError("The search has an open quote.", "Close it, or leave it out.") from error
 
 
-def _matched(word: str) -> str:
+def _prefix_term(word: str) -> str:
     """A word as full-text search takes it literally, matching beginnings."""
     quoted = word.replace('"', '""')
     return f'"{quoted}"*'
@@ -224,7 +224,7 @@ def comparison(name: str, value: str) -> tuple[str, float]:
     Raises:
         QueryError: it is no number.
     """
-    found = _NUMBER.fullmatch(value)
-    if found is None or found[3].lower() not in _UNITS:
+    match = _NUMBER.fullmatch(value)
+    if match is None or match[3].lower() not in _UNITS:
         raise QueryError(f"“{clean(value)}” is no number.", f"Write for example {name}:>100 or params:>7B.")
-    return found[1] or "=", float(found[2]) * _UNITS[found[3].lower()]
+    return match[1] or "=", float(match[2]) * _UNITS[match[3].lower()]

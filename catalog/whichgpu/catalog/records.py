@@ -61,11 +61,11 @@ class Finding(Record):
             CatalogError: the stored record is damaged or of another version.
         """
         try:
-            found = Inspection.model_validate_json(self.body)
+            record = Inspection.model_validate_json(self.body)
         except ValidationError as error:
             raise CatalogError("A finding in the catalog cannot be read.", "Inspect the model again.") from error
-        source = found.source.model_copy(update={"path": self.local_path, "read_on": self.made_at[:10]})
-        return found.model_copy(update={"source": source})
+        source = record.source.model_copy(update={"path": self.local_path, "read_on": self.made_at[:10]})
+        return record.model_copy(update={"source": source})
 
     def answer(self) -> Answer:
         """Return the record of an answer.
@@ -102,7 +102,7 @@ def inspection_finding(inspection: Inspection, stamp: Stamp) -> Finding:
     content = inspection.model_dump(mode="json")
     content["source"] = {k: v for k, v in content["source"].items() if k not in _PASSING}
     source = inspection.source
-    return _made(
+    return _make_finding(
         INSPECTION,
         None,
         content,
@@ -129,23 +129,23 @@ def price_finding(offer: PriceOffer, withdrawn: bool, stamp: Stamp) -> Finding:
     """Return what the catalog keeps of a price."""
     content = {**offer.model_dump(mode="json"), "withdrawn": withdrawn, "at": stamp.made_at}
     origin = "contract" if offer.contract else "list"
-    return _made(PRICE, None, content, stamp, model=offer.accelerator, origin=origin)
+    return _make_finding(PRICE, None, content, stamp, model=offer.accelerator, origin=origin)
 
 
 def note_finding(model: str, text: str, stamp: Stamp) -> Finding:
     """Return a note on a model; an empty text takes the writer's earlier one back."""
     content = {"model": model, "text": text, "at": stamp.made_at, "by": stamp.made_by}
-    return _made(NOTE, None, content, stamp, model=model, origin="person")
+    return _make_finding(NOTE, None, content, stamp, model=model, origin="person")
 
 
 def tag_finding(model: str, tag: str, attached: bool, stamp: Stamp) -> Finding:
     """Return a tag that is put on a model or taken off."""
     content = {"model": model, "tag": tag, "attached": attached, "at": stamp.made_at, "by": stamp.made_by}
-    return _made(TAG, None, content, stamp, model=model, origin="person")
+    return _make_finding(TAG, None, content, stamp, model=model, origin="person")
 
 
 def _about(kind: str, inspection: Finding, content: Mapping[str, Any], stamp: Stamp, facts_date: str | None) -> Finding:
-    return _made(
+    return _make_finding(
         kind,
         inspection.identity,
         content,
@@ -158,7 +158,7 @@ def _about(kind: str, inspection: Finding, content: Mapping[str, Any], stamp: St
     )
 
 
-def _made(
+def _make_finding(
     kind: str,
     about: str | None,
     content: Mapping[str, Any],

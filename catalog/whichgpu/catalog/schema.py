@@ -71,7 +71,7 @@ def m002_team(db: Database) -> None:
     db.execute("DROP TABLE findings")
     _findings(db)
     _local(db)
-    _converted(db, old)
+    _convert(db, old)
 
 
 @migrations()
@@ -99,7 +99,7 @@ def renew(db: Database) -> None:
         table.disable_fts()
     for name in _DERIVED:
         db.execute(f"DROP TABLE IF EXISTS [{name}]")
-    _derived(db)
+    _derived_tables(db)
     _views(db)
     rederive(db.conn)
 
@@ -129,7 +129,7 @@ def _findings(db: Database) -> None:
 _DERIVED = ("inspections", "plans", "trials", "prices", "notes", "tags", "models")
 
 
-def _derived(db: Database) -> None:
+def _derived_tables(db: Database) -> None:
     """What bodies say, in columns. Sizes in bytes, rates per second, prices in US dollars, times in ms."""
     s, i, f = str, int, float
     inspections: dict[str, type] = {
@@ -171,9 +171,9 @@ def _derived(db: Database) -> None:
     tables["plans"].create_index(["accelerator"])
     tables["inspections"].create_index(["parameters"])
     tables["prices"].create_index(["provider", "contract", "accelerator", "at"])
-    found: Any = db["models"]
-    found.create_index(["made_at"])
-    found.enable_fts(["model", "words"], tokenize="unicode61 tokenchars '.'")  # no triggers: derive keeps it up to date
+    table: Any = db["models"]
+    table.create_index(["made_at"])
+    table.enable_fts(["model", "words"], tokenize="unicode61 tokenchars '.'")  # no triggers: derive keeps it up to date
 
 
 def _local(db: Database) -> None:
@@ -231,7 +231,7 @@ def _views(db: Database) -> None:
         db.create_view(name, sql.strip())
 
 
-def _converted(db: Database, old: list[dict[str, Any]]) -> None:
+def _convert(db: Database, old: list[dict[str, Any]]) -> None:
     """Give the findings of the first version identities that can be checked."""
     from whichgpu.catalog.records import Stamp, answer_finding, inspection_finding
     from whichgpu.catalog.rows import row_of
@@ -244,11 +244,11 @@ def _converted(db: Database, old: list[dict[str, Any]]) -> None:
         try:
             body = json.loads(zlib.decompress(row["body"]))
             if row["kind"] == "inspection":
-                found = inspection_finding(Inspection.model_validate(body), stamp)
-                inspections[row["identity"]] = found
+                finding = inspection_finding(Inspection.model_validate(body), stamp)
+                inspections[row["identity"]] = finding
             else:
-                found = answer_finding(inspections[row["inspection_identity"]], Answer.model_validate(body), stamp)
+                finding = answer_finding(inspections[row["inspection_identity"]], Answer.model_validate(body), stamp)
         except (ValueError, KeyError, zlib.error):
             continue  # of a record that this version cannot read nothing can be checked; the backup has it
         table: Any = db["findings"]
-        table.insert(row_of(found), ignore=True)
+        table.insert(row_of(finding), ignore=True)

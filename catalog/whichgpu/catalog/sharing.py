@@ -44,10 +44,10 @@ def pull(catalog: Catalog, store: BundleStore, target: str) -> Pulled:
     Raises:
         CatalogError: the store cannot be reached, or this catalog cannot be written.
     """
-    seen = _seen(catalog, target)
+    earlier_names = _read_bundle_names(catalog, target)
     intakes: list[Intake] = []
     refused: list[Refusal] = []
-    names = sorted(store.names() - seen)
+    names = sorted(store.names() - earlier_names)
     for name in names:
         data = store.read(name) if bundles.NAME.fullmatch(name) else b""
         try:
@@ -66,21 +66,21 @@ def push(catalog: Catalog, store: BundleStore, target: str, policy: Policy, stam
     Raises:
         CatalogError: the store cannot be reached or written.
     """
-    waiting = _unshared(catalog, target)
+    waiting = _unshared_findings(catalog, target)
     going = [f for f in waiting if policy.allows(f)]
-    made = bundles.packed(going, stamp, _people(catalog) if policy.names else ())
-    if made:
-        store.add(made)
-        _mark_shared(catalog, target, going, list(made))
+    bundle_files = bundles.packed(going, stamp, _people(catalog) if policy.names else ())
+    if bundle_files:
+        store.add(bundle_files)
+        _mark_shared(catalog, target, going, list(bundle_files))
     return Pushed(
         findings=len(going),
-        bundles=len(made),
-        bytes=bundles.sizes(made.values()),
+        bundles=len(bundle_files),
+        bytes=bundles.sizes(bundle_files.values()),
         withheld=len(waiting) - len(going),
     )
 
 
-def _seen(catalog: Catalog, target: str) -> set[str]:
+def _read_bundle_names(catalog: Catalog, target: str) -> set[str]:
     if not catalog.path.exists():
         return set()
     with catalog.reading() as connection:
@@ -89,7 +89,7 @@ def _seen(catalog: Catalog, target: str) -> set[str]:
         return {r[0] for r in connection.execute("SELECT name FROM bundles WHERE target = ?", (target,))}
 
 
-def _unshared(catalog: Catalog, target: str) -> list[Finding]:
+def _unshared_findings(catalog: Catalog, target: str) -> list[Finding]:
     return catalog.find("identity NOT IN (SELECT identity FROM shared WHERE target = ?)", (target,))
 
 

@@ -111,23 +111,23 @@ class Catalog:
         Raises:
             CatalogError: the file exists but cannot be read.
         """
-        found = self.find(
+        findings = self.find(
             f"kind = ? AND {SAME_MODEL} AND origin IN ('hub', 'cache')"
             " AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?)",
             (INSPECTION, model, commit, commit, commit),
             limit=1,
         )
-        return found[0] if found else None
+        return findings[0] if findings else None
 
     def looked_up(self, model: str, commit: str, asked: str, tool_version: str) -> Finding | None:
         """Return what this version of whichgpu read of a repository at a commit when the same was asked of it."""
-        found = self.find(
+        findings = self.find(
             "identity = (SELECT identity FROM lookups"
             " WHERE model = lower(?) AND commit_sha = ? AND asked = ? AND tool_version = ?)",
             (model, commit, asked, tool_version),
             limit=1,
         )
-        return found[0] if found else None
+        return findings[0] if findings else None
 
     def head(self, model: str, revision: str) -> tuple[str, str] | None:
         """Return (commit, when it was confirmed) of a branch or tag as last seen."""

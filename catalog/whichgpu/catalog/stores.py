@@ -50,15 +50,15 @@ def store_at(target: str) -> BundleStore:
 
 
 @contextmanager
-def _said(target: str) -> Iterator[None]:
+def _store_errors(target: str) -> Iterator[None]:
     try:
         yield
     except CatalogError:
         raise
     except Exception as error:
-        said = clean(getattr(error, "strerror", None) or str(error) or type(error).__name__, 120)
+        reason = clean(getattr(error, "strerror", None) or str(error) or type(error).__name__, 120)
         raise CatalogError(
-            f"{clean(target)} cannot be used: {said}.", "Check that you may read and write there."
+            f"{clean(target)} cannot be used: {reason}.", "Check that you may read and write there."
         ) from error
 
 
@@ -70,30 +70,30 @@ class FileStore:
 
         self._target = target
         try:
-            made = fsspec.url_to_fs(str(Path(target).expanduser()) if "://" not in target else target)
+            fs_and_root = fsspec.url_to_fs(str(Path(target).expanduser()) if "://" not in target else target)
         except (ImportError, ValueError) as error:
             raise CatalogError(
                 f"{clean(target)} cannot be reached: {clean(error, 120)}.", "Install that back end."
             ) from error
-        self._fs: AbstractFileSystem = made[0]
-        self._root = str(made[1]).rstrip("/")
+        self._fs: AbstractFileSystem = fs_and_root[0]
+        self._root = str(fs_and_root[1]).rstrip("/")
 
     def names(self) -> set[str]:
-        with _said(self._target):
+        with _store_errors(self._target):
             if not self._fs.exists(self._root) and not self._is_local:
                 return set()
             if not self._fs.exists(f"{self._root}/{_FOLDER}"):
                 return set()
             self._fs.invalidate_cache()
-            found: list[Any] = self._fs.ls(f"{self._root}/{_FOLDER}", detail=False)
-            return {str(path).rsplit("/", 1)[-1] for path in found if not str(path).rsplit("/", 1)[-1].startswith(".")}
+            paths: list[Any] = self._fs.ls(f"{self._root}/{_FOLDER}", detail=False)
+            return {str(path).rsplit("/", 1)[-1] for path in paths if not str(path).rsplit("/", 1)[-1].startswith(".")}
 
     def read(self, name: str) -> bytes:
-        with _said(self._target), self._fs.open(f"{self._root}/{_FOLDER}/{name}", "rb") as file:
+        with _store_errors(self._target), self._fs.open(f"{self._root}/{_FOLDER}/{name}", "rb") as file:
             return bytes(file.read(MOST_PACKED + 1))
 
     def add(self, bundles: Mapping[str, bytes]) -> None:
-        with _said(self._target):
+        with _store_errors(self._target):
             self._fs.makedirs(f"{self._root}/{_FOLDER}", exist_ok=True)
             self._put(f"{self._root}/{_MANIFEST}", _ABOUT)
             for name, data in bundles.items():

@@ -85,36 +85,36 @@ def pair(catalog: Catalog, first: str, second: str | None) -> tuple[Finding, Fin
         CatalogError: there are not two.
     """
     if second is not None:
-        return _named(catalog, first), _named(catalog, second)
-    found = catalog.find(f"kind = ? AND {SAME_MODEL}", (INSPECTION, first), 2)
-    if len(found) < 2:
+        return _inspection_named(catalog, first), _inspection_named(catalog, second)
+    findings = catalog.find(f"kind = ? AND {SAME_MODEL}", (INSPECTION, first), 2)
+    if len(findings) < 2:
         raise CatalogError(f"The catalog has no two readings of {clean(first)}.", "Name a second model.")
-    return found[1], found[0]
+    return findings[1], findings[0]
 
 
-def _named(catalog: Catalog, text: str) -> Finding:
+def _inspection_named(catalog: Catalog, text: str) -> Finding:
     name, _, commit = text.partition("@")
-    found = catalog.find(
+    findings = catalog.find(
         f"kind = ? AND {SAME_MODEL} AND (? = '' OR substr(commit_sha, 1, length(?)) = ?)",
         (INSPECTION, name, commit, commit, commit),
         1,
     )
-    if not found:
+    if not findings:
         raise CatalogError(f"The catalog has nothing of {clean(text)}.", "whichgpu catalog list shows what it has.")
-    return found[0]
+    return findings[0]
 
 
 def differences(before: Finding, after: Finding) -> list[Change]:
     """Return the fields of two inspections that differ."""
     one, two = (dict(_flat(json.loads(f.body))) for f in (before, after))
     return [
-        Change(field=name, before=_shown(one.get(name)), after=_shown(two.get(name)))
+        Change(field=name, before=_display_text(one.get(name)), after=_display_text(two.get(name)))
         for name in dict.fromkeys([*one, *two])
         if one.get(name) != two.get(name)
     ]
 
 
-def _shown(value: object) -> str:
+def _display_text(value: object) -> str:
     return (
         "–" if value is None else f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
     )
@@ -173,14 +173,14 @@ def integrity(catalog: Catalog) -> list[str]:
         part = identities[start : start + 500]
         marks = ", ".join("?" * len(part))
         try:
-            found = catalog.find(f"identity IN ({marks})", part)
-            wrong += [f"{f.identity}: altered" for f in found if not f.is_intact]
+            findings = catalog.find(f"identity IN ({marks})", part)
+            wrong += [f"{f.identity}: altered" for f in findings if not f.is_intact]
         except CatalogError:
-            wrong += [w for identity in part for w in _damaged(catalog, identity)]
+            wrong += [w for identity in part for w in _damage(catalog, identity)]
     return wrong
 
 
-def _damaged(catalog: Catalog, identity: str) -> Iterator[str]:
+def _damage(catalog: Catalog, identity: str) -> Iterator[str]:
     try:
         yield from (f"{f.identity}: altered" for f in catalog.find("identity = ?", (identity,)) if not f.is_intact)
     except CatalogError:

@@ -37,7 +37,7 @@ def read_design(root: ConfigView) -> Design | None:
     view = text_view(root)
     model_type = view.string("model_type") or root.string("model_type")
     family = FAMILIES.get(model_type or "", UNKNOWN)
-    view = ConfigView(_flattened(view.raw), view.where, family.defaults)
+    view = ConfigView(_flatten(view.raw), view.where, family.defaults)
     hidden = view.integer("hidden", *HIDDEN_KEYS)
     layers = layer_count(view)
     if not hidden or not layers:
@@ -65,7 +65,7 @@ def read_design(root: ConfigView) -> Design | None:
     return design
 
 
-def _flattened(raw: Any) -> dict[str, Any]:
+def _flatten(raw: Any) -> dict[str, Any]:
     flat = dict(raw)
     for name in _NESTED_GROUPS:
         inner = raw.get(name)
@@ -75,12 +75,12 @@ def _flattened(raw: Any) -> dict[str, Any]:
 
 
 def _vocabulary(view: ConfigView, root: ConfigView) -> int | None:
-    own = view.integer("vocabulary", "padded_vocab_size", "embedding_size", "vocab_size")
-    if own is None and view.raw is not root.raw:
-        own = root.integer("vocabulary", "vocab_size")
-        view.sources.update({"vocabulary": root.sources["vocabulary"]} if own is not None else {})
+    vocabulary = view.integer("vocabulary", "padded_vocab_size", "embedding_size", "vocab_size")
+    if vocabulary is None and view.raw is not root.raw:
+        vocabulary = root.integer("vocabulary", "vocab_size")
+        view.sources.update({"vocabulary": root.sources["vocabulary"]} if vocabulary is not None else {})
     multiple = as_integer(view.value("pad_vocab_size_multiple"))
-    return -(-own // multiple) * multiple if own and multiple else own
+    return -(-vocabulary // multiple) * multiple if vocabulary and multiple else vocabulary
 
 
 def _context(view: ConfigView) -> int | None:
@@ -108,15 +108,15 @@ def _tied(view: ConfigView, root: ConfigView, family: Family) -> bool:
 
 def _mixers(view: ConfigView, design: Design) -> list[MixerSpec]:
     kinds = mixer_kinds(view, design.layers, design.family)
-    made: dict[object, MixerSpec] = {}
+    specs_by_kind: dict[object, MixerSpec] = {}
     ratios = view.numbers("compress_ratios") or []
     specs: list[MixerSpec] = []
     for index, kind in enumerate(kinds):
         ratio = ratios[index] if kind == "compressed" and index < len(ratios) else 0
         key = (kind, ratio)
-        if key not in made:
-            made[key] = _mixer(view, design.hidden, kind, ratio)
-        specs.append(made[key])
+        if key not in specs_by_kind:
+            specs_by_kind[key] = _mixer(view, design.hidden, kind, ratio)
+        specs.append(specs_by_kind[key])
     return _per_layer_changes(view, design, specs)
 
 
@@ -153,9 +153,9 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
         sharing = {i for i, word in enumerate(indexers) if word == "shared"}
         specs = [_without_indexer(s) if i in sharing else s for i, s in enumerate(specs)]
     sparse = view.sub("sparse_attention_config")
-    chosen = sparse.numbers("sparse_attention_freq") if sparse is not None else None
-    if chosen:
-        specs = [s if i < len(chosen) and chosen[i] else _without_indexer(s) for i, s in enumerate(specs)]
+    sparse_flags = sparse.numbers("sparse_attention_freq") if sparse is not None else None
+    if sparse_flags:
+        specs = [s if i < len(sparse_flags) and sparse_flags[i] else _without_indexer(s) for i, s in enumerate(specs)]
     cross = set(view.numbers("cross_attention_layers") or [])
     specs = [replace(s, kind="cross") if i in cross else s for i, s in enumerate(specs)]
     blocks = view.value("block_configs")

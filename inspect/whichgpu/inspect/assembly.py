@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 def assemble(reading: Reading) -> Inspection:
     """Return the record; the reading's warnings grow on the way."""
-    published = _published(reading)
+    published = _find_quantisation(reading)
     encoder = encoder_kind(reading.root) if reading.root is not None else None
     tensors = _tensors(reading, published)
     if tensors is not None:
@@ -43,7 +43,7 @@ def assemble(reading: Reading) -> Inspection:
     return _from_sizes_or_config(reading, published, encoder)
 
 
-def _published(reading: Reading) -> Published | None:
+def _find_quantisation(reading: Reading) -> Published | None:
     if reading.root is None:
         return None
     text = reading.design.view if reading.design is not None else None
@@ -97,7 +97,7 @@ def _from_tensors(
     stored = sum(g.bytes or 0 for g in tensors)
     summed = sum(g.parameters for g in tensors)
     total = Figure(value=summed, unit="parameters", origin=Origin.READ, source=source)
-    published = published or _detected(tensors)
+    published = published or _detect_quantisation(tensors)
     findings = _findings(reading, encoder, tensors)
     if encoder is None and not reading.choice.pipeline:
         reading.warnings += disagreements(reading.root, reading.design, tensors)
@@ -113,7 +113,7 @@ def _from_tensors(
     )
 
 
-def _detected(tensors: tuple[TensorGroup, ...]) -> Published | None:
+def _detect_quantisation(tensors: tuple[TensorGroup, ...]) -> Published | None:
     """The quantisation that names prove although no config tells it."""
     method = detected_method({t.name for t in tensors})
     if method is None:
@@ -199,9 +199,9 @@ def _declared_dtype(reading: Reading) -> str | None:
 
 def _stored_bytes(reading: Reading) -> tuple[int | None, str]:
     """Bytes of the counted files, else what the index states."""
-    chosen = reading.choice.counted.get("")
-    if chosen is not None and not chosen.missing and chosen.bytes is not None:
-        return chosen.bytes, "file sizes"
+    file_set = reading.choice.counted.get("")
+    if file_set is not None and not file_set.missing and file_set.bytes is not None:
+        return file_set.bytes, "file sizes"
     if "" in reading.index_bytes:
         return reading.index_bytes[""], "the index's total_size"
     return None, ""

@@ -213,10 +213,12 @@ def _from_tensors(findings: Findings, tensors: Sequence[TensorGroup]) -> None:
     """Add what the tensor names prove and the config did not say."""
     marks = {Part.VISION: "image in", Part.AUDIO: "audio in"}
     for part, modality in marks.items():
-        found = next((t.name for t in tensors if t.part is part and t.parameters > 1_000_000 and not t.component), None)
-        if found is not None and not findings.has(ModelClass.ENCODER):
+        tower_tensor = next(
+            (t.name for t in tensors if t.part is part and t.parameters > 1_000_000 and not t.component), None
+        )
+        if tower_tensor is not None and not findings.has(ModelClass.ENCODER):
             findings.modalities.add(modality)
-            findings.add(ModelClass.MULTIMODAL, f"tensors {found}", "tensor names")
+            findings.add(ModelClass.MULTIMODAL, f"tensors {tower_tensor}", "tensor names")
     experts = next((t.name for t in tensors if t.part is Part.ROUTED_EXPERTS), None)
     if experts is not None:
         findings.add(ModelClass.MOE, f"tensors {experts}", "tensor names")
@@ -273,7 +275,13 @@ def disagreements(root: ConfigView | None, design: Design | None, tensors: Seque
         ("a recurrent state", recurrent, Part.SSM in parts),
         ("a vision encoder", vision, Part.VISION in parts),
     )
-    texts = [f"The config names {what}, but no tensor does." for what, said, seen in checks if said and not seen]
+    texts = [
+        f"The config names {what}, but no tensor does."
+        for what, in_config, in_tensors in checks
+        if in_config and not in_tensors
+    ]
     return texts + [
-        f"Tensors show {what}, but the config does not name it." for what, said, seen in checks if seen and not said
+        f"Tensors show {what}, but the config does not name it."
+        for what, in_config, in_tensors in checks
+        if in_tensors and not in_config
     ]

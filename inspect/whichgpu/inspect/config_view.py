@@ -75,8 +75,8 @@ class ConfigView(Mapping[str, Any]):
         return len(self.raw)
 
     def _note(self, field: str, key: str) -> None:
-        known = key in self.raw
-        self.sources.setdefault(field, f"{self.where}: {key}" if known else f"assumed: class default of {key}")
+        is_present = key in self.raw
+        self.sources.setdefault(field, f"{self.where}: {key}" if is_present else f"assumed: class default of {key}")
 
     def value(self, *keys: str) -> Any:
         """Return the first of ``keys`` that is present and not null, else the first class default."""

@@ -156,9 +156,9 @@ def _unread_weights(stored: int) -> TensorGroup:
 
 def _without_mtp(groups: tuple[TensorGroup, ...], stored: int) -> tuple[TensorGroup, ...] | None:
     """Drop next-token layers when the files are too small to hold them."""
-    kept = tuple(g for g in groups if g.part is not Part.MTP)
-    smaller = sum(g.bytes or 0 for g in kept)
-    return kept if kept != groups and abs(smaller - stored) <= 0.02 * stored else None
+    main_groups = tuple(g for g in groups if g.part is not Part.MTP)
+    smaller = sum(g.bytes or 0 for g in main_groups)
+    return main_groups if main_groups != groups and abs(smaller - stored) <= 0.02 * stored else None
 
 
 def parameters(

@@ -21,7 +21,7 @@ def architecture_record(
         return None
     names = root.value("architectures")
     listed = tuple(clean(n) for n in names if isinstance(n, str)) if isinstance(names, list) else ()
-    found = tuple(_tower(modality, view, root) for modality, view in towers(root))
+    tower_records = tuple(_tower(modality, view, root) for modality, view in towers(root))
     if design is None:
         return Architecture(
             model_type=root.string("model_type"),
@@ -36,11 +36,13 @@ def architecture_record(
             context=None,
             dtype=dtype,
             tied_embeddings=None,
-            towers=found,
+            towers=tower_records,
         )
-    record = _full(design, listed, found, dtype)
+    record = _full(design, listed, tower_records, dtype)
     kind = root.string("model_type")
-    tables = [t for tower in found if tower.modality == "vision" for t in tower_table(kind, tower.hidden, tower.heads)]
+    tables = [
+        t for tower in tower_records if tower.modality == "vision" for t in tower_table(kind, tower.hidden, tower.heads)
+    ]
     record = record.model_copy(update={"rotary_tables": (*record.rotary_tables, *tables)})
     return _cacheless(record, design, classes)
 

@@ -86,14 +86,16 @@ def config_of(fields: Mapping[str, Any], tensors: Iterable[Tensor]) -> dict[str,
     architecture = fields.get("general.architecture")
     if not isinstance(architecture, str):
         return None
-    own = {k.removeprefix(f"{architecture}."): v for k, v in fields.items() if k.startswith(f"{architecture}.")}
+    model_fields = {
+        k.removeprefix(f"{architecture}."): v for k, v in fields.items() if k.startswith(f"{architecture}.")
+    }
     config: dict[str, Any] = {"model_type": _MODEL_TYPES.get(architecture, architecture.replace("-", "_"))}
     for key, name in _KEYS.items():
-        value = _largest(own.get(key))
+        value = _largest(model_fields.get(key))
         if value:
             config[name] = value
     kinds, rows = _layers(tensors)
-    config |= _latent(own) | _kinds(own, kinds)
+    config |= _latent(model_fields) | _kinds(model_fields, kinds)
     if rows:
         config.setdefault("vocab_size", rows)
     if architecture in _ENCODERS:
@@ -140,11 +142,11 @@ def _kinds(own: Mapping[str, Any], layers: Mapping[int, set[str]]) -> dict[str, 
     words = [_word(layers[i], bool(windows[i]) if i < len(windows) else False) for i in sorted(layers)]
     if set(words) <= {"full_attention"}:
         return {}
-    found: dict[str, Any] = {"layer_types": words}
+    layer_config: dict[str, Any] = {"layer_types": words}
     if all(_blocks(names) == 1 for names in layers.values()):
         # Nemotron-H: a layer is a mixer or a feed-forward block, never both.
-        found = {"hybrid_override_pattern": "".join(_letter(layers[i]) for i in sorted(layers))}
-    return found | _recurrent_sizes(own, set().union(*layers.values()))
+        layer_config = {"hybrid_override_pattern": "".join(_letter(layers[i]) for i in sorted(layers))}
+    return layer_config | _recurrent_sizes(own, set().union(*layers.values()))
 
 
 def _word(names: set[str], slides: bool) -> str:

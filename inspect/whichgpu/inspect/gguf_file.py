@@ -62,19 +62,19 @@ def read_gguf(start: Callable[[int], bytes], name: str, size: int | None) -> Ggu
     Raises:
         UnreadableError: no GGUF, damaged, or a header that never ends.
     """
-    wanted = FIRST_BYTES
+    prefix_size = FIRST_BYTES
     while True:
-        data = start(wanted)
+        data = start(prefix_size)
         if data[:4] != b"GGUF":
             raise UnreadableError(f"{clean(name)} is not a GGUF file.")
         try:
             return _parse(data)
         except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError) as error:
-            whole = len(data) < wanted or (size is not None and len(data) >= size)
-            if whole or wanted >= _MOST_BYTES:
+            whole = len(data) < prefix_size or (size is not None and len(data) >= size)
+            if whole or prefix_size >= _MOST_BYTES:
                 hint = "Download or convert it again."
                 raise UnreadableError(f"{clean(name)} has a damaged GGUF header.", hint) from error
-        wanted *= 4
+        prefix_size *= 4
 
 
 def file_type(header: GgufHeader) -> str:

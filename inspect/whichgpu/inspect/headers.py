@@ -128,9 +128,9 @@ def _refuse_duplicates(data: bytes, name: str) -> None:
     """Raise if a name occurs twice: json keeps only the last one, so tensors would vanish silently."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen = dict(pairs)
-        if len(seen) != len(pairs):
+        entries = dict(pairs)
+        if len(entries) != len(pairs):
             raise UnreadableError(f"{clean(name)} names a tensor twice; the file is damaged.")
-        return seen
+        return entries
 
     json.loads(data, object_pairs_hook=unique)

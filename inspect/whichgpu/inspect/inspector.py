@@ -52,9 +52,9 @@ def inspect_model(
     repository = open_repository(parsed)
     progress("listing files", 0, 1)
     listing = repository.listing()
-    kept = known(listing.source) if listing.source.commit is not None else None
-    if kept is not None:
-        return kept.model_copy(update={"source": listing.source})
+    stored_inspection = known(listing.source) if listing.source.commit is not None else None
+    if stored_inspection is not None:
+        return stored_inspection.model_copy(update={"source": listing.source})
     reading = _read_configs(repository, listing, variant)
     _settle_by_index(reading)
     _read_weights(reading, quick, progress)
@@ -121,8 +121,13 @@ def _settle_by_index(reading: Reading) -> None:
 
     Standard names (``model-00001-of-00004``, all there) need no index: that saves a request.
     """
-    chosen = reading.choice.counted.get("")
-    if chosen is None or reading.choice.pipeline or chosen.is_standard or not chosen.suffix.endswith(".safetensors"):
+    file_set = reading.choice.counted.get("")
+    if (
+        file_set is None
+        or reading.choice.pipeline
+        or file_set.is_standard
+        or not file_set.suffix.endswith(".safetensors")
+    ):
         return
     index = next((n for n in _INDEXES if n.endswith(".safetensors.index.json") and reading.has(n)), None)
     if index is None:
@@ -132,7 +137,7 @@ def _settle_by_index(reading: Reading) -> None:
     entries = {f.path: f for f in reading.listing.files}
     present = tuple(entries[name] for name in listed if name in entries)
     if present:
-        settled = FileSet("(index)", chosen.suffix, "", present, len(listed))
+        settled = FileSet("(index)", file_set.suffix, "", present, len(listed))
         reading.choice.settle(settled)
 
 
@@ -143,19 +148,19 @@ def _read_weights(reading: Reading, quick: bool, progress: Progress) -> None:
         if reading.root is None and not choice.pipeline:
             raise UnreadableError("There are no weights and no config in it.", "Check that this is a model repository.")
         return
-    for chosen in choice.counted.values():
-        if chosen.suffix == ".gguf":
-            _read_gguf(reading, chosen, quick)
+    for file_set in choice.counted.values():
+        if file_set.suffix == ".gguf":
+            _read_gguf(reading, file_set, quick)
     safetensors = {n: s for n, s in choice.counted.items() if s.suffix.endswith(".safetensors")}
     if quick or not safetensors:
         _read_indexes(reading)
         return
-    files = [f for chosen in safetensors.values() for f in chosen.files]
+    files = [f for file_set in safetensors.values() for f in file_set.files]
     headers = reading.repository.headers(files, progress)
-    for name, chosen in safetensors.items():
-        reading.tensors[name] = [t for f in chosen.files for t in headers[f.path]]
-        if chosen.missing:
-            reading.unread.append(f"{chosen.missing} of {chosen.expected} shards are missing.")
+    for name, file_set in safetensors.items():
+        reading.tensors[name] = [t for f in file_set.files for t in headers[f.path]]
+        if file_set.missing:
+            reading.unread.append(f"{file_set.missing} of {file_set.expected} shards are missing.")
 
 
 def _read_gguf(reading: Reading, chosen: FileSet, quick: bool) -> None:

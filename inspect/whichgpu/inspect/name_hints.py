@@ -13,12 +13,12 @@ _BILLIONS = re.compile(r"(?i)(?<![a-z0-9.])(\d+(?:\.\d+)?)b(?![a-z0-9])")
 
 def classes_from_name(name: str) -> dict[ModelClass, str]:
     """Return the classes that a name suggests, with the part of the name that does."""
-    found: dict[ModelClass, str] = {}
+    hints: dict[ModelClass, str] = {}
     if (match := _VISION.search(name)) is not None:
-        found[ModelClass.MULTIMODAL] = match.group().strip("-_/")
+        hints[ModelClass.MULTIMODAL] = match.group().strip("-_/")
     if (match := _MIXTURE.search(name)) is not None:
-        found[ModelClass.MOE] = match.group().strip("-_/")
-    return found or {ModelClass.DENSE: name.rsplit("/", 1)[-1]}
+        hints[ModelClass.MOE] = match.group().strip("-_/")
+    return hints or {ModelClass.DENSE: name.rsplit("/", 1)[-1]}
 
 
 def parameters_from_name(name: str) -> int | None:

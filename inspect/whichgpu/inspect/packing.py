@@ -28,7 +28,7 @@ def unpacked_shape(
     base, _, last = pattern.rpartition(".")
     bits = int(published.record.bits) if published is not None and published.record.bits else None
     if last == "qweight" and dtype in _WORDS and len(shape) == 2:
-        return _grouped(base, shape, siblings, bits)
+        return _grouped_shape(base, shape, siblings, bits)
     if last == "weight_packed" and dtype in _WORDS and shape:
         return (*shape[:-1], shape[-1] * _WORDS[dtype] // (bits or 4))
     if last == "weight_packed" and shape:
@@ -46,7 +46,7 @@ def unpacked_shape(
     )
 
 
-def _grouped(base: str, shape: Shape, siblings: dict[str, Shape], bits: int | None) -> Shape:
+def _grouped_shape(base: str, shape: Shape, siblings: dict[str, Shape], bits: int | None) -> Shape:
     """GPTQ packs inputs (inputs × bits / 32, outputs), AWQ packs outputs (inputs, outputs × bits / 32)."""
     scales, zeros = siblings.get(f"{base}.scales"), siblings.get(f"{base}.qzeros")
     outputs = scales[-1] if scales else shape[1]

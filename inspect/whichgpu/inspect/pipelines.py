@@ -54,9 +54,9 @@ def part_of_component(name: str) -> Part:
 def pipeline_groups(tensors: dict[str, list[Tensor]]) -> tuple[TensorGroup, ...]:
     """Group the tensors of every component; the part is the component's, not the tensor's."""
     groups: list[TensorGroup] = []
-    for name, found in tensors.items():
+    for name, component_tensors in tensors.items():
         part = part_of_component(name)
-        for group in group_tensors(found, None, None):
+        for group in group_tensors(component_tensors, None, None):
             groups.append(group.model_copy(update={"component": clean(name), "part": part}))
     return tuple(groups)
 
@@ -66,8 +66,8 @@ def pipeline_components(reading: Reading) -> tuple[tuple[TensorGroup, ...], bool
     groups: list[TensorGroup] = []
     complete = True
     for name in component_folders(reading):
-        chosen = reading.choice.counted.get(name)
-        stored = chosen.bytes if chosen is not None and not chosen.missing else None
+        file_set = reading.choice.counted.get(name)
+        stored = file_set.bytes if file_set is not None and not file_set.missing else None
         stored = stored if stored is not None else reading.index_bytes.get(name)
         if stored is None:
             complete = False
@@ -112,21 +112,21 @@ def component_records(groups: tuple[TensorGroup, ...], pipeline: Mapping[str, An
         if group.component:
             named[group.component].append(group)
     records = []
-    for name, own in named.items():
-        exact = own[0].name != "*"
+    for name, component_groups in named.items():
+        exact = component_groups[0].name != "*"
         records.append(
             Component(
                 name=name,
-                kind=_class_of(name, pipeline) or own[0].part.value,
-                part=own[0].part,
+                kind=_class_of(name, pipeline) or component_groups[0].part.value,
+                part=component_groups[0].part,
                 parameters=Figure(
-                    value=sum(g.parameters for g in own),
+                    value=sum(g.parameters for g in component_groups),
                     unit="parameters",
                     origin=Origin.READ if exact else Origin.COMPUTED,
                     source="safetensors headers" if exact else "file size / dtype",
                 ),
                 bytes=Figure(
-                    value=sum(g.bytes or 0 for g in own),
+                    value=sum(g.bytes or 0 for g in component_groups),
                     unit="bytes",
                     origin=Origin.READ,
                     source="safetensors headers" if exact else "file sizes",

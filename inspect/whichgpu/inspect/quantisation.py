@@ -50,8 +50,8 @@ class Published:
     def scheme_for(self, name: str, part: Part) -> Scheme | None:
         """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
         if self.by_module:
-            kept = part in (Part.ROUTER, Part.NORM, Part.OTHER) or ".gate." in name
-            return None if kept else self._named(_plain_module(name))
+            high_precision = part in (Part.ROUTER, Part.NORM, Part.OTHER) or ".gate." in name
+            return None if high_precision else self._scheme_by_module(_plain_module(name))
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
         routed = part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
@@ -59,11 +59,13 @@ class Published:
             return self.experts
         if self.scheme is None or (self.scheme.experts_only and part is not Part.ROUTED_EXPERTS):
             return None
-        if self._kept(name) or (part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers()):
+        if self._is_unquantised(name) or (
+            part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers()
+        ):
             return None
         return self.scheme
 
-    def _named(self, module: str) -> Scheme | None:
+    def _scheme_by_module(self, module: str) -> Scheme | None:
         """The scheme of exactly this module or of one that holds it, else of a sibling (projections are fused and split)."""
         parent = module.rpartition(".")[0]
         holders = (module, parent, parent.rpartition(".")[0])
@@ -74,19 +76,19 @@ class Published:
             for p, s in self.by_module.items()
             if parent
             and p.rpartition(".")[0] == parent
-            and (parent.endswith(".experts.*") or _fused(p.rpartition(".")[2], name))
+            and (parent.endswith(".experts.*") or _is_fused_pair(p.rpartition(".")[2], name))
         )
         return exact or next(siblings, None)
 
     def _covers_towers(self) -> bool:
         return self.record.method in ("bitsandbytes", "gguf")
 
-    def _kept(self, name: str) -> bool:
+    def _is_unquantised(self, name: str) -> bool:
         module = name.removesuffix(".weight")
         return any(_matches(pattern, module) for pattern in self.keep)
 
 
-def _fused(listed: str, ours: str) -> bool:
+def _is_fused_pair(listed: str, ours: str) -> bool:
     """True for projections that one side writes fused: ``in_proj_qkv`` beside ``in_proj_qkvz``."""
     return ours.startswith(listed) or listed.startswith(ours)
 
@@ -118,10 +120,10 @@ def read_quantisation(
     if "quantize_config.json" in extra:
         view = ConfigView(extra["quantize_config.json"], "quantize_config.json")
         if as_integer(view.value("bits")):  # without bits it is about an ONNX export beside the weights
-            return _grouped(view, "gptq", "quantize_config.json", layers)
+            return _grouped_integers(view, "gptq", "quantize_config.json", layers)
     mlx = root.sub("quantization")
     if mlx is not None and as_integer(mlx.value("bits")):
-        return _grouped(mlx, "mlx", "config.json: quantization", layers)
+        return _grouped_integers(mlx, "mlx", "config.json: quantization", layers)
     return None
 
 
@@ -151,7 +153,7 @@ def _from_config(view: ConfigView, source: str, layers: int | None) -> Published
     if method in ("fp8", "fbgemm_fp8"):
         return _fp8(view, method, source, layers)
     if method in ("gptq", "awq", "auto-round", "intel/auto-round", "inc", "awq_marlin", "gptq_marlin"):
-        return _grouped(view, method.removeprefix("intel/"), source, layers)
+        return _grouped_integers(view, method.removeprefix("intel/"), source, layers)
     if method in ("mxfp4", "gpt_oss_mxfp4"):
         keep = _patterns(view.value("modules_to_not_convert"), layers)
         scheme = replace(MXFP4, experts_only=True)
@@ -161,7 +163,7 @@ def _from_config(view: ConfigView, source: str, layers: int | None) -> Published
     if method.startswith("modelopt") or view.value("quant_algo", "quantization") is not None:
         return _modelopt(view.raw, source, layers)
     if method == "compressed-tensors" or view.sub("config_groups") is not None:
-        return _compressed(view, source, layers)
+        return _compressed_tensors(view, source, layers)
     bits = as_integer(view.value("bits", "w_bit", "weights_bits"))
     label = f"{clean(method or 'unknown', 40)}" + (f" {bits}-bit" if bits else "")
     return Published(_record(clean(method or "unknown", 40), label, bits, source, ()), None)
@@ -177,7 +179,7 @@ def _record(
     block: tuple[int, ...] | None = None,
     kv_cache: str | None = None,
 ) -> Quantisation:
-    kept = tuple(keep)
+    patterns = tuple(keep)
     return Quantisation(
         method=method,
         label=label,
@@ -185,7 +187,7 @@ def _record(
         group=group,
         block=block,
         kv_cache=kv_cache,
-        unquantised=kept[:_MAX_PATTERNS],
+        unquantised=patterns[:_MAX_PATTERNS],
         source=source,
     )
 
@@ -202,7 +204,7 @@ def _fp8(view: ConfigView, method: str, source: str, layers: int | None) -> Publ
     return Published(_record(method, "fp8", 8, source, keep), FP8_TENSOR, keep)
 
 
-def _grouped(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
+def _grouped_integers(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
     """GPTQ, AWQ, AutoRound and MLX: integers with a scale per group of inputs."""
     bits = as_integer(view.value("bits", "w_bit")) or 4
     group = as_integer(view.value("group_size", "q_group_size"))
@@ -222,7 +224,7 @@ def _bitsandbytes(view: ConfigView, source: str, layers: int | None) -> Publishe
     return Published(_record("bitsandbytes", f"bitsandbytes {kind}", 4, source, keep, group=64), NF4, keep)
 
 
-def _compressed(view: ConfigView, source: str, layers: int | None) -> Published:
+def _compressed_tensors(view: ConfigView, source: str, layers: int | None) -> Published:
     groups = view.sub("config_groups")
     first = next((g for name in groups or {} if groups and (g := groups.sub(name))), None)
     weights = first.sub("weights") if first else None
@@ -270,7 +272,7 @@ def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Publis
     label, scheme = algorithm.lower(), _modelopt_scheme(algorithm)
     by_module: dict[str, Scheme] = {}
     if algorithm == "MIXED_PRECISION":
-        label, by_module = _mixed(inner.value("quantized_layers"))
+        label, by_module = _mixed_schemes(inner.value("quantized_layers"))
     record = _record(
         "modelopt",
         f"modelopt {label}",
@@ -283,14 +285,14 @@ def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Publis
     return Published(record, scheme, keep, by_module=by_module)
 
 
-def _mixed(listed: object) -> tuple[str, dict[str, Scheme]]:
+def _mixed_schemes(listed: object) -> tuple[str, dict[str, Scheme]]:
     """ModelOpt's mixed precision names a format per module; digits become ``*`` and equal entries one."""
     by_module: dict[str, Scheme] = {}
     for name, entry in listed.items() if isinstance(listed, dict) else ():
         algorithm = entry.get("quant_algo") if isinstance(entry, dict) else None
         scheme = _modelopt_scheme(algorithm) if isinstance(algorithm, str) else None
         if scheme is not None and isinstance(name, str):
-            by_module[_plain_module(_starred(clean(name)))] = scheme
+            by_module[_plain_module(_star_digits(clean(name)))] = scheme
     names = dict.fromkeys(s.name for s in by_module.values())
     return " + ".join(names) or "mixed precision", by_module
 
@@ -302,7 +304,7 @@ def _modelopt_scheme(algorithm: str) -> Scheme | None:
     return None
 
 
-def _starred(name: str) -> str:
+def _star_digits(name: str) -> str:
     return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
 
 
@@ -322,7 +324,7 @@ def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:
         if not isinstance(item, str) or not item:
             continue
         text = clean(item)
-        pattern = text if text.startswith("re:") else _starred(text)
+        pattern = text if text.startswith("re:") else _star_digits(text)
         counts[pattern] = counts.get(pattern, 0) + 1
         if pattern != text:
             per_layer.add(pattern)

@@ -88,9 +88,9 @@ def _from_url(text: str) -> Reference:
     for mark in ("tree", "blob", "resolve", "commit"):
         if mark in pieces[1:3] and pieces.index(mark, 1) + 1 < len(pieces):
             at = pieces.index(mark, 1)
-            return _hub_checked("/".join(pieces[:at]), pieces[at + 1], text)
+            return _check_hub("/".join(pieces[:at]), pieces[at + 1], text)
     name, _, revision = "/".join(pieces[:2]).partition("@")
-    return _hub_checked(name, revision or None, text)
+    return _check_hub(name, revision or None, text)
 
 
 def _is_hub_host(host: str) -> bool:
@@ -98,7 +98,7 @@ def _is_hub_host(host: str) -> bool:
     return host.lower() in {"huggingface.co", "www.huggingface.co", "hf.co", endpoint.lower()} - {""}
 
 
-def _hub_checked(name: str, revision: str | None, text: str) -> Reference:
+def _check_hub(name: str, revision: str | None, text: str) -> Reference:
     if not is_repository_id(name):
         raise UsageError(f"{clean(text)} does not name a model repository.", "Paste a model page, or give ORG/NAME.")
     return _hub(name, revision)

@@ -47,7 +47,7 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
         return ()
     first = RotaryTable(
         width=width,
-        positions=_scaled(length, scaling, _has_long_video(design, scaling)),
+        positions=_scaled_length(length, scaling, _has_long_video(design, scaling)),
         bytes_per_value=size,
         image_positions=(design.model_type or "").startswith(_IMAGE_POSITIONS),
     )
@@ -96,7 +96,7 @@ def _has_long_video(design: Design, scaling: ConfigView | None) -> bool:
     return "mrope" in kind or scaling.value("mrope_section") is not None
 
 
-def _scaled(length: int, scaling: ConfigView | None, long_video: bool) -> int:
+def _scaled_length(length: int, scaling: ConfigView | None, long_video: bool) -> int:
     if long_video:
         return 4 * length
     if scaling is None:

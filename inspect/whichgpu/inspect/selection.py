@@ -141,11 +141,11 @@ def _pipeline_folders(sets: list[FileSet], files: Sequence[FileEntry], pipeline:
 def _choose_pipeline(sets: list[FileSet], components: list[str]) -> Choice:
     choice = Choice(pipeline=True)
     for name in components:
-        own = [s for s in sets if s.folder == name]
-        best = _best(own)
+        component_sets = [s for s in sets if s.folder == name]
+        best = _best(component_sets)
         if best is not None:
             choice.counted[name] = best
-            choice.ignored += [(s.label, _why_not(s, best)) for s in own if s is not best]
+            choice.ignored += [(s.label, _why_not(s, best)) for s in component_sets if s is not best]
     for other in sets:
         if other.folder not in choice.counted:
             reason = "single-file copy of the pipeline" if not other.folder else "not a component of the pipeline"
@@ -157,7 +157,7 @@ def _choose_model(sets: list[FileSet], variant: str | None) -> Choice:
     choice = Choice()
     main: list[FileSet] = []
     for candidate in sets:
-        reason = _excluded(candidate)
+        reason = _exclusion_reason(candidate)
         if reason:
             choice.ignored.append((candidate.label, reason))
         else:
@@ -181,8 +181,8 @@ def _choose_model(sets: list[FileSet], variant: str | None) -> Choice:
     if best is not None:
         choice.counted[""] = best
         choice.counted.update({s.folder: s for s in others if _is_dense_head(s)})
-        kept = list(choice.counted.values())
-        choice.ignored += [(s.label, _why_not(s, best)) for s in others if s not in kept]
+        counted_sets = list(choice.counted.values())
+        choice.ignored += [(s.label, _why_not(s, best)) for s in others if s not in counted_sets]
     return choice
 
 
@@ -199,7 +199,7 @@ def _is_dense_head(candidate: FileSet) -> bool:
     return re.fullmatch(r"\d+_Dense", candidate.folder) is not None and candidate.suffix == ".safetensors"
 
 
-def _excluded(candidate: FileSet) -> str | None:
+def _exclusion_reason(candidate: FileSet) -> str | None:
     top = candidate.folder.split("/")[0].lower()
     if top in _OTHER_FORMATS:
         return _OTHER_FORMATS[top]

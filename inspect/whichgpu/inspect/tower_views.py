@@ -34,18 +34,18 @@ _NAMED_TOWERS: dict[str, Mapping[str, object]] = {
 
 def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
     """Yield (modality, view) for every encoder that the config describes."""
-    seen: set[str] = set()
+    modalities: set[str] = set()
     for level in (root, root.sub("thinker_config")):
         if level is None:
             continue
         for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):
             for key in keys:
                 view = level.sub(key)
-                if view is not None and modality not in seen:
-                    seen.add(modality)
+                if view is not None and modality not in modalities:
+                    modalities.add(modality)
                     yield modality, view
     named = _named_tower(root)
-    if named is not None and "vision" not in seen:
+    if named is not None and "vision" not in modalities:
         yield "vision", named
 
 
@@ -54,9 +54,9 @@ def _named_tower(root: ConfigView) -> ConfigView | None:
         return ConfigView({"model_type": "molmo_vision"}, "assumed: the class's vision backbone; ")
     processor = root.sub("img_processor")
     name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
-    for known, config in _NAMED_TOWERS.items():
-        if known in name:
-            return ConfigView(config, f"assumed: published sizes of {known}; ")
+    for tower_name, config in _NAMED_TOWERS.items():
+        if tower_name in name:
+            return ConfigView(config, f"assumed: published sizes of {tower_name}; ")
     return None
 
 

@@ -34,5 +34,5 @@ def unused(size: float) -> int:
     """Bytes that a tensor of this size takes beyond its own."""
     if size < 10 * _MIB:
         return 0
-    left = -size % (2 * _MIB)
-    return int(left) if left <= _MIB else 0
+    slack = -size % (2 * _MIB)
+    return int(slack) if slack <= _MIB else 0

@@ -85,11 +85,11 @@ class Engines:
         Raises:
             UnknownVersionError: no number in it, or older than everything known.
         """
-        asked = version_numbers(version or self.newest)
+        numbers = version_numbers(version or self.newest)
         fields: dict[str, Any] = {}
         sources: list[str] = []
         for since, change, source in self._changes:
-            if since <= asked:
+            if since <= numbers:
                 fields |= change
                 sources.append(source)
         if not fields:
@@ -102,7 +102,7 @@ class Engines:
             | spreads
             | {
                 "version": version or self.newest,
-                "newer_than_known": asked[:2] > version_numbers(self.newest)[:2],
+                "newer_than_known": numbers[:2] > version_numbers(self.newest)[:2],
                 "sources": tuple(sources),
             }
         )
@@ -114,7 +114,7 @@ def version_numbers(version: str) -> tuple[int, int, int]:
     Raises:
         UnknownVersionError: it is none.
     """
-    found = _NUMBERS.search(version)
-    if found is None:
+    match = _NUMBERS.search(version)
+    if match is None:
         raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
-    return int(found[1]), int(found[2]), int(found[3] or 0)
+    return int(match[1]), int(match[2]), int(match[3] or 0)

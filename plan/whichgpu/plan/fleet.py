@@ -104,14 +104,14 @@ class _Bin:
 
 def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
     """Return the priced ways of an answer that fit, at the asked precision."""
-    found: list[Way] = []
+    ways: list[Way] = []
     for plan in answer.plans:
-        foot, asked = plan.footprint, plan.precision is answer.workload.precision
-        if plan.verdict is not Verdict.FITS or plan.missed or not asked or foot is None or plan.price is None:
+        foot, same_precision = plan.footprint, plan.precision is answer.workload.precision
+        if plan.verdict is not Verdict.FITS or plan.missed or not same_precision or foot is None or plan.price is None:
             continue
         needed = foot.budget - foot.pool_low + (foot.kv_needed or 0)
         alone = plan.count > 1 or foot.kv_needed is None or needed > _LARGE * foot.budget
-        found.append(
+        ways.append(
             Way(
                 accelerator=plan.accelerator,
                 cards=plan.count,
@@ -121,7 +121,7 @@ def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
                 board_watts=watts.get(plan.accelerator),
             )
         )
-    return tuple(found)
+    return tuple(ways)
 
 
 def pack(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]) -> Packing:
@@ -129,13 +129,13 @@ def pack(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]) 
 
     ``sold``: per accelerator the counts in which machines come; ``None`` for any.
     """
-    chosen = {i: min(m.ways, key=lambda w: w.bound) for i, m in enumerate(members) if m.ways}
-    bound = sum(w.bound for w in chosen.values())
-    bins = _first_fit(chosen)
-    _emptied(bins, members)
-    _cheapened(bins, members)
+    cheapest_ways = {i: min(m.ways, key=lambda w: w.bound) for i, m in enumerate(members) if m.ways}
+    bound = sum(w.bound for w in cheapest_ways.values())
+    bins = _first_fit(cheapest_ways)
+    _empty_bins(bins, members)
+    _cheapen_bins(bins, members)
     shared = {i for b in bins for i in b.held}
-    whole = [(i, w) for i, w in chosen.items() if i not in shared]
+    whole = [(i, w) for i, w in cheapest_ways.items() if i not in shared]
     return packed(members, bins_as_cards(bins), whole, sold, bound, "heuristic")
 
 
@@ -153,7 +153,7 @@ def _first_fit(chosen: Mapping[int, Way]) -> list[_Bin]:
     return bins
 
 
-def _emptied(bins: list[_Bin], members: Sequence[Member]) -> None:
+def _empty_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
     """Move what the emptiest cards hold into others' room, where all of it goes."""
     for source in sorted(bins, key=lambda b: sum(b.held.values())):
         others = [b for b in bins if b is not source]
@@ -175,29 +175,29 @@ def _roomy(bins: Iterable[_Bin], member: Member, moves: Mapping[int, tuple[_Bin,
     least = 2.0
     for candidate in bins:
         share = next((w.share for w in member.ways if w.accelerator == candidate.accelerator and w.share < 1), None)
-        taken = sum(s for b, s in moves.values() if b is candidate)
-        if share is not None and share <= candidate.room - taken < least:
-            best, least = (candidate, share), candidate.room - taken
+        incoming_share = sum(s for b, s in moves.values() if b is candidate)
+        if share is not None and share <= candidate.room - incoming_share < least:
+            best, least = (candidate, share), candidate.room - incoming_share
     return best
 
 
-def _cheapened(bins: list[_Bin], members: Sequence[Member]) -> None:
+def _cheapen_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
     """Replace a card by the cheapest that holds all of the same models."""
-    for held in bins:
+    for card in bins:
         options: dict[str, dict[int, Way]] = {}
-        for index in held.held:
+        for index in card.held:
             for way in members[index].ways:
                 if way.cards == 1:
                     options.setdefault(way.accelerator, {})[index] = way
         for accelerator, ways in options.items():
             total = round(sum(w.share for w in ways.values()), 9)
-            alone = len(held.held) == 1
-            if len(ways) < len(held.held) or (total > _SHARED and not alone):
+            alone = len(card.held) == 1
+            if len(ways) < len(card.held) or (total > _SHARED and not alone):
                 continue
             way = next(iter(ways.values()))
-            if way.usd_per_card_hour < held.price:
-                held.accelerator, held.price, held.watts = accelerator, way.usd_per_card_hour, way.board_watts
-                held.held = {i: min(1.0, w.share) for i, w in ways.items()}
+            if way.usd_per_card_hour < card.price:
+                card.accelerator, card.price, card.watts = accelerator, way.usd_per_card_hour, way.board_watts
+                card.held = {i: min(1.0, w.share) for i, w in ways.items()}
 
 
 def bins_as_cards(bins: Iterable[_Bin]) -> list[tuple[str, float, int | None, dict[int, float]]]:
@@ -216,10 +216,12 @@ def packed(
     """Put cards into machines as they are rented, and add up."""
     blocks: dict[str, list[_Block]] = {}
     prices: dict[str, tuple[float, int | None]] = {}
-    for accelerator, price, watts, held in shared:
-        alone = len(held) == 1
-        names = tuple(Placed(model=members[i].model, cards=1, share=1.0 if alone else s) for i, s in held.items())
-        blocks.setdefault(accelerator, []).append((1, names, sum(held.values())))
+    for accelerator, price, watts, member_shares in shared:
+        alone = len(member_shares) == 1
+        names = tuple(
+            Placed(model=members[i].model, cards=1, share=1.0 if alone else s) for i, s in member_shares.items()
+        )
+        blocks.setdefault(accelerator, []).append((1, names, sum(member_shares.values())))
         prices[accelerator] = price, watts
     for index, way in whole:
         placed = Placed(model=members[index].model, cards=way.cards, share=1.0)
@@ -227,8 +229,8 @@ def packed(
         prices[way.accelerator] = way.usd_per_card_hour, way.board_watts
     machines = [
         machine
-        for accelerator, own in sorted(blocks.items())
-        for machine in _machines(accelerator, own, sold.get(accelerator), *prices[accelerator])
+        for accelerator, card_blocks in sorted(blocks.items())
+        for machine in _machines(accelerator, card_blocks, sold.get(accelerator), *prices[accelerator])
     ]
     return Packing(
         machines=tuple(machines),
@@ -255,12 +257,12 @@ def _machines(
             racks.append([block])
         else:
             rack.append(block)
-    found: list[Machine] = []
+    machines: list[Machine] = []
     for rack in racks:
         used = sum(b[0] for b in rack)
         count = min((c for c in sold if c >= used), default=-(-used // max(sold)) * max(sold)) if sold else used
-        names = tuple(name for _, held, _ in rack for name in held)
-        found.append(
+        names = tuple(name for _, placements, _ in rack for name in placements)
+        machines.append(
             Machine(
                 accelerator=accelerator,
                 cards=count,
@@ -270,4 +272,4 @@ def _machines(
                 board_watts=watts * count if watts is not None else None,
             )
         )
-    return found
+    return machines

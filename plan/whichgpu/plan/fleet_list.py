@@ -33,7 +33,7 @@ class FleetEntry(Record):
 
     def workload(self, base: Workload) -> Workload:
         """Return the fleet's workload with this model's own settings."""
-        own = {
+        settings = {
             "context": self.context,
             "concurrency": self.concurrency,
             "prompt": self.input,
@@ -42,7 +42,7 @@ class FleetEntry(Record):
             "precision": self.precision,
             "kv_dtype": self.kv_dtype,
         }
-        return base.model_copy(update={k: v for k, v in own.items() if v is not None})
+        return base.model_copy(update={k: v for k, v in settings.items() if v is not None})
 
 
 def read_fleet(text: str) -> tuple[FleetEntry, ...]:
@@ -73,17 +73,20 @@ def _yaml(text: str) -> list[dict[str, Any]]:
     import yaml
 
     try:
-        found = yaml.safe_load(text)
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FleetError(f"The list is no YAML: {clean(error, 120)}.", _HELP) from error
-    if isinstance(found, dict) and isinstance(found.get("models"), (list, dict)):
-        found = found["models"]
-    if isinstance(found, dict):
-        found = [{"model": name, **own} if isinstance(own, dict) else [name, own] for name, own in found.items()]
-        found = [entry[0] if isinstance(entry, list) and entry[1] is None else entry for entry in found]
-    if not isinstance(found, list):
+    if isinstance(content, dict) and isinstance(content.get("models"), (list, dict)):
+        content = content["models"]
+    if isinstance(content, dict):
+        content = [
+            {"model": name, **settings} if isinstance(settings, dict) else [name, settings]
+            for name, settings in content.items()
+        ]
+        content = [entry[0] if isinstance(entry, list) and entry[1] is None else entry for entry in content]
+    if not isinstance(content, list):
         raise FleetError("The YAML is no list of models.", _HELP)
-    return [{"model": entry} if isinstance(entry, str) else entry for entry in found]
+    return [{"model": entry} if isinstance(entry, str) else entry for entry in content]
 
 
 def _entries(rows: Iterable[Any]) -> tuple[FleetEntry, ...]:
@@ -91,9 +94,9 @@ def _entries(rows: Iterable[Any]) -> tuple[FleetEntry, ...]:
     for number, row in enumerate(rows, start=1):
         if not isinstance(row, dict):
             raise FleetError(f"Entry {number} of the list is no model: {clean(row, 60)}.", _HELP)
-        given = {k: (v.strip() if isinstance(v, str) else v) for k, v in row.items()}
+        fields = {k: (v.strip() if isinstance(v, str) else v) for k, v in row.items()}
         try:
-            entries.append(FleetEntry.model_validate({k: v for k, v in given.items() if v not in (None, "")}))
+            entries.append(FleetEntry.model_validate({k: v for k, v in fields.items() if v not in (None, "")}))
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])

@@ -40,9 +40,9 @@ def solved(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]
     method = "CP-SAT, optimal" if status == cp_model.OPTIMAL else f"CP-SAT, best of {seconds:g} s"
     bound = max(first.bound, solver.BestObjectiveBound() / _SCALE)
     shared, whole = model.read(solver)
-    found = packed(members, shared, whole, sold, bound, method)
-    if found.usd_per_hour <= first.usd_per_hour:
-        return found
+    packing = packed(members, shared, whole, sold, bound, method)
+    if packing.usd_per_hour <= first.usd_per_hour:
+        return packing
     return first.model_copy(update={"bound": min(bound, first.usd_per_hour)})
 
 
@@ -62,7 +62,7 @@ class _Model:
                 takes[index] += self._choices(index, way, cards)
         for choices in takes.values():
             self.model.AddExactlyOne(choices)
-        self._bounded(cards)
+        self._add_bounds(cards)
 
     def _most_cards(self) -> dict[str, int]:
         """Shared cards of a kind that could be of use: two models of more than half fill one each."""
@@ -75,16 +75,16 @@ class _Model:
 
     def _choices(self, index: int, way: Way, cards: Mapping[str, int]) -> list[Any]:
         if way.share >= 1:
-            taken = self.model.NewBoolVar("")
-            self._whole.append((index, way, taken))
-            return [taken]
+            choice = self.model.NewBoolVar("")
+            self._whole.append((index, way, choice))
+            return [choice]
         slots = [self.model.NewBoolVar("") for _ in range(cards[way.accelerator])]
         self._shared.setdefault(way.accelerator, []).append((index, way, slots))
         return slots
 
-    def _bounded(self, cards: Mapping[str, int]) -> None:
+    def _add_bounds(self, cards: Mapping[str, int]) -> None:
         """A card that holds anything is paid for, holds no more than its budget, and opens after the one before it."""
-        cost: list[Any] = [round(w.usd_per_card_hour * w.cards * _SCALE) * taken for _, w, taken in self._whole]
+        cost: list[Any] = [round(w.usd_per_card_hour * w.cards * _SCALE) * choice for _, w, choice in self._whole]
         for accelerator, placed in self._shared.items():
             opened = [self.model.NewBoolVar("") for _ in range(cards[accelerator])]
             self._open[accelerator] = opened
@@ -99,12 +99,12 @@ class _Model:
 
     def read(self, solver: Any) -> tuple[list[tuple[str, float, int | None, dict[int, float]]], list[tuple[int, Way]]]:
         """Return the shared cards with what they hold, and the ways that keep whole cards."""
-        whole = [(index, way) for index, way, taken in self._whole if solver.BooleanValue(taken)]
+        whole = [(index, way) for index, way, choice in self._whole if solver.BooleanValue(choice)]
         shared: list[tuple[str, float, int | None, dict[int, float]]] = []
         for accelerator, placed in self._shared.items():
             for slot in range(len(self._open[accelerator])):
-                held = {index: way.share for index, way, slots in placed if solver.BooleanValue(slots[slot])}
-                if held:
+                member_shares = {index: way.share for index, way, slots in placed if solver.BooleanValue(slots[slot])}
+                if member_shares:
                     price, watts = placed[0][1].usd_per_card_hour, placed[0][1].board_watts
-                    shared.append((accelerator, price, watts, held))
+                    shared.append((accelerator, price, watts, member_shares))
         return shared, whole

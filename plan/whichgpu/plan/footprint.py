@@ -13,8 +13,8 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout,
     stage, cache, blocks = sizes.stage, sizes.cache, sizes.blocks
     activations = stage.named(*ACTIVATIONS)
     spent = sizes.budget - stage.pool
-    known = sizer.knows_cache(workload)
-    usable_blocks = blocks if known and blocks and blocks > 1 else None
+    cache_is_known = sizer.knows_cache(workload)
+    usable_blocks = blocks if cache_is_known and blocks and blocks > 1 else None
     per_sequence = cache.per_sequence(workload.context) if cache.anything else None
     sequences = cache.sequences(usable_blocks, workload.context) if usable_blocks and cache.anything else 0.0
     per_block = cache.bytes_per_block[sizes.poorest]
@@ -32,16 +32,16 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout,
         pool_high=stage.pool + sizes.error_up,
         kv_per_token=round(cache.growth / layout.pipeline_parallel),
         state_per_sequence=cache.state // layout.pipeline_parallel,
-        kv_needed=cache.together(copies, workload.context) * per_block if known else None,
+        kv_needed=cache.together(copies, workload.context) * per_block if cache_is_known else None,
         block_size=cache.block,
         bytes_per_block=per_block or None,
-        blocks=blocks if known else None,
+        blocks=blocks if cache_is_known else None,
         blocks_per_sequence=per_sequence,
         capacity_tokens=int(sequences * workload.context) if sequences and cache.growth else None,
         printed_tokens=cache.printed(usable_blocks, workload.context, sizer.engine.unified_count)
         if usable_blocks and cache.growth
         else None,
-        max_sequences=int(sequences) if known and cache.anything else None,
+        max_sequences=int(sequences) if cache_is_known and cache.anything else None,
         concurrency=round(cache.concurrency(usable_blocks, workload.context), 2)
         if usable_blocks and per_sequence
         else None,

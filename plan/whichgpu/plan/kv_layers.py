@@ -142,17 +142,17 @@ def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> li
     """
     if architecture is None or not architecture.mixers:
         return []
-    layout = architecture.mixer_layout or _laid_out(architecture.mixers)
+    layout = architecture.mixer_layout or _sequential_layout(architecture.mixers)
     mixers = [_as_cached(m, architecture.model_type) for m in architecture.mixers]
-    setting = _enlarged(mixers, setting)
+    setting = _enlarge_block(mixers, setting)
     delta = any(name.startswith(_CHECKPOINTED_DELTA) for name in architecture.names)
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
-    found = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
+    layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:
         last = next((m for m in reversed(layout) if architecture.mixers[m].kind in (*_ATTENTION, "mla")), None)
         if last is not None:
-            found += [(len(layout) - 1, cache) for cache in per_mixer[last]]
-    return found
+            layer_caches += [(len(layout) - 1, cache) for cache in per_mixer[last]]
+    return layer_caches
 
 
 def _as_cached(mixer: Mixer, model_type: str | None) -> Mixer:
@@ -163,12 +163,12 @@ def _as_cached(mixer: Mixer, model_type: str | None) -> Mixer:
     return mixer.model_copy(update={"kind": "full", "kv_heads": mixer.heads, "head_dim": width, "v_head_dim": width})
 
 
-def _laid_out(mixers: Sequence[Mixer]) -> list[int]:
+def _sequential_layout(mixers: Sequence[Mixer]) -> list[int]:
     """Encoder-decoders have several caches per layer: take them one after the other."""
     return [index for index, mixer in enumerate(mixers) for _ in range(mixer.layers)]
 
 
-def _enlarged(mixers: Sequence[Mixer], setting: CacheSetting) -> CacheSetting:
+def _enlarge_block(mixers: Sequence[Mixer], setting: CacheSetting) -> CacheSetting:
     """Raise the block until an attention page holds a state (vLLM 0.32 platforms/interface.py)."""
     state = max((_state_page(m, setting) for m in mixers if m.kind in _RECURRENT), default=0)
     attention = [_token_bytes(m, setting) for m in mixers if m.kind in (*_ATTENTION, "mla") and not m.shares_kv]
@@ -185,7 +185,7 @@ def _layers(mixer: Mixer, setting: CacheSetting, delta: bool) -> Iterator[CacheL
     if mixer.shares_kv or mixer.kind in _SILENT or not is_counted(mixer):
         return
     if mixer.kind == "compressed":
-        yield from _compressed(mixer)
+        yield from _compressed_caches(mixer)
         return
     if mixer.kind in _ATTENTION or mixer.kind in ("mla", "cross"):
         yield _attention(mixer, setting)
@@ -238,7 +238,7 @@ def _indexer_bytes(mixer: Mixer) -> int:
     return width + width // _INDEXER_GROUP * _SCALE
 
 
-def _compressed(mixer: Mixer) -> Iterator[CacheLayer]:
+def _compressed_caches(mixer: Mixer) -> Iterator[CacheLayer]:
     """DeepSeek-V4: a window everywhere; beyond it compressed entries, with states of the compressors.
 
     A block is 256 tokens, so 64 entries at ratio 4 and two at ratio 128. A compressor keeps FP32 sums and scores of twice

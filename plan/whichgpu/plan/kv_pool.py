@@ -82,22 +82,24 @@ class Pool:
 
     def per_sequence(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds at most, all groups together: while it is read in."""
-        known = self._per_sequence.get(tokens)
-        if known is not None:
-            return known
+        cached_count = self._per_sequence.get(tokens)
+        if cached_count is not None:
+            return cached_count
         step = self._in_flight // self._steps
-        found = self._per_sequence[tokens] = sum(
+        block_count = self._per_sequence[tokens] = sum(
             g.first.blocks(tokens, self._in_flight, self._shared, step) for g in self.groups
         )
-        return found
+        return block_count
 
     def settled(self, tokens: int) -> int:
         """Blocks that one sequence of this length holds while it decodes: windows have let go of what is behind them."""
-        known = self._settled.get(tokens)
-        if known is not None:
-            return known
-        found = self._settled[tokens] = sum(g.first.blocks(tokens, self._steps, self._shared) for g in self.groups)
-        return found
+        cached_count = self._settled.get(tokens)
+        if cached_count is not None:
+            return cached_count
+        block_count = self._settled[tokens] = sum(
+            g.first.blocks(tokens, self._steps, self._shared) for g in self.groups
+        )
+        return block_count
 
     def together(self, sequences: int, tokens: int) -> int:
         """Blocks that so many sequences need: the tokens in flight are those of all of them together.
@@ -137,8 +139,8 @@ def grouped(members: Sequence[_Member]) -> tuple[Group, ...]:
     if _same_demand([c for _, c in members]):
         return (Group(tuple(members)),)
     if any(c.mla and c.kind == "window" for _, c in members):
-        return _packed(members)
-    return _dealt(_one_page(members))
+        return _pack_groups(members)
+    return _deal_groups(_one_page(members))
 
 
 def _same_demand(caches: Sequence[CacheLayer]) -> bool:
@@ -149,11 +151,11 @@ def _same_demand(caches: Sequence[CacheLayer]) -> bool:
 def _one_page(members: Sequence[_Member]) -> list[_Member]:
     """Give all layers the largest page: a bigger block where it divides, padding elsewhere."""
     largest = max(c.page for _, c in members)
-    paged = {cache: _paged(cache, largest) for cache in {c for _, c in members}}
+    paged = {cache: _with_page(cache, largest) for cache in {c for _, c in members}}
     return [(index, paged[cache]) for index, cache in members]
 
 
-def _paged(cache: CacheLayer, page: int) -> CacheLayer:
+def _with_page(cache: CacheLayer, page: int) -> CacheLayer:
     if cache.page == page:
         return cache
     if cache.block and page % cache.page == 0:
@@ -161,7 +163,7 @@ def _paged(cache: CacheLayer, page: int) -> CacheLayer:
     return replace(cache, page=page, padded=True)
 
 
-def _dealt(members: Sequence[_Member]) -> tuple[Group, ...]:
+def _deal_groups(members: Sequence[_Member]) -> tuple[Group, ...]:
     """Split each kind of layer into groups of equal size, dealt in turn (_get_kv_cache_groups_uniform_page_size)."""
     buckets: dict[CacheLayer, list[_Member]] = defaultdict(list)
     for member in members:
@@ -175,7 +177,7 @@ def _dealt(members: Sequence[_Member]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
-def _packed(members: Sequence[_Member]) -> tuple[Group, ...]:
+def _pack_groups(members: Sequence[_Member]) -> tuple[Group, ...]:
     """Pack pages of different sizes side by side in one block (DeepSeek-V4; _get_packed_kv_cache_groups)."""
     buckets: dict[tuple[str, int, int], dict[int, list[_Member]]] = {}
     for member in members:
@@ -191,7 +193,7 @@ def _packed(members: Sequence[_Member]) -> tuple[Group, ...]:
         rows = list(zip(*pages.values(), strict=False))
         count = -(-len(rows) // size) if size and pages in balanced else 1
         if count == 1:
-            groups.append(Group(tuple(m for held in pages.values() for m in held)))
+            groups.append(Group(tuple(m for page_members in pages.values() for m in page_members)))
             continue
         groups += [Group(tuple(m for row in rows[i::count] for m in row)) for i in range(count)]
     return tuple(groups)

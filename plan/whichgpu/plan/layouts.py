@@ -53,8 +53,8 @@ def stage_layers(layers: int, stages: int) -> list[int]:
 
     What does not divide goes one each to the stages from the second-last backwards.
     """
-    base, left = divmod(layers, stages)
+    base, remainder = divmod(layers, stages)
     counts = [base] * stages
-    for index in range(2, left + 2):
+    for index in range(2, remainder + 2):
         counts[-index] += 1
     return counts

@@ -54,11 +54,11 @@ class Learned:
     def correction(self, inspection: Inspection, card: Accelerator, layout: Layout, precision: Precision) -> Correction:
         """Return what trials say about a plan."""
         key = card.key.removesuffix("_here")
-        own = [f for f in self._facts if f.accelerator.removesuffix("_here") == key]
-        if not own:
+        card_facts = [f for f in self._facts if f.accelerator.removesuffix("_here") == key]
+        if not card_facts:
             return Correction()
         name = inspection.source.name.lower()
-        exact = [f for f in own if _is_same(f, name, layout, precision)]
+        exact = [f for f in card_facts if _is_same(f, name, layout, precision)]
         if exact:
             factor = statistics.geometric_mean(f.ratio for f in exact)
             newest = max(exact, key=lambda f: f.at)
@@ -73,10 +73,12 @@ class Learned:
             else _SAME_ARCHITECTURE
             if kind and f.architecture == kind
             else _SAME_CARD
-            for f in own
+            for f in card_facts
         ]
-        pulled = sum(w * math.log(f.ratio) for w, f in zip(weights, own, strict=True)) / (sum(weights) + _FORMULA)
-        return Correction(math.exp(pulled), f"{len(own)} trials on this card, drawn towards the formula")
+        pulled = sum(w * math.log(f.ratio) for w, f in zip(weights, card_facts, strict=True)) / (
+            sum(weights) + _FORMULA
+        )
+        return Correction(math.exp(pulled), f"{len(card_facts)} trials on this card, drawn towards the formula")
 
 
 def _is_same(fact: TrialFact, name: str, layout: Layout, precision: Precision) -> bool:

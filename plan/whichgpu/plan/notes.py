@@ -29,11 +29,11 @@ def plan_reasons(
     note = precision_note(card, precision)
     if note is not None:
         yield note
-    padded = _padded(sizer.inspection, precision, card, layout)
+    padded = _padding_factor(sizer.inspection, precision, card, layout)
     if padded > 1:
         yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
     if layout.tensor_parallel > 1 and repeats_cache(sizer.inspection.architecture, layout.tensor_parallel):
-        yield from _repeated(sizer, workload, precision, card, layout, sizes)
+        yield from _repeated_cache(sizer, workload, precision, card, layout, sizes)
     nodes = -(-layout.cards // max(card.node_counts))
     if nodes > 1:
         yield f"needs {nodes} nodes"
@@ -41,7 +41,7 @@ def plan_reasons(
         yield f"vLLM's own estimate of CUDA graphs is far too high here; the command has {GRAPHS_OFF}"
 
 
-def _repeated(
+def _repeated_cache(
     sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes
 ) -> Iterator[str]:
     """Say what data parallel with whole experts would hold, where tensor parallel stores the cache more than once."""
@@ -58,7 +58,7 @@ def _repeated(
         yield f"its cache is stored on more than one card; {options} would hold {theirs / mine:.1f} × the tokens"
 
 
-def _padded(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:
+def _padding_factor(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:
     label = inspection.quantisation.label if inspection.quantisation else ""
     if precision is not Precision.MXFP4 and not (precision is Precision.PUBLISHED and "mxfp4" in label):
         return 1.0
@@ -68,11 +68,11 @@ def _padded(inspection: Inspection, precision: Precision, card: Accelerator, lay
 
 def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> Iterator[str]:
     """Mark a count that no known offer has, where all known offers are for fixed counts."""
-    wanted = min(layout.cards, max(card.node_counts))
-    if sold is not None and wanted not in sold:
-        larger = next((c for c in sold if c > wanted), None)
+    node_cards = min(layout.cards, max(card.node_counts))
+    if sold is not None and node_cards not in sold:
+        larger = next((c for c in sold if c > node_cards), None)
         cure = f"; the next larger is {larger}" if larger else ""
-        yield f"no known offer rents {wanted} of these in one machine{cure}"
+        yield f"no known offer rents {node_cards} of these in one machine{cure}"
 
 
 def shortfall(layout: Layout, found: Footprint) -> str:

@@ -96,10 +96,12 @@ def _measures(first: Plan, second: Plan) -> Iterator[tuple[tuple[str, str], floa
 
 def front(plans: Sequence[Plan]) -> tuple[Plan, ...]:
     """Return the plans that no other beats in price and time per token at once, cheapest first."""
-    known = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]
-    known.sort(key=lambda p: ((p.usd_per_hour or 0) * p.replicas, p.speed.tpot_ms.expected if p.speed else 0))
+    comparable_plans = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]
+    comparable_plans.sort(
+        key=lambda p: ((p.usd_per_hour or 0) * p.replicas, p.speed.tpot_ms.expected if p.speed else 0)
+    )
     best: list[Plan] = []
-    for plan in known:
+    for plan in comparable_plans:
         fastest = best[-1].speed.tpot_ms.expected if best and best[-1].speed else None
         if plan.speed is not None and (fastest is None or plan.speed.tpot_ms.expected < fastest):
             best.append(plan)
@@ -110,8 +112,8 @@ def replicas_for(workload: Workload, speed: Speed | None) -> int:
     """Copies that keep up with the asked rate of requests, at the expected speed."""
     if workload.rate is None or speed is None:
         return 1
-    wanted = workload.rate * speed.output_tokens
-    return max(1, -int(-wanted // speed.output_tokens_per_second.expected))
+    tokens_per_second = workload.rate * speed.output_tokens
+    return max(1, -int(-tokens_per_second // speed.output_tokens_per_second.expected))
 
 
 def misses(workload: Workload, speed: Speed | None, usd_per_hour: float | None) -> Iterator[str]:

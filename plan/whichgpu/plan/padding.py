@@ -44,11 +44,11 @@ def packed_experts(architecture: Architecture | None, kernels: Kernels, ways: in
         return 1.0
     local, hidden = max(1, width // ways), architecture.hidden
     if kernels is Kernels.TRITON:
-        first = _rounded(hidden, 256) / hidden * _rounded(2 * local, 128) / (2 * local)
-        second = _rounded(local, 256) / local * _rounded(hidden, 128) / hidden
+        first = _round_up(hidden, 256) / hidden * _round_up(2 * local, 128) / (2 * local)
+        second = _round_up(local, 256) / local * _round_up(hidden, 128) / hidden
         return (2 * first + second) / 3
     inner, outer = (256, 256) if kernels is Kernels.ROCM else (128, 256)
-    return _rounded(local, inner) / local * _rounded(hidden, outer) / hidden
+    return _round_up(local, inner) / local * _round_up(hidden, outer) / hidden
 
 
 def rows(row_bytes: int) -> float:
@@ -56,5 +56,5 @@ def rows(row_bytes: int) -> float:
     return (row_bytes + 256) / row_bytes if row_bytes and row_bytes % 512 == 0 else 1.0
 
 
-def _rounded(size: int, multiple: int) -> int:
+def _round_up(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple

@@ -96,14 +96,14 @@ def _skypilot(
     rows: Iterable[Mapping[str, str]], provider: str, date: str, source: str, known: Sequence[Accelerator]
 ) -> Iterator[PriceOffer]:
     """SkyPilot's catalog (schema v8): one row per instance, region and zone; prices of the whole instance."""
-    seen: set[tuple[str, str, str]] = set()
+    instances: set[tuple[str, str, str]] = set()
     for row in rows:
         count = _number(row.get("AcceleratorCount"))
         key = card_key(row.get("AcceleratorName") or "", None, known)
         region = row.get("Region") or ""
-        if key is None or not count or count < 1 or (row.get("InstanceType", ""), region, key) in seen:
+        if key is None or not count or count < 1 or (row.get("InstanceType", ""), region, key) in instances:
             continue
-        seen.add((row.get("InstanceType", ""), region, key))
+        instances.add((row.get("InstanceType", ""), region, key))
         for kind, column in ((ON_DEMAND, "Price"), (SPOT, "SpotPrice")):
             price = _number(row.get(column))
             if price:
@@ -121,8 +121,8 @@ def _plain(
             continue
         kind = SPOT if (row.get("kind") or "").lower() == SPOT else ON_DEMAND
         named = row.get("provider") or provider
-        own = (named, kind, row.get("date") or date, source, row.get("region"), int(count) if count else None)
-        yield _offer(key, price, *own, row.get("instance"))
+        offer_terms = (named, kind, row.get("date") or date, source, row.get("region"), int(count) if count else None)
+        yield _offer(key, price, *offer_terms, row.get("instance"))
 
 
 def read_gpuhunt(items: Iterable[Any], date: str, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
@@ -186,40 +186,43 @@ def combined(bundled: Sequence[PriceOffer], *newer: Sequence[PriceOffer]) -> lis
     A contract replaces the offers of both kinds: nobody takes a contract's card away.
     """
     offers = list(bundled)
-    for own in newer:
-        covered = {(o.accelerator, o.kind) for o in own}
-        covered |= {(o.accelerator, kind) for o in own if o.contract for kind in (ON_DEMAND, SPOT)}
-        offers = [o for o in offers if (o.accelerator, o.kind) not in covered] + list(own)
+    for price_list in newer:
+        covered = {(o.accelerator, o.kind) for o in price_list}
+        covered |= {(o.accelerator, kind) for o in price_list if o.contract for kind in (ON_DEMAND, SPOT)}
+        offers = [o for o in offers if (o.accelerator, o.kind) not in covered] + list(price_list)
     return offers
 
 
 def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer], kind: str = ON_DEMAND) -> Price | None:
     """Return the median over providers of each one's newest and cheapest dated offer; ``None`` when there is none."""
-    own: dict[str, PriceOffer] = {}
+    provider_offers: dict[str, PriceOffer] = {}
     for offer in offers:
         if offer.accelerator != accelerator.key or offer.kind != kind or offer.date is None:
             continue
-        best = own.get(offer.provider)
+        best = provider_offers.get(offer.provider)
         if best is None or (offer.date, -offer.usd_per_hour) > (best.date or "", -best.usd_per_hour):
-            own[offer.provider] = offer
-    if not own:
+            provider_offers[offer.provider] = offer
+    if not provider_offers:
         return None
-    values, dates = [o.usd_per_hour for o in own.values()], [o.date for o in own.values() if o.date is not None]
+    values, dates = (
+        [o.usd_per_hour for o in provider_offers.values()],
+        [o.date for o in provider_offers.values() if o.date is not None],
+    )
     return Price(
         usd_per_hour=round(statistics.median(values), 4),
         low=min(values),
         high=max(values),
-        offers=len(own),
+        offers=len(provider_offers),
         oldest=min(dates),
         newest=max(dates),
         kind=kind,
-        yours=all(o.contract for o in own.values()),
-        providers=tuple(sorted(own)),
+        yours=all(o.contract for o in provider_offers.values()),
+        providers=tuple(sorted(provider_offers)),
     )
 
 
 def sold_counts(accelerator: Accelerator, offers: Iterable[PriceOffer]) -> tuple[int, ...] | None:
     """Return how many cards the known instances hold; ``None`` where some offer is for any number, or none is known."""
     counts = [o.count for o in offers if o.accelerator == accelerator.key]
-    known = sorted({c for c in counts if c is not None})
-    return tuple(known) if known and None not in counts else None
+    machine_sizes = sorted({c for c in counts if c is not None})
+    return tuple(machine_sizes) if machine_sizes and None not in counts else None

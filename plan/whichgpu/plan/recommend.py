@@ -40,26 +40,30 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
         UnknownVersionError: no such version of vLLM is known.
     """
     engine = facts.engines.of(workload.vllm)
-    asked = workload.context
-    workload = _resolved(inspection, workload, engine)
+    asked_context = workload.context
+    workload = _resolve_workload(inspection, workload, engine)
     sizer = Sizer(inspection, engine, facts.architectures)
-    shown = dict.fromkeys((*(_SIDE_BY_SIDE if side_by_side else ()), workload.precision))
-    chosen = [
+    precisions = dict.fromkeys((*(_SIDE_BY_SIDE if side_by_side else ()), workload.precision))
+    cards = [
         a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
     ]
     planner = Planner(sizer, workload, facts)
-    plans = [planner.plan(p, a) for a in chosen for p in shown]
-    ranked = tuple(_cured(sizer, workload, sorted(plans, key=rank_of(workload)), {a.key: a for a in chosen}, facts))
+    plans = [planner.plan(p, a) for a in cards for p in precisions]
+    ranked = tuple(
+        _add_remedies(sizer, workload, sorted(plans, key=rank_of(workload)), {a.key: a for a in cards}, facts)
+    )
     possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision and not p.missed]
     return Answer(
         workload=workload,
-        needs=tuple(need(sizer, workload, p) for p in shown),
+        needs=tuple(need(sizer, workload, p) for p in precisions),
         plans=ranked,
         recommended=possible[0] if possible else None,
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
         runner_up=_runner_up(ranked, possible, workload),
         front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
-        notes=answer_notes(inspection, workload, asked, engine, facts.architectures, sizer.knows_cache(workload)),
+        notes=answer_notes(
+            inspection, workload, asked_context, engine, facts.architectures, sizer.knows_cache(workload)
+        ),
         vllm=engine.version,
         facts_date=facts.date,
     )
@@ -80,12 +84,12 @@ def with_second_opinion(inspection: Inspection, found: Answer, facts: Facts) -> 
     card = next(a for a in facts.accelerators if a.key == best.accelerator)
     works = Works(Sizer(inspection, facts.engines.of(workload.vllm), facts.architectures))
     work = works.of(workload, best.precision, card, best.layout) if best.layout is not None else None
-    told = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
-    plans = tuple(told if p is best else p for p in found.plans)
-    return found.model_copy(update={"recommended": told, "plans": plans})
+    annotated_plan = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
+    plans = tuple(annotated_plan if p is best else p for p in found.plans)
+    return found.model_copy(update={"recommended": annotated_plan, "plans": plans})
 
 
-def _resolved(inspection: Inspection, workload: Workload, engine: Engine) -> Workload:
+def _resolve_workload(inspection: Inspection, workload: Workload, engine: Engine) -> Workload:
     """Fill in the version's share of the card, and cut the context to what the model allows."""
     limit = inspection.architecture.context if inspection.architecture else None
     share = workload.utilisation if workload.utilisation is not None else engine.utilisation
@@ -98,8 +102,8 @@ def _runner_up(ranked: Sequence[Plan], possible: Sequence[Plan], workload: Workl
     if not possible:
         return None
     first = possible[0]
-    asked = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision]
-    second = next((p for p in asked if p.accelerator != first.accelerator), None)
+    candidates = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision]
+    second = next((p for p in candidates if p.accelerator != first.accelerator), None)
     return RunnerUp(plan=ranked.index(second), why=why_lost(first, second, workload)) if second is not None else None
 
 
@@ -111,17 +115,17 @@ def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
     return tuple(first.values())[1:]
 
 
-def _cured(
+def _add_remedies(
     sizer: Sizer, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator], facts: Facts
 ) -> Iterator[Plan]:
     """Say what would make the first few plans fit that don't."""
-    left = _CURED
+    quota = _CURED
     for candidate in plans:
         short = candidate.verdict in (Verdict.TIGHT, Verdict.NO) and candidate.precision is workload.precision
-        if not short or candidate.footprint is None or not left:
+        if not short or candidate.footprint is None or not quota:
             yield candidate
             continue
-        left -= 1
+        quota -= 1
         card, layout = cards[candidate.accelerator], candidate.footprint.layout
         sizes = sizer.size(workload, candidate.precision, card, layout)
         cures = remedies(sizer, workload, candidate.precision, card, layout, sizes, facts.architectures)
@@ -130,7 +134,7 @@ def _cured(
 
 def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:
     """What the model needs at one precision on any card."""
-    inspection, known = sizer.inspection, sizer.knows_cache(workload)
+    inspection, cache_is_known = sizer.inspection, sizer.knows_cache(workload)
     cache = sizer.cache(workload, Layout(tensor_parallel=1))
     blocks = cache.together(workload.concurrency, workload.context)
     return Need(
@@ -138,9 +142,9 @@ def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:
         label=_label(inspection, precision),
         weights_bytes=sizer.total(precision),
         kv_dtype=kv_layers.kv_dtype_of(inspection, workload.kv_dtype),
-        kv_bytes_per_token=round(cache.growth) if known else None,
+        kv_bytes_per_token=round(cache.growth) if cache_is_known else None,
         state_bytes_per_sequence=cache.state,
-        kv_bytes=blocks * cache.bytes_per_block[0] if known else None,
+        kv_bytes=blocks * cache.bytes_per_block[0] if cache_is_known else None,
         origin=Origin.READ
         if inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
         else Origin.COMPUTED,

@@ -145,14 +145,14 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
 
 def precision_refusal(inspection: Inspection, accelerator: Accelerator, precision: Precision) -> str | None:
     """Return why a card cannot run a precision, or ``None``."""
-    wanted = _published_precision(inspection) if precision is Precision.PUBLISHED else precision
+    weight_precision = _published_precision(inspection) if precision is Precision.PUBLISHED else precision
     try:
         capability = float(accelerator.capability)
     except ValueError:
-        return _other_vendors(accelerator, wanted)
-    least = _MIN_CAPABILITY[wanted] if wanted is not None else _OLDEST
+        return _other_vendors(accelerator, weight_precision)
+    least = _MIN_CAPABILITY[weight_precision] if weight_precision is not None else _OLDEST
     if capability < least:
-        name = wanted.value if wanted is not None else "vLLM"
+        name = weight_precision.value if weight_precision is not None else "vLLM"
         return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
     return None
 

@@ -42,7 +42,7 @@ def remedies(
     registry: Mapping[str, Any],
 ) -> tuple[Remedy, ...]:
     """Return the changes that help, those that make it fit first, and of these the ones that ask for less last."""
-    found: list[tuple[tuple[int, bool, float], Remedy]] = []
+    ranked_remedies: list[tuple[tuple[int, bool, float], Remedy]] = []
     before = footprint_of(sizer, sizes, workload, layout)
     for change in _changes(sizer, workload, precision, card, layout, sizes, registry):
         after = sizer.size(change.workload, change.precision, card, change.layout)
@@ -59,16 +59,16 @@ def remedies(
             pool=footprint.pool,
             capacity_tokens=footprint.capacity_tokens,
             max_sequences=footprint.max_sequences,
-            changes=_changed(workload, change) if change.layout == layout else {},
+            changes=_changed_settings(workload, change) if change.layout == layout else {},
         )
-        found.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
-    return tuple(remedy for _, remedy in sorted(found, key=lambda item: item[0]))
+        ranked_remedies.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
+    return tuple(remedy for _, remedy in sorted(ranked_remedies, key=lambda item: item[0]))
 
 
-def _changed(before: Workload, change: _Change) -> dict[str, str | int | float | bool]:
+def _changed_settings(before: Workload, change: _Change) -> dict[str, str | int | float | bool]:
     """What another workload has to say so that the planner comes to this change."""
-    asked = {"utilisation_asked": True} if change.workload.utilisation != before.utilisation else {}
-    after = change.workload.model_copy(update={"precision": change.precision, **asked})
+    utilisation_update = {"utilisation_asked": True} if change.workload.utilisation != before.utilisation else {}
+    after = change.workload.model_copy(update={"precision": change.precision, **utilisation_update})
     old = before.model_dump(mode="json")
     return {name: value for name, value in after.model_dump(mode="json").items() if value != old[name]}
 

@@ -113,17 +113,17 @@ def layers_of(stage: Stage, architecture: Architecture) -> list[int]:
     """Indices of the layers that a stage kind stands for; all layers where the config does not tell them apart."""
     everything = list(range(architecture.layers or 1))
     mixers, blocks = architecture.mixers, architecture.feed_forwards
-    found: list[int] = []
+    layer_indices: list[int] = []
     if stage in (Stage.ATTENTION, Stage.RECURRENT):
         recurrent = stage is Stage.RECURRENT
-        chosen = {
+        spec_indices = {
             i
             for i, m in enumerate(mixers)
             if m.kind != "none" and (m.kind in _RECURRENT or m.kind == "hybrid") == recurrent
         } | {i for i, m in enumerate(mixers) if m.kind == "hybrid"}
-        found = [i for i, index in enumerate(architecture.mixer_layout) if index in chosen]
+        layer_indices = [i for i, index in enumerate(architecture.mixer_layout) if index in spec_indices]
     elif stage in (Stage.DENSE, Stage.EXPERTS):
-        wanted = "dense" if stage is Stage.DENSE else "moe"
-        chosen = {i for i, f in enumerate(blocks) if f.kind == wanted}
-        found = [i for i, index in enumerate(architecture.feed_forward_layout) if index in chosen]
-    return found or everything
+        block_kind = "dense" if stage is Stage.DENSE else "moe"
+        spec_indices = {i for i, f in enumerate(blocks) if f.kind == block_kind}
+        layer_indices = [i for i, index in enumerate(architecture.feed_forward_layout) if index in spec_indices]
+    return layer_indices or everything

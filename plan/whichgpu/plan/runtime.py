@@ -163,15 +163,15 @@ def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload:
     batch = card.batch
     wide = card.capability.startswith("10.") or architecture.model_type == "gpt_oss"
     largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), 1024 if wide else 512, batch.tokens)
-    count = _captured(largest, batch.sequences)
+    count = _graph_count(largest, batch.sequences)
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
-    found = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")
-    return found._replace(high=found.high + _EXPERT_GRAPHS) if layout.expert_parallel else found
+    graph_size = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")
+    return graph_size._replace(high=graph_size.high + _EXPERT_GRAPHS) if layout.expert_parallel else graph_size
 
 
 @cache
-def _captured(largest: int, sequences: int) -> int:
+def _graph_count(largest: int, sequences: int) -> int:
     sizes = capture_sizes(largest)
     return len(sizes) + sum(s <= sequences for s in sizes)
 

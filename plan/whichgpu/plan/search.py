@@ -93,55 +93,55 @@ class Planner:
         """
         impossible = _impossible(self._sizer, card, precision)
         if impossible is not None:
-            return _made(card, precision, Verdict.NO, None, None, None, None, None, (impossible,))
+            return _make_plan(card, precision, Verdict.NO, None, None, None, None, None, (impossible,))
         if not self._published_is_bf16 or precision not in _TWINS:
-            return self._planned(precision, card)
+            return self._find_plan(precision, card)
         if card.key not in self._twins:
-            asked = self._workload.precision
-            self._twins[card.key] = self._planned(asked if asked in _TWINS else precision, card)
+            asked_precision = self._workload.precision
+            self._twins[card.key] = self._find_plan(asked_precision if asked_precision in _TWINS else precision, card)
         return _as(precision, self._twins[card.key])
 
-    def _planned(self, precision: Precision, card: Accelerator) -> Plan:
+    def _find_plan(self, precision: Precision, card: Accelerator) -> Plan:
         sizer, workload = self._sizer, self._workload
-        choices = self._acceptable(precision, card)
-        search = _searched(sizer, workload, precision, card, choices)
-        found = search.fitting or search.second or search.last
-        if found is None:
-            return _made(card, precision, Verdict.NO, None, None, None, None, None, choices.refusals)
-        if found[1].verdict is Verdict.NO:
-            footprint = footprint_of(sizer, found[1], workload, found[0], precision is workload.precision)
-            reasons = (shortfall(found[0], footprint), *choices.refusals)
-            return _made(card, precision, Verdict.NO, None, footprint, None, None, None, reasons)
-        smallest = self._worked_out(precision, card, *found, extra=_smaller(search))
+        choices = self._acceptable_layouts(precision, card)
+        search = _search_layouts(sizer, workload, precision, card, choices)
+        candidate = search.fitting or search.second or search.last
+        if candidate is None:
+            return _make_plan(card, precision, Verdict.NO, None, None, None, None, None, choices.refusals)
+        if candidate[1].verdict is Verdict.NO:
+            footprint = footprint_of(sizer, candidate[1], workload, candidate[0], precision is workload.precision)
+            reasons = (shortfall(candidate[0], footprint), *choices.refusals)
+            return _make_plan(card, precision, Verdict.NO, None, footprint, None, None, None, reasons)
+        smallest = self._plan_layout(precision, card, *candidate, extra=_smaller(search))
         if search.fitting is None or precision is not workload.precision or not prefers_speed(workload):
             return smallest
-        return min((smallest, *self._larger(precision, card, found[0])), key=rank_of(workload))
+        return min((smallest, *self._larger(precision, card, candidate[0])), key=rank_of(workload))
 
     def _larger(self, precision: Precision, card: Accelerator, smallest: Layout) -> Iterator[Plan]:
         """Yield what fits on more cards of one node, tensor parallel."""
-        for layout, _ in self._acceptable(precision, card).layouts:
+        for layout, _ in self._acceptable_layouts(precision, card).layouts:
             inside = layout.cards <= max(card.node_counts) and layout.pipeline_parallel == 1
             if not inside or layout.cards <= smallest.cards or layout.data_parallel > 1:
                 continue
             sizes = self._sizer.size(self._workload, precision, card, layout)
             if sizes.verdict is Verdict.FITS:
-                yield self._worked_out(precision, card, layout, sizes)
+                yield self._plan_layout(precision, card, layout, sizes)
 
-    def _acceptable(self, precision: Precision, card: Accelerator) -> _Choices:
+    def _acceptable_layouts(self, precision: Precision, card: Accelerator) -> _Choices:
         """Return the layouts for one kind of node: the same for every card that comes so, so worked out once."""
         key = (card.node_counts, precision, kernels_of(card))
         if key not in self._choices:
-            self._choices[key] = self._chosen(precision, card)
+            self._choices[key] = self._vet_layouts(precision, card)
         return self._choices[key]
 
-    def _chosen(self, precision: Precision, card: Accelerator) -> _Choices:
+    def _vet_layouts(self, precision: Precision, card: Accelerator) -> _Choices:
         layouts, reasons, refused = list[tuple[Layout, float]](), list[str](), set[int]()
-        total, wanted = self._sizer.table(precision, self._workload).total, self._workload.cards
-        known = [layout for layout in self._sizer.layouts(card) if wanted in (None, layout.cards)]
-        if not known:
+        total, asked_cards = self._sizer.table(precision, self._workload).total, self._workload.cards
+        candidates = [layout for layout in self._sizer.layouts(card) if asked_cards in (None, layout.cards)]
+        if not candidates:
             counts = sorted({layout.cards for layout in self._sizer.layouts(card)})
-            reasons.append(f"no layout has {wanted} cards; there are {', '.join(map(str, counts))}")
-        for layout in known:
+            reasons.append(f"no layout has {asked_cards} cards; there are {', '.join(map(str, counts))}")
+        for layout in candidates:
             if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
                 continue  # inside a node a pipeline is for what tensor parallelism can't split
             refusal = self._refusal(layout, precision)
@@ -180,7 +180,7 @@ class Planner:
             )
         return self._prices[card.key]
 
-    def _worked_out(
+    def _plan_layout(
         self, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes, extra: tuple[str, ...] = ()
     ) -> Plan:
         sizer, workload, facts = self._sizer, self._workload, self._facts
@@ -203,9 +203,9 @@ class Planner:
             *unsold(card, layout, sold),
             *extra,
         )
-        made = _made(card, precision, sizes.verdict, layout, footprint, command.text, speed, price, reasons)
+        plan = _make_plan(card, precision, sizes.verdict, layout, footprint, command.text, speed, price, reasons)
         replicas = replicas_for(workload, speed)
-        return made.model_copy(update={"missed": missed, "replicas": replicas, "other_price": other})
+        return plan.model_copy(update={"missed": missed, "replicas": replicas, "other_price": other})
 
 
 def _as(precision: Precision, twin: Plan) -> Plan:
@@ -227,7 +227,9 @@ def _smaller(search: _Search) -> tuple[str, ...]:
     return (f"{cards} tight: inside the error of the prediction",)
 
 
-def _searched(sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, choices: _Choices) -> _Search:
+def _search_layouts(
+    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, choices: _Choices
+) -> _Search:
     search, room = _Search(), sizer.room(workload, card)
     hopeless: Layout | None = None
     for layout, share in choices.layouts:
@@ -257,7 +259,7 @@ def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | 
     return precision_refusal(inspection, card, precision)
 
 
-def _made(
+def _make_plan(
     card: Accelerator,
     precision: Precision,
     verdict: Verdict,

@@ -64,10 +64,10 @@ def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: 
     if plan.speed is None or plan.layout is None or work is None:
         return _silent("there is no speed to compare with")
     speed = plan.speed
-    asked = Asked(
+    question = Asked(
         inspection, plan.precision, card, plan.layout, speed.running, speed.prompt_tokens, speed.output_tokens
     )
-    tpot = time_per_token(asked)
+    tpot = time_per_token(question)
     if isinstance(tpot, str):
         return _silent(tpot)
     physics = step_time(work, card, plan.layout, _PHYSICS, speed.running, speed.prompt_tokens, speed.output_tokens)
@@ -104,16 +104,16 @@ def time_per_token(asked: Asked) -> float | str:
         return "it is asked for tensor parallel alone"
     if asked.precision is not Precision.PUBLISHED:
         return "it is asked for checkpoints as published"
-    known = _known_as(asked.inspection)
-    if known is None:
+    shipped_name = _known_as(asked.inspection)
+    if shipped_name is None:
         return "it does not know this model"
-    handle = _compiled(EngineHandle, known, _SYSTEMS[asked.card.key], layout, asked.inspection)
+    handle = _compile_engine(EngineHandle, shipped_name, _SYSTEMS[asked.card.key], layout, asked.inspection)
     if isinstance(handle, str):
         return handle
-    return _mixed(handle, asked)
+    return _mixed_time(handle, asked)
 
 
-def _mixed(handle: Any, asked: Asked) -> float | str:
+def _mixed_time(handle: Any, asked: Asked) -> float | str:
     try:
         step = float(handle.decode_step_latency(asked.running, asked.prompt, asked.output))
         prefill = float(handle.predict_prefill_latency(1, asked.prompt))
@@ -125,7 +125,7 @@ def _mixed(handle: Any, asked: Asked) -> float | str:
 _ENGINES: dict[tuple[str, str, int, bool], Any] = {}
 
 
-def _compiled(engine: Any, known: str, system: str, layout: Layout, inspection: Inspection) -> Any:
+def _compile_engine(engine: Any, known: str, system: str, layout: Layout, inspection: Inspection) -> Any:
     """Return its engine, built once, or why it refuses."""
     key = (known, system, layout.tensor_parallel, layout.expert_parallel)
     if key not in _ENGINES:
@@ -143,11 +143,11 @@ def _compiled(engine: Any, known: str, system: str, layout: Layout, inspection: 
 @cache
 def _configs() -> dict[str, dict[str, Any]]:
     """The configs that the package ships, by repository."""
-    found: dict[str, dict[str, Any]] = {}
+    configs: dict[str, dict[str, Any]] = {}
     for entry in files("aiconfigurator_core").joinpath("model_configs").iterdir():
         if entry.name.endswith("_config.json") and not entry.name.endswith("_hf_quant_config.json"):
-            found[entry.name.removesuffix("_config.json").replace("--", "/", 1)] = json.loads(entry.read_text())
-    return found
+            configs[entry.name.removesuffix("_config.json").replace("--", "/", 1)] = json.loads(entry.read_text())
+    return configs
 
 
 def _known_as(inspection: Inspection) -> str | None:
@@ -158,7 +158,7 @@ def _known_as(inspection: Inspection) -> str | None:
     shape = inspection.architecture
     if shape is None or inspection.quantisation is not None:
         return None
-    own = (shape.model_type, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.vocabulary)
+    shape_key = (shape.model_type, shape.hidden, shape.layers, shape.heads, shape.kv_heads, shape.vocabulary)
     names = (
         "model_type",
         "hidden_size",
@@ -170,7 +170,7 @@ def _known_as(inspection: Inspection) -> str | None:
     alike = (
         name
         for name, config in configs.items()
-        if "quantization_config" not in config and tuple(config.get(n) for n in names) == own
+        if "quantization_config" not in config and tuple(config.get(n) for n in names) == shape_key
     )
     return next(alike, None)
 

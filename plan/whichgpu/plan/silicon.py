@@ -99,7 +99,9 @@ def verdict_on(chip: Chip, inspection: Inspection) -> ChipVerdict:
 def serves_by_design(chip: Chip, inspection: Inspection) -> bool:
     """True where neither the design nor the list of what it serves speaks against a model, whoever may use the chip."""
     classes = _classes(inspection)
-    return bool(classes) and not classes & set(chip.never) and classes <= set(chip.serves) and _listed(chip, inspection)
+    return (
+        bool(classes) and not classes & set(chip.never) and classes <= set(chip.serves) and _is_listed(chip, inspection)
+    )
 
 
 def _outlook(chip: Chip, inspection: Inspection) -> tuple[Outlook, str]:
@@ -114,7 +116,7 @@ def _outlook(chip: Chip, inspection: Inspection) -> tuple[Outlook, str]:
     if beyond or not classes:
         what = " and ".join(beyond) or "unrecognised"
         return Outlook.UNPROVEN, f"nothing says that it serves {what} models"
-    if not _listed(chip, inspection):
+    if not _is_listed(chip, inspection):
         kind = inspection.architecture.model_type if inspection.architecture else "its"
         return Outlook.UNPROVEN, f"listed models alone, and {kind} is none of them; it would have to be ported"
     if chip.access is Access.TOKENS:
@@ -128,7 +130,7 @@ def _classes(inspection: Inspection) -> set[ModelClass]:
     return set(inspection.classes) - {ModelClass.UNKNOWN}
 
 
-def _listed(chip: Chip, inspection: Inspection) -> bool:
+def _is_listed(chip: Chip, inspection: Inspection) -> bool:
     kind = (inspection.architecture.model_type if inspection.architecture else None) or ""
     return not chip.families or kind.startswith(chip.families)
 

@@ -118,10 +118,10 @@ class Sizer:
         capability = card.capability if card is not None else "9.0"
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
         ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
-        asked = (ways, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
-        if asked not in self._asked:
-            self._asked[asked] = self._pool(workload, layout, capability, tokens)
-        return self._asked[asked]
+        key = (ways, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
+        if key not in self._asked:
+            self._asked[key] = self._pool(workload, layout, capability, tokens)
+        return self._asked[key]
 
     def _pool(self, workload: Workload, layout: Layout, capability: str, tokens: int) -> Pool:
         """Return the pool of a setting; settings that make no difference share one."""
@@ -261,10 +261,10 @@ class Sizer:
         if not cache.anything:
             return Verdict.FITS if min(pools) - down >= 0 else Verdict.TIGHT
         copies = -(-workload.concurrency // layout.data_parallel)
-        wanted = cache.together(copies, workload.context) + 1  # one block always stays empty
-        if (cache.blocks([p - down for p in pools]) or 0) >= wanted:
+        needed_blocks = cache.together(copies, workload.context) + 1  # one block always stays empty
+        if (cache.blocks([p - down for p in pools]) or 0) >= needed_blocks:
             return Verdict.FITS
-        return Verdict.TIGHT if (cache.blocks([p + up for p in pools]) or 0) >= wanted else Verdict.NO
+        return Verdict.TIGHT if (cache.blocks([p + up for p in pools]) or 0) >= needed_blocks else Verdict.NO
 
 
 _WHY_WEIGHTS = "tensors of this component on one card"

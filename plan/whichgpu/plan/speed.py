@@ -46,8 +46,12 @@ def speed_of(
     if work is None or not work.rates.dense or (work.expert_count and not work.rates.experts):
         return None
     prompt, output = lengths(workload)
-    held = footprint.max_sequences
-    room = held * layout.data_parallel if held is not None and footprint.verdict is not Verdict.UNKNOWN else None
+    max_sequences = footprint.max_sequences
+    room = (
+        max_sequences * layout.data_parallel
+        if max_sequences is not None and footprint.verdict is not Verdict.UNKNOWN
+        else None
+    )
     running = max(1, min(workload.concurrency, room) if room is not None else workload.concurrency)
     factors = calibration.factors_of(card)
     step = step_time(work, card, layout, factors, running, prompt, output)

@@ -90,8 +90,8 @@ class Works:
         self.inspection = inspection = sizer.inspection
         architecture = inspection.architecture
         decodes = not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
-        known = architecture is not None and architecture.hidden and architecture.mixers
-        self._architecture = architecture if decodes and known else None
+        has_shape = architecture is not None and architecture.hidden and architecture.mixers
+        self._architecture = architecture if decodes and has_shape else None
         self._tied = tied = bool(architecture and architecture.tied_embeddings)
         busy = [g for g in inspection.tensors if g.part not in _IDLE or (tied and g.part is Part.EMBEDDING)]
         self._dense = [g for g in busy if g.part is not Part.NORM]
@@ -103,7 +103,7 @@ class Works:
         self._share = (self._block.top_k or 1) / (self._block.experts or 1) if self._block else 0.0
         self._moe_layers = sum(f.layers for f in blocks if f.kind == "moe")
         self._latent_layers = sum(m.layers for m in mixers if m.kind in ("mla", "compressed"))
-        self._attended = _attended(mixers)
+        self._attended = _attention_flop(mixers)
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
         self._caches: dict[Grouping, tuple[tuple[tuple[float, int], ...], float]] = {}
         self._read: dict[tuple[Precision, Layout, Kernels], tuple[float, float]] = {}
@@ -147,11 +147,11 @@ class Works:
         key = (precision, layout, kernels)
         if key not in self._read:
             stages = layout.pipeline_parallel
-            held = {name: sum(values) / stages for name, values in table.stages(layout, kernels).items()}
-            read = sum(size for name, size in held.items() if name in _READ)
+            bytes_by_part = {name: sum(values) / stages for name, values in table.stages(layout, kernels).items()}
+            read = sum(size for name, size in bytes_by_part.items() if name in _READ)
             if self._tied and stages == 1:
-                read += held.get(Part.EMBEDDING.value, 0.0)
-            self._read[key] = read, held.get(Part.ROUTED_EXPERTS.value, 0.0)
+                read += bytes_by_part.get(Part.EMBEDDING.value, 0.0)
+            self._read[key] = read, bytes_by_part.get(Part.ROUTED_EXPERTS.value, 0.0)
         return self._read[key]
 
     def _rates(self, precision: Precision, card: Accelerator) -> Rates:
@@ -170,7 +170,7 @@ class Works:
         return Rates(
             dense=_rate(dense, card),
             experts=_rate(experts, card),
-            unpacked=_unpacked(experts if self._experts else dense, card),
+            unpacked=_needs_unpacking(experts if self._experts else dense, card),
             fused=bool(self._experts) and experts in ("nvfp4", "mxfp4") and _has_fp4(card),
         )
 
@@ -190,7 +190,7 @@ def _caches(grouping: Grouping) -> tuple[tuple[tuple[float, int], ...], float]:
     return tuple((size, span) for span, size in sizes.items()), 2.0 * grouping.state
 
 
-def _attended(mixers: Iterable[Mixer]) -> list[tuple[float, int]]:
+def _attention_flop(mixers: Iterable[Mixer]) -> list[tuple[float, int]]:
     """FLOP per pair of tokens of each kind of attention: 4 × heads × head size, scores and values together."""
     return [
         (2.0 * (m.heads or 0) * _widths(m) * m.layers, m.window or 0) for m in mixers if m.kind in _SOFTMAX and m.heads
@@ -213,8 +213,8 @@ def _format(inspection: Inspection, precision: Precision, groups: list[TensorGro
     if inspection.quantisation is None or not total or quantised < total / 2:
         return "bf16"
     label = inspection.quantisation.label.lower()
-    known = next((f for f in ("nvfp4", "mxfp4", "fp8", "int8", "int4") if f in label), None)
-    return known or ("int4" if (inspection.quantisation.bits or 16) <= 4 else "bf16")
+    label_format = next((f for f in ("nvfp4", "mxfp4", "fp8", "int8", "int4") if f in label), None)
+    return label_format or ("int4" if (inspection.quantisation.bits or 16) <= 4 else "bf16")
 
 
 def _rate(kind: str, card: Accelerator) -> float:
@@ -227,7 +227,7 @@ def _rate(kind: str, card: Accelerator) -> float:
     return fp8 if kind == "mxfp4" and _has_fp4(card) else bf16
 
 
-def _unpacked(kind: str, card: Accelerator) -> bool:
+def _needs_unpacking(kind: str, card: Accelerator) -> bool:
     return kind == "int4" or (kind in ("nvfp4", "mxfp4") and not _has_fp4(card))
 
 

@@ -303,8 +303,8 @@ def as_yaml(*documents: dict[str, Any]) -> str:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
 
     Plain.add_representer(str, text)
-    made = (yaml.dump(d, Dumper=Plain, sort_keys=False, width=1000) for d in documents)
-    return "---\n".join(made).rstrip()
+    yaml_documents = (yaml.dump(d, Dumper=Plain, sort_keys=False, width=1000) for d in documents)
+    return "---\n".join(yaml_documents).rstrip()
 
 
 _TARGETS: dict[str, Callable[[Deployment], str]] = {

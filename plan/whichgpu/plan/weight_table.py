@@ -98,7 +98,7 @@ class WeightTable:
         kernels = self._alike(kernels)
         key = (layout, kernels)
         if key not in self._memo:
-            self._memo[key] = self._laid_out(layout, kernels)
+            self._memo[key] = self._stage_bytes(layout, kernels)
         return self._memo[key]
 
     def per_stage(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> tuple[int, ...]:
@@ -114,16 +114,16 @@ class WeightTable:
         differ = self._packed or (self._has_rows and kernels is padding.Kernels.ROCM)
         return kernels if differ else padding.Kernels.PLAIN
 
-    def _laid_out(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
+    def _stage_bytes(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
         stages = layout.pipeline_parallel
-        shares, held = self._shares(stages), self._one_stage(layout, kernels)
+        shares, part_bytes = self._shares(stages), self._one_stage(layout, kernels)
         sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * stages)
-        for (name, stage), size in held.items():
+        for (name, stage), size in part_bytes.items():
             for index, share in enumerate(shares[stage]):
                 sums[name][index] += size * share
         if stages > 1 and self._architecture is not None and self._architecture.tied_embeddings:
             # a tied head is a second copy on the last stage
-            sums[Part.HEAD.value][-1] += sum(s for (name, _), s in held.items() if name == Part.EMBEDDING.value)
+            sums[Part.HEAD.value][-1] += sum(s for (name, _), s in part_bytes.items() if name == Part.EMBEDDING.value)
         sums["buffers"] = [float(self._buffers)] * stages
         return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
 
@@ -137,22 +137,22 @@ class WeightTable:
             local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
             sizes[place] += local
             single[merged] += local * piece.share / piece.layers
-        held = dict(zip(self._places, sizes, strict=True))
-        held["MLA copies", Stage.ATTENTION] = self._absorbed(layout.tensor_parallel)
+        part_bytes = dict(zip(self._places, sizes, strict=True))
+        part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(layout.tensor_parallel)
         for (_, stage, layers), one in zip(self._merged, single, strict=True):
             rounding = allocator.unused(one) * layers
             if rounding:
-                held[ROUNDING, stage] = held.get((ROUNDING, stage), 0.0) + rounding
-        self._held[key] = held
-        return held
+                part_bytes[ROUNDING, stage] = part_bytes.get((ROUNDING, stage), 0.0) + rounding
+        self._held[key] = part_bytes
+        return part_bytes
 
     def _shares(self, stages: int) -> Mapping[Stage, Sequence[float]]:
         """Per kind of stage, the share of its bytes that each pipeline stage holds."""
         if stages not in self._cuts:
-            self._cuts[stages] = self._cut(stages)
+            self._cuts[stages] = self._cut_stages(stages)
         return self._cuts[stages]
 
-    def _cut(self, stages: int) -> dict[Stage, list[float]]:
+    def _cut_stages(self, stages: int) -> dict[Stage, list[float]]:
         """Per kind of stage, the share of its bytes that each pipeline stage holds."""
         if stages == 1 or self._architecture is None:
             return {kind: [1.0 / stages] * stages for kind in Stage}
@@ -161,11 +161,11 @@ class WeightTable:
         ]
         shares: dict[Stage, list[float]] = {}
         for kind in Stage:
-            held = [0.0] * stages
+            stage_shares = [0.0] * stages
             indices = self._indices[kind]
             for index in indices:
-                held[owner[index]] += 1 / len(indices)
-            shares[kind] = held
+                stage_shares[owner[index]] += 1 / len(indices)
+            shares[kind] = stage_shares
         shares[Stage.FIRST] = [1.0] + [0.0] * (stages - 1)
         shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
         return shares
@@ -198,7 +198,7 @@ class WeightTable:
             return padding.rows(piece.row if whole else piece.row // ways)
         return 1.0
 
-    def _absorbed(self, tp: int) -> int:
+    def _absorbed_bytes(self, tp: int) -> int:
         """MLA keeps kv_b_proj once more in BF16, per head, where the checkpoint has it quantised."""
         if not self._copies or self._architecture is None:
             return 0
@@ -263,8 +263,10 @@ def _kv_heads(group: TensorGroup, architecture: Architecture | None) -> int:
     """Key/value heads of the layers that a projection belongs to, by its width; else of the model."""
     if architecture is None:
         return 0
-    own = (m.kv_heads for m in architecture.mixers if group.shape[:1] == ((m.kv_heads or 0) * (m.head_dim or 0),))
-    return next(own, None) or architecture.kv_heads or 0
+    matching_heads = (
+        m.kv_heads for m in architecture.mixers if group.shape[:1] == ((m.kv_heads or 0) * (m.head_dim or 0),)
+    )
+    return next(matching_heads, None) or architecture.kv_heads or 0
 
 
 def _main_share(group: TensorGroup, size: int) -> float:

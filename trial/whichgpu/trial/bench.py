@@ -63,9 +63,9 @@ def read_result(text: str, concurrency: int, prompt: int, output: int, sampler: 
 
 def _percentiles(raw: Mapping[str, Any], name: str) -> Percentiles:
     def value(kind: str) -> float | None:
-        found = raw.get(f"{kind}_{name}_ms")
+        milliseconds = raw.get(f"{kind}_{name}_ms")
         if not int(raw["completed"]):
             return None  # vLLM writes zeros
-        return float(found) if isinstance(found, int | float) else None
+        return float(milliseconds) if isinstance(milliseconds, int | float) else None
 
     return Percentiles(mean=value("mean"), p50=value("p50"), p90=value("p90"), p99=value("p99"))

@@ -158,7 +158,7 @@ def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
         (folder / name).write_text(content, encoding="utf-8")
     with ExitStack() as stack:
         beside = [stack.enter_context(_beside(command, folder)) for command in plan.beside]
-        said, failed = _one_by_one(plan, folder, seconds)
+        output, failed = _one_by_one(plan, folder, seconds)
         if failed is not None:
             lost = next(
                 (f"; {c[1]} ended with {p.poll()}" for c, p in zip(plan.beside, beside, strict=True) if p.poll()), ""
@@ -166,12 +166,12 @@ def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
             raise TrialError(
                 f"The trial elsewhere did not run: {failed}{lost}.", "The commands without --go can be run by hand."
             )
-    return read_record(said if plan.record is None else (folder / plan.record).read_text(encoding="utf-8"))
+    return read_record(output if plan.record is None else (folder / plan.record).read_text(encoding="utf-8"))
 
 
 def _one_by_one(plan: Elsewhere, folder: Path, seconds: float) -> tuple[str, str | None]:
     """Run the commands; return what the last that matters printed, and what went wrong. A cluster is always given back."""
-    said, failed = "", None
+    output, failed = "", None
     for command in plan.commands:
         if failed is not None and command[:2] != ("sky", "down"):
             continue
@@ -180,10 +180,10 @@ def _one_by_one(plan: Elsewhere, folder: Path, seconds: float) -> tuple[str, str
         except (OSError, subprocess.TimeoutExpired) as error:
             failed = failed or f"{command[0]}: {clean(getattr(error, 'strerror', None) or 'it took too long', 80)}"
             continue
-        said = done.stdout.decode(errors="replace") if command[:2] != ("sky", "down") else said
+        output = done.stdout.decode(errors="replace") if command[:2] != ("sky", "down") else output
         if done.returncode not in (0, 7):  # 7: the trial itself failed, and its record says why
             failed = failed or f"{command[0]} ended with {done.returncode}"
-    return said, failed
+    return output, failed
 
 
 @contextmanager

@@ -29,7 +29,7 @@ class _Known:
     hint: Callable[[re.Match[str]], str]
 
 
-def _known(kind: str, rule: str, sentence: str, hint: str) -> _Known:
+def _cause(kind: str, rule: str, sentence: str, hint: str) -> _Known:
     def filled(text: str) -> Callable[[re.Match[str]], str]:
         return lambda found: text.format(*[clean(g or "", 80) for g in found.groups()])
 
@@ -37,87 +37,89 @@ def _known(kind: str, rule: str, sentence: str, hint: str) -> _Known:
 
 
 _KNOWN = (
-    _known(
+    _cause(
         "cache too small",
         r"model's max seq len \((\d+)\).*?estimated maximum model length is (\d+)",
         "The KV cache holds {1} tokens at most, and {0} were asked for.",
         "--max-model-len {1}, a larger --gpu-memory-utilization, or more cards.",
     ),
-    _known(
+    _cause(
         "cache too small",
         r"max seq len \((\d+)\) is larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)",
         "The KV cache holds {1} tokens at most, and {0} were asked for.",
         "--max-model-len {1}, a larger --gpu-memory-utilization, or more cards.",
     ),
-    _known(
+    _cause(
         "cache too small",
         r"model's max seq len \((\d+)\).*?larger than the available KV cache memory",
         "The KV cache can't hold one sequence of {0} tokens.",
         "A shorter --max-model-len, a larger --gpu-memory-utilization, or more cards.",
     ),
-    _known("cache too small", r"No available memory for the cache blocks", "Nothing is left for the KV cache.",
+    _cause("cache too small", r"No available memory for the cache blocks", "Nothing is left for the KV cache.",
            "A larger --gpu-memory-utilization, a smaller --max-num-batched-tokens, or more cards."),
-    _known("memory", r"kv cache allocation is less than requested memory for kv \(([\d.]+) GiB\)",
+    _cause("memory", r"kv cache allocation is less than requested memory for kv \(([\d.]+) GiB\)",
            "This machine has less than the {0} GiB that were asked for the cache.", "A smaller --kv-cache-memory-bytes."),
-    _known("busy", r"Free memory on device \S+ \(([\d.]+)/([\d.]+) GiB\) on startup is less than desired",
+    _cause("busy", r"Free memory on device \S+ \(([\d.]+)/([\d.]+) GiB\) on startup is less than desired",
            "Only {0} of {1} GiB are free: something else uses the card.", "End it, or a smaller --gpu-memory-utilization."),
-    _known("out of memory", r"Failed to load model - not enough GPU memory", "The weights do not fit on the card.",
+    _cause("out of memory", r"Failed to load model - not enough GPU memory", "The weights do not fit on the card.",
            "More cards (--tensor-parallel-size), or a smaller precision."),
-    _known("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+)",
+    _cause("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+)",
            "The card ran out of memory, {0} short.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
-    _known("out of memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory",
+    _cause("out of memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory",
            "The card ran out of memory.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
-    _known("too long", r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",
+    _cause("too long", r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",
            "The model takes {1} tokens at most, and {0} were asked for.", "A shorter --context."),
-    _known("architecture", r"Model architectures \['([^']+)'\] are not supported", "vLLM does not know {0}.",
+    _cause("architecture", r"Model architectures \['([^']+)'\] are not supported", "vLLM does not know {0}.",
            "A newer vLLM, or a plugin; whichgpu --model says what is known."),
-    _known("architecture", r"model type `([^`]+)` but Transformers does not recognize", "Neither vLLM nor Transformers knows {0}.",
+    _cause("architecture", r"model type `([^`]+)` but Transformers does not recognize", "Neither vLLM nor Transformers knows {0}.",
            "A newer vLLM and transformers."),
-    _known("architecture", r"Model architecture (\S+) was supported in vLLM until (v[\d.]+)",
+    _cause("architecture", r"Model architecture (\S+) was supported in vLLM until (v[\d.]+)",
            "vLLM dropped {0} after {1}.", "--vllm with that version."),
-    _known("operator", r"'_OpNamespace' '\w+' object has no attribute '(\w+)'", "This build of vLLM has no {0}.",
+    _cause("operator", r"'_OpNamespace' '\w+' object has no attribute '(\w+)'", "This build of vLLM has no {0}.",
            "A build for this hardware; the CPU build lacks some kernels."),
-    _known("gated", r"GatedRepoError|Access to model \S+ is restricted|401 Client Error",
+    _cause("gated", r"GatedRepoError|Access to model \S+ is restricted|401 Client Error",
            "The model is gated, and the token may not read it.", "Ask for access on its page, and set HF_TOKEN."),
-    _known("not found", r"LocalEntryNotFoundError|RepositoryNotFoundError|is not a local folder and is not a valid model",
+    _cause("not found", r"LocalEntryNotFoundError|RepositoryNotFoundError|is not a local folder and is not a valid model",
            "vLLM does not find the model.", "Check its name, the network and HF_HUB_OFFLINE."),
-    _known("no gpu", r"No CUDA GPUs are available|Failed to infer device type|Found no NVIDIA driver",
+    _cause("no gpu", r"No CUDA GPUs are available|Failed to infer device type|Found no NVIDIA driver",
            "vLLM sees no GPU here.", "Check nvidia-smi, CUDA_VISIBLE_DEVICES, and the container's --gpus."),
-    _known("driver", r"driver on your system is too old|CUDA driver version is insufficient|forward compatibility was attempted",
+    _cause("driver", r"driver on your system is too old|CUDA driver version is insufficient|forward compatibility was attempted",
            "The driver is too old for this build of vLLM.", "A newer driver, or a vLLM built for an older CUDA."),
-    _known("architecture of the card", r"no kernel image is available for execution",
+    _cause("architecture of the card", r"no kernel image is available for execution",
            "This build of vLLM has no kernels for the card.", "A build for its compute capability."),
-    _known("port", r"Address already in use", "The port was taken by something else.", "Run it again: another is chosen."),
-    _known("flag", r"unrecognized arguments: (.+)", "This vLLM does not know {0}.", "Another --vllm version."),
-    _known("disk", r"No space left on device", "The disk is full.", "Make room, or another --folder."),
-    _known("machines apart", r"Gloo connectFullMesh failed.*?remote=\[([^\]]+)\]",
+    _cause("port", r"Address already in use", "The port was taken by something else.", "Run it again: another is chosen."),
+    _cause("flag", r"unrecognized arguments: (.+)", "This vLLM does not know {0}.", "Another --vllm version."),
+    _cause("disk", r"No space left on device", "The disk is full.", "Make room, or another --folder."),
+    _cause("machines apart", r"Gloo connectFullMesh failed.*?remote=\[([^\]]+)\]",
            "The machines do not find each other: one looked for another at {0}.",
            "VLLM_HOST_IP and GLOO_SOCKET_IFNAME, set on each to its address and interface on their common network."),
-    _known("machine lost", r"gloo/transport/tcp/\S+ .*?(?:Connection reset|closed by peer)|ncclRemoteError",
+    _cause("machine lost", r"gloo/transport/tcp/\S+ .*?(?:Connection reset|closed by peer)|ncclRemoteError",
            "Another of the machines was lost while vLLM served.", "What whichgpu trial says there; then start all again."),
-    _known("engine died", r"EngineDeadError|EngineCore encountered an issue", "vLLM's engine died while it served.",
+    _cause("engine died", r"EngineDeadError|EngineCore encountered an issue", "vLLM's engine died while it served.",
            "The log's first error says why."),
 )  # fmt: skip
 
 
 def explain(log: str, return_code: int | None = None) -> Failure:
     """Say why a start or a run failed, from its log; what is unknown shows the log's decisive lines."""
-    lines = list(_said(log))
-    told = tuple(clean(line, 300) for line in _decisive(lines))
+    lines = list(_messages(log))
+    excerpt = tuple(clean(line, 300) for line in _decisive(lines))
     text = "\n".join(line for line in lines if "Errno 24" not in line)
-    for known in _KNOWN:
-        found = known.rule.search(text)
-        if found:
-            return Failure(kind=known.kind, sentence=known.sentence(found), hint=known.hint(found), lines=told[:_SHOWN])
+    for cause in _KNOWN:
+        match = cause.rule.search(text)
+        if match:
+            return Failure(
+                kind=cause.kind, sentence=cause.sentence(match), hint=cause.hint(match), lines=excerpt[:_SHOWN]
+            )
     ended = f" with code {return_code}" if return_code is not None else ""
     if return_code in (-9, 137):
         return Failure(kind="killed", sentence="vLLM was killed, most likely for its host memory.",
-                       hint="Check dmesg; more host memory, or smaller weights.", lines=told[:_SHOWN])  # fmt: skip
+                       hint="Check dmesg; more host memory, or smaller weights.", lines=excerpt[:_SHOWN])  # fmt: skip
     return Failure(kind="unknown", sentence=f"vLLM ended{ended} for a reason that is not known here.",
-                   hint="The lines below, and the whole log, say more.", lines=told[:_SHOWN])  # fmt: skip
+                   hint="The lines below, and the whole log, say more.", lines=excerpt[:_SHOWN])  # fmt: skip
 
 
-def _said(log: str) -> Iterator[str]:
+def _messages(log: str) -> Iterator[str]:
     """What processes said, without who and when; what they call harmless is left out."""
     for raw in log.splitlines():
         line = _PROCESS.sub("", _ANSI.sub("", raw))
@@ -128,5 +130,5 @@ def _said(log: str) -> Iterator[str]:
 
 def _decisive(lines: list[str]) -> list[str]:
     """The first errors: what comes later follows from them. Without any, the end."""
-    found = [line for line in lines if _ERROR.search(line) and not _NOISE.search(line)]
-    return list(dict.fromkeys(found)) or [line for line in lines if line.strip()][-_SHOWN:]
+    errors = [line for line in lines if _ERROR.search(line) and not _NOISE.search(line)]
+    return list(dict.fromkeys(errors)) or [line for line in lines if line.strip()][-_SHOWN:]

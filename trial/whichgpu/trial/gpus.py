@@ -42,10 +42,10 @@ def gpus_here() -> tuple[LocalGpu, ...]:
     try:
         return _nvidia()
     except NoGpuError:
-        found = tuple(LocalGpu(g.index, g.name, g.total, g.total - g.used, None, "rocm-smi") for g in amd_gpus())
-        if not found:
+        local_gpus = tuple(LocalGpu(g.index, g.name, g.total, g.total - g.used, None, "rocm-smi") for g in amd_gpus())
+        if not local_gpus:
             raise
-        return found
+        return local_gpus
 
 
 def _nvidia() -> tuple[LocalGpu, ...]:
@@ -56,14 +56,14 @@ def _nvidia() -> tuple[LocalGpu, ...]:
     try:
         pynvml.nvmlInit()
         try:
-            found = tuple(_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
+            gpus = tuple(_read(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount()))
         finally:
             pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         raise NoGpuError(f"This machine's GPUs cannot be read: {clean(error, 80)}.", _ELSE) from error
-    if not found:
+    if not gpus:
         raise NoGpuError("This machine has no NVIDIA GPU.", _ELSE)
-    return found
+    return gpus
 
 
 _ELSE = "Name a card instead, for example --gpu H100."
@@ -93,22 +93,22 @@ def as_accelerators(found: Sequence[LocalGpu], known: Sequence[Accelerator]) -> 
         kinds[gpu.name, gpu.total // _MIB].append(gpu)
     cards, notes = list[Accelerator](), list[str]()
     for (name, mib), gpus in kinds.items():
-        known_card = _known(name, mib, known)
+        known_card = _matching_card(name, mib, known)
         if known_card is None:
             raise NoGpuError(f"This machine's {name} is no known card.", "Describe it with --gpu-file.")
-        cards.append(_own(known_card, mib, len(gpus), gpus[0].reader))
+        cards.append(_card_here(known_card, mib, len(gpus), gpus[0].reader))
         notes += [_busy(gpu) for gpu in gpus if gpu.free < 0.9 * gpu.total]
     return cards, notes
 
 
-def _known(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | None:
+def _matching_card(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | None:
     """The card whose name has the most of the reported words, then the nearest memory."""
     words = set(re.findall(r"[a-z0-9]+", _NOISE.sub(" ", name).lower()))
     words |= {re.sub(r"^(rtx|sxm)(\d+)$", r"\1", w) for w in words}
 
     def score(card: Accelerator) -> tuple[int, float]:
-        own = set(re.findall(r"[a-z0-9]+", card.name.lower()))
-        return len(words & own), -abs(card.usable_gib - mib / 1024)
+        card_words = set(re.findall(r"[a-z0-9]+", card.name.lower()))
+        return len(words & card_words), -abs(card.usable_gib - mib / 1024)
 
     models = {w for w in words if re.search(r"\d", w)}
     fitting = [
@@ -117,7 +117,7 @@ def _known(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | N
     return max(fitting, key=score, default=None)
 
 
-def _own(card: Accelerator, mib: int, count: int, reader: str) -> Accelerator:
+def _card_here(card: Accelerator, mib: int, count: int, reader: str) -> Accelerator:
     """The known card as this machine has it: so many, and its memory as read where that differs."""
     total = mib / 1024
     same = abs(card.usable_gib / total - _TORCH_SHARE) < 0.05

@@ -31,8 +31,8 @@ class Launcher:
         """Return a command; a container gets a name, so that it can be removed whatever happens, and variables by name."""
         words = list(self.words)
         if self.container and name is not None:
-            known = [*variables, *(v for v in _PASSED if v in os.environ)]
-            passed = [word for variable in known for word in ("-e", variable)]
+            variable_names = [*variables, *(v for v in _PASSED if v in os.environ)]
+            passed = [word for variable in variable_names for word in ("-e", variable)]
             words[2:2] = ["--rm", "--init", "--name", name, "--network", "host", *passed]
         return [*words, *arguments]
 
@@ -51,12 +51,12 @@ def launcher_of(text: str | None) -> Launcher:
     """
     if text is None:
         beside = Path(sys.executable).with_name("vllm")
-        found = str(beside) if beside.is_file() else shutil.which("vllm")
-        if found is None:
+        executable = str(beside) if beside.is_file() else shutil.which("vllm")
+        if executable is None:
             raise TrialError(
                 "vLLM is not installed here.", "pip install 'whichgpu[vllm]', or name one with --vllm PATH."
             )
-        return Launcher((found,))
+        return Launcher((executable,))
     words = shlex.split(text)
     if words and Path(words[0]).name in _CONTAINERS:
         if len(words) < 3 or words[1] != "run" or shutil.which(words[0]) is None:
@@ -92,10 +92,15 @@ def free_port() -> int:
 
 def environment_of(launcher: Launcher, folder: Path, cpu: bool) -> dict[str, str]:
     """Return the environment for vLLM: ours, less what would break or delay it, and where our extension lies."""
-    own = {k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")}
-    own |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1", "PYTHONUNBUFFERED": "1"}
+    environment = {
+        k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")
+    }
+    environment |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1", "PYTHONUNBUFFERED": "1"}
     if not launcher.container:
-        own["PYTHONPATH"] = str(folder)
+        environment["PYTHONPATH"] = str(folder)
     if cpu:
-        own |= {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": own.get("OMP_NUM_THREADS", "1")}
-    return own
+        environment |= {
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "OMP_NUM_THREADS": environment.get("OMP_NUM_THREADS", "1"),
+        }
+    return environment

@@ -87,7 +87,7 @@ def read_log(text: str) -> LoggedStart:
     return LoggedStart(
         version=_version(lines),
         memory=memory,
-        stages={name: float(found[0]) for name, rule in _STAGES if (found := _last(rule, lines))},
+        stages={name: float(groups[0]) for name, rule in _STAGES if (groups := _last(rule, lines))},
         ready=any("Application startup complete" in line or "Uvicorn running on" in line for line in lines),
     )
 
@@ -95,23 +95,23 @@ def read_log(text: str) -> LoggedStart:
 def _version(lines: Iterable[str]) -> str | None:
     for line in lines:
         for rule in _VERSION:
-            found = rule.search(line)
-            if found:
-                return clean(found[1].rstrip("."), 40)
+            match = rule.search(line)
+            if match:
+                return clean(match[1].rstrip("."), 40)
     return None
 
 
 def _gib(rules: Iterable[re.Pattern[str]], lines: list[str], choose: Callable[[list[float]], float]) -> int | None:
     for rule in rules:
-        values = [float(found[1]) for line in lines if (found := rule.search(line))]
+        values = [float(match[1]) for line in lines if (match := rule.search(line))]
         if values:
             return round(choose(values) * _GIB)
     return None
 
 
 def _last(rule: re.Pattern[str], lines: list[str]) -> tuple[str, ...] | None:
-    found = [match.groups() for line in lines if (match := rule.search(line))]
-    return found[-1] if found else None
+    matches = [match.groups() for line in lines if (match := rule.search(line))]
+    return matches[-1] if matches else None
 
 
 def _whole(found: tuple[str, ...] | None) -> int | None:

@@ -81,8 +81,8 @@ def _interface_of(address: str) -> str | None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
             with suppress(OSError):
-                found = fcntl.ioctl(probe, _SIOCGIFADDR, name.encode()[:15].ljust(256, b"\0"))
-                if socket.inet_ntoa(found[20:24]) == address:
+                ifreq = fcntl.ioctl(probe, _SIOCGIFADDR, name.encode()[:15].ljust(256, b"\0"))
+                if socket.inet_ntoa(ifreq[20:24]) == address:
                     return name
     return None
 
@@ -95,8 +95,8 @@ def read_place(text: str) -> Place:
     """
     rank, at, address = text.partition("@")
     try:
-        found = urlsplit(f"//{address}")
-        host, port = found.hostname, found.port or MASTER_PORT
+        url = urlsplit(f"//{address}")
+        host, port = url.hostname, url.port or MASTER_PORT
     except ValueError:
         host, port = None, 0
     if not (rank.isascii() and rank.isdigit() and at and host) or "/" in address or "@" in address:
@@ -138,31 +138,31 @@ def lend(request: TrialRequest, place: Place, launcher: Launcher, root: Path, pr
     began, process = time.monotonic(), VllmProcess.in_folder(root, new_name())
     with process:
         process.start(launcher, arguments_of(request, launcher), request.cpu, request.environment)
-        left = _watched(process, request.budget, place, progress, began)
+        ending = _watch_master(process, request.budget, place, progress, began)
         process.stop()
-    failure = explain(process.text(), process.state.get("code")) if left is Left.FAILED else None
-    return Lent(left, round(time.monotonic() - began, 2), process.folder, failure)
+    failure = explain(process.text(), process.state.get("code")) if ending is Left.FAILED else None
+    return Lent(ending, round(time.monotonic() - began, 2), process.folder, failure)
 
 
-def _watched(process: VllmProcess, budget: float, place: Place, progress: Progress, began: float) -> Left:
+def _watch_master(process: VllmProcess, budget: float, place: Place, progress: Progress, began: float) -> Left:
     """Wait for number 0, then for its end."""
-    since, seen, absent = began, False, 0
+    since, had_contact, absent = began, False, 0
     while time.monotonic() - since < budget:
         if _listens(place):
-            since, seen, absent = (since if seen else time.monotonic()), True, 0
+            since, had_contact, absent = (since if had_contact else time.monotonic()), True, 0
         else:
-            absent += seen
+            absent += had_contact
         if absent >= _ABSENT:
             return Left.SERVED
         if process.has_ended:
-            return _ended(place, seen)
-        doing = "lending cards to" if seen else "waiting for"
+            return _local_ending(place, had_contact)
+        doing = "lending cards to" if had_contact else "waiting for"
         progress(Step(f"{doing} {place.master}", time.monotonic() - began))
         wait(_BETWEEN)
-    return Left.OUT_OF_TIME if seen else Left.ALONE
+    return Left.OUT_OF_TIME if had_contact else Left.ALONE
 
 
-def _ended(place: Place, seen: bool) -> Left:
+def _local_ending(place: Place, seen: bool) -> Left:
     """vLLM here ended first: after number 0 did, that is how it should be."""
     for _ in range(_ABSENT):
         if seen and not _listens(place):

@@ -56,11 +56,11 @@ class VllmProcess:
         Raises:
             TrialError: the run's folder cannot be written.
         """
-        own = environment or {}
+        extra_variables = environment or {}
         name = f"whichgpu-{self.folder.name}"
         spec = {
-            "command": launcher.command(*arguments, name=name, variables=own),
-            "environment": environment_of(launcher, self.folder, cpu) | dict(own),
+            "command": launcher.command(*arguments, name=name, variables=extra_variables),
+            "environment": environment_of(launcher, self.folder, cpu) | dict(extra_variables),
             "folder": str(self.folder),
             "log": str(self.log),
             "after": launcher.after(name),
@@ -133,8 +133,8 @@ def new_name() -> str:
 def state_of(folder: Path) -> dict[str, Any]:
     """Return what the supervisor wrote last."""
     try:
-        found = json.loads((folder / "state.json").read_text(encoding="utf-8"))
-        return found if isinstance(found, dict) else {}
+        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        return state if isinstance(state, dict) else {}
     except (OSError, ValueError):
         return {}
 

@@ -41,8 +41,8 @@ class Load(Record):
     @property
     def words(self) -> str:
         """As ``--sweep`` takes it: ``16``, or ``16@7168:1024``."""
-        own = self.prompt is not None and self.output is not None
-        return f"{self.concurrency}@{self.prompt}:{self.output}" if own else str(self.concurrency)
+        has_lengths = self.prompt is not None and self.output is not None
+        return f"{self.concurrency}@{self.prompt}:{self.output}" if has_lengths else str(self.concurrency)
 
 
 class Stage(Record):
@@ -150,8 +150,8 @@ class Predicted(Record):
 
     def of(self, concurrency: int, prompt: int, output: int) -> PredictedPoint | None:
         """What had been said of one load."""
-        wanted = (concurrency, prompt, output)
-        return next((p for p in self.points if (p.concurrency, p.input_tokens, p.output_tokens) == wanted), None)
+        key = (concurrency, prompt, output)
+        return next((p for p in self.points if (p.concurrency, p.input_tokens, p.output_tokens) == key), None)
 
 
 class Trial(Record):

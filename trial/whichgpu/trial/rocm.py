@@ -34,10 +34,12 @@ def amd_gpus() -> tuple[AmdGpu, ...]:
     tool = shutil.which("rocm-smi")
     if tool is None:
         return ()
-    asked = [tool, "--showproductname", "--showmeminfo", "vram", "--showpower", "--showtemp", "--json"]
+    command = [tool, "--showproductname", "--showmeminfo", "vram", "--showpower", "--showtemp", "--json"]
     try:
-        said = subprocess.run(asked, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL).stdout
-        content = json.loads(said)
+        output = subprocess.run(
+            command, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL
+        ).stdout
+        content = json.loads(output)
     except (OSError, subprocess.SubprocessError, ValueError):
         return ()
     return tuple(_cards(content)) if isinstance(content, dict) else ()

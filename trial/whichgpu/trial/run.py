@@ -128,13 +128,13 @@ def run_trial(request: TrialRequest, launcher: Launcher, root: Path, progress: P
     name, port = new_name(), free_port()
     process = VllmProcess.in_folder(root, name)
     server = Server(f"http://127.0.0.1:{port}")
-    own = f"{request.model}:{name}"  # by which our server is told from whoever else may have taken the port
+    served_name = f"{request.model}:{name}"  # by which our server is told from whoever else may have taken the port
     arguments = [*arguments_of(request, launcher), "--host", "127.0.0.1", "--port", str(port)]
-    arguments += ["--served-model-name", own]
+    arguments += ["--served-model-name", served_name]
     with process:
         process.start(launcher, arguments, request.cpu, request.environment)
-        if _became_ready(run, process, server, own):
-            _measured(run, process, server, launcher)
+        if _became_ready(run, process, server, served_name):
+            _measure(run, process, server, launcher)
         since = time.monotonic()
         process.stop()
         run.staged("stop", since)
@@ -154,13 +154,13 @@ def measure_server(request: TrialRequest, url: str, launcher: Launcher, folder: 
         raise TrialError(f"No vLLM server answers at {clean(url)}.", "Check the URL, with http:// and the port.")
     folder.mkdir(parents=True, exist_ok=True)
     process = VllmProcess(folder)
-    _measured(run, process, server, launcher)
+    _measure(run, process, server, launcher)
     return _record(run, folder.name, started, f"(a server at {url})", process.text())
 
 
 def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> bool:
     """Wait until our server is healthy; a start that ends or takes longer than the budget is explained."""
-    since, shown = time.monotonic(), ""
+    since, stage_name = time.monotonic(), ""
     while run.left > 0:
         if server.is_healthy() and server.serves(own):
             for name, seconds in read_log(process.text()).stages.items():
@@ -169,10 +169,10 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> 
             return True
         if process.has_ended:
             run.outcome = Outcome.FAILED
-            run.failure = _explained(process)
+            run.failure = _explain_failure(process)
             return False
-        shown = _stage_now(process.text()) or shown
-        run.tell(shown or "starting vLLM")
+        stage_name = _stage_now(process.text()) or stage_name
+        run.tell(stage_name or "starting vLLM")
         wait(0.25)
     run.outcome = Outcome.OUT_OF_TIME
     run.failure = Failure(
@@ -186,14 +186,14 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> 
     return False
 
 
-def _explained(process: VllmProcess) -> Failure:
+def _explain_failure(process: VllmProcess) -> Failure:
     """What the log says; a disk that is full took the words away."""
-    found = explain(process.text(), process.state.get("code"))
-    if found.kind == "unknown" and shutil.disk_usage(process.folder).free < _NEARLY_FULL:
+    failure = explain(process.text(), process.state.get("code"))
+    if failure.kind == "unknown" and shutil.disk_usage(process.folder).free < _NEARLY_FULL:
         return Failure(
-            kind="disk", sentence="The disk is full.", hint="Make room, or another --folder.", lines=found.lines
+            kind="disk", sentence="The disk is full.", hint="Make room, or another --folder.", lines=failure.lines
         )
-    return found
+    return failure
 
 
 _STAGES = (
@@ -208,11 +208,11 @@ _STAGES = (
 
 def _stage_now(text: str) -> str | None:
     tail = text[-6_000:]
-    found = [(tail.rfind(mark), name) for mark, name in _STAGES if mark in tail]
-    return max(found)[1] if found else None
+    stage_marks = [(tail.rfind(mark), name) for mark, name in _STAGES if mark in tail]
+    return max(stage_marks)[1] if stage_marks else None
 
 
-def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launcher) -> None:
+def _measure(run: _Run, process: VllmProcess, server: Server, launcher: Launcher) -> None:
     """One real completion, what the server knows of itself, then each load."""
     request, since = run.request, time.monotonic()
     try:
@@ -231,11 +231,11 @@ def _measured(run: _Run, process: VllmProcess, server: Server, launcher: Launche
     except TrialError as error:
         wait(0.5)  # an engine that died writes its last words a moment later
         run.outcome = Outcome.OUT_OF_TIME if run.left <= 0 else Outcome.FAILED
-        told = _explained(process)
-        known = told.kind != "unknown"
-        sentence = told.sentence if known else error.message
+        failure = _explain_failure(process)
+        has_cause = failure.kind != "unknown"
+        sentence = failure.sentence if has_cause else error.message
         run.failure = Failure(
-            kind=told.kind, sentence=sentence, hint=told.hint if known else error.hint, lines=told.lines
+            kind=failure.kind, sentence=sentence, hint=failure.hint if has_cause else error.hint, lines=failure.lines
         )
 
 
@@ -261,7 +261,7 @@ def _patiently(run: _Run, what: str, request: Callable[[], _Told]) -> _Told:
 
 def _memory(server: Server, log: str, length: int | None) -> Memory:
     """What is offered in structure goes before what the log says."""
-    logged, told, ranks = read_log(log).memory, server.memory(), server.facts()
+    logged, server_memory, ranks = read_log(log).memory, server.memory(), server.facts()
 
     def rank(*names: str, choose: Callable[[Sequence[int]], int] = max) -> int | None:
         for name in names:
@@ -272,17 +272,17 @@ def _memory(server: Server, log: str, length: int | None) -> Memory:
 
     return Memory(
         weights_bytes=rank("model_memory_usage", "parameter_bytes") or logged.weights_bytes,
-        pool_bytes=rank("available_kv_cache_memory_bytes", choose=min) or logged.pool_bytes or told.pool_bytes,
+        pool_bytes=rank("available_kv_cache_memory_bytes", choose=min) or logged.pool_bytes or server_memory.pool_bytes,
         activation_bytes=rank("peak_activation_memory") or logged.activation_bytes,
         beside_torch_bytes=rank("non_torch_memory"),
         graph_bytes=logged.graph_bytes,
         graph_estimate_bytes=rank("cudagraph_memory_estimate") or logged.graph_estimate_bytes,
         total_bytes=rank("total_memory", choose=min),
-        utilisation=told.utilisation,
-        tokens=told.tokens or logged.tokens,
-        concurrency=told.concurrency or logged.concurrency,
-        blocks=told.blocks or logged.blocks,
-        block_size=told.block_size,
+        utilisation=server_memory.utilisation,
+        tokens=server_memory.tokens or logged.tokens,
+        concurrency=server_memory.concurrency or logged.concurrency,
+        blocks=server_memory.blocks or logged.blocks,
+        block_size=server_memory.block_size,
         max_model_len=length or logged.max_model_len,
     )
 
@@ -292,8 +292,8 @@ def _load(run: _Run, process: VllmProcess, server: Server, launcher: Launcher, s
     request, since = run.request, time.monotonic()
     prompt, output = load.prompt or request.prompt, load.output or request.output
     loads = len(request.loads) - len(run.points)
-    told = request.predicted.of(load.concurrency, prompt, output)
-    prompts = _prompts(load.concurrency, output, told.tpot_ms if told else None, run.left / max(1, loads))
+    prediction = request.predicted.of(load.concurrency, prompt, output)
+    prompts = _prompts(load.concurrency, output, prediction.tpot_ms if prediction else None, run.left / max(1, loads))
     result = process.folder / f"bench-{len(run.points)}.json"
     words = bench_words(server.url, served, request.model, load.concurrency, prompt, output, prompts, result)
     what = f"{load.concurrency} at once, {prompts} requests"
@@ -366,7 +366,7 @@ def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool 
     """The busiest load beside what had been predicted of that load, in the catalog's columns."""
     request, predicted = run.request, run.request.predicted
     best = max(run.points, key=lambda p: p.output_tokens_per_second, default=None)
-    told = predicted.of(best.concurrency, best.input_tokens, best.output_tokens) if best is not None else None
+    prediction = predicted.of(best.concurrency, best.input_tokens, best.output_tokens) if best is not None else None
     cost = None
     if best is not None and predicted.usd_per_hour is not None and best.output_tokens_per_second:
         cost = predicted.usd_per_hour / (best.output_tokens_per_second * 3600 / 1e6)
@@ -386,9 +386,9 @@ def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool 
         "pool_bytes": run.memory.pool_bytes,
         "predicted_pool_bytes": predicted.pool_bytes,
         "tokens_per_second": best.output_tokens_per_second if best else None,
-        "predicted_tokens_per_second": told.tokens_per_second if told else None,
+        "predicted_tokens_per_second": prediction.tokens_per_second if prediction else None,
         "tpot_ms": best.tpot_ms.mean if best else None,
-        "predicted_tpot_ms": told.tpot_ms if told else None,
+        "predicted_tpot_ms": prediction.tpot_ms if prediction else None,
         "ttft_ms": best.ttft_ms.p50 if best else None,
         "usd_per_million_output": cost,
         "tokens_per_joule": best.output_tokens_per_joule if best else None,

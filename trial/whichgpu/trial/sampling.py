@@ -99,15 +99,15 @@ class Sampler:
             return None
         now = gauges[-1]
         then = next(g for g in gauges if now.at - g.at <= _RECENT or g is gauges[-2])
-        seconds, first = now.at - then.at, _grown(then.first_count, now.first_count)
-        spent, made = _grown(then.first_seconds, now.first_seconds), _grown(then.generated, now.generated)
-        own = [readings[-1].watts for readings in self._readings.values() if readings]
+        seconds, first = now.at - then.at, _growth(then.first_count, now.first_count)
+        spent, tokens = _growth(then.first_seconds, now.first_seconds), _growth(then.generated, now.generated)
+        card_watts = [readings[-1].watts for readings in self._readings.values() if readings]
         return Live(
-            tokens_per_second=made / seconds if made is not None and seconds > 0 else None,
+            tokens_per_second=tokens / seconds if tokens is not None and seconds > 0 else None,
             ttft_ms=1e3 * spent / first if first and spent is not None else None,
             cache_used=now.cache_used,
             waiting=now.waiting,
-            watts=sum(own) if own else None,
+            watts=sum(card_watts) if card_watts else None,
         )
 
     @property
@@ -118,29 +118,29 @@ class Sampler:
     @property
     def waiting(self) -> int | None:
         """Most requests in the queue."""
-        found = [g.waiting for g in self._gauges if g.waiting is not None]
-        return int(max(found)) if found else None
+        queue_lengths = [g.waiting for g in self._gauges if g.waiting is not None]
+        return int(max(queue_lengths)) if queue_lengths else None
 
     @property
     def preemptions(self) -> int | None:
         """Sequences that were thrown out and begun again meanwhile."""
-        found = [g.preemptions for g in self._gauges if g.preemptions is not None]
-        return int(found[-1] - found[0]) if found else None
+        counts = [g.preemptions for g in self._gauges if g.preemptions is not None]
+        return int(counts[-1] - counts[0]) if counts else None
 
     def power(self) -> Power | None:
         """Return what the sensors said, or ``None`` where none did."""
-        own = [r for r in self._readings.values() if r]
-        if not own:
+        card_readings = [r for r in self._readings.values() if r]
+        if not card_readings:
             return None
-        everything = [reading for readings in own for reading in readings]
+        everything = [reading for readings in card_readings for reading in readings]
         clocks = [r.clock for r in everything if r.clock is not None]
         reasons = 0
         for reading in everything:
             reasons |= reading.reasons
         return Power(
             samples=len(everything),
-            watts=sum(statistics.fmean(r.watts for r in readings) for readings in own),
-            joules=sum(map(energy, own)),
+            watts=sum(statistics.fmean(r.watts for r in readings) for readings in card_readings),
+            joules=sum(map(energy, card_readings)),
             memory_used=max(r.memory for r in everything),
             clock_mhz=statistics.fmean(clocks) if clocks else None,
             temperature=max((r.temperature for r in everything if r.temperature is not None), default=None),
@@ -148,7 +148,7 @@ class Sampler:
         )
 
 
-def _grown(before: float | None, after: float | None) -> float | None:
+def _growth(before: float | None, after: float | None) -> float | None:
     return after - before if before is not None and after is not None else None
 
 

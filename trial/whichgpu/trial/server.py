@@ -71,10 +71,10 @@ class Server:
     def version(self) -> str | None:
         """Return the version that the server says it is."""
         try:
-            found = self._json("/version").get("version")
+            version_text = self._json("/version").get("version")
         except (TrialError, AttributeError):
             return None
-        return clean(found, 40) if isinstance(found, str) else None
+        return clean(version_text, 40) if isinstance(version_text, str) else None
 
     def complete(self, model: str, seconds: float) -> int:
         """Ask for one real completion and return its tokens: a green /health is not success.
@@ -115,12 +115,12 @@ class Server:
         samples = self._every_sample()
 
         def value(*names: str) -> float | None:
-            found = [s[2] for s in samples if s[0] in names]
-            return max(found) if found else None
+            values = [s[2] for s in samples if s[0] in names]
+            return max(values) if values else None
 
         def added(name: str) -> float | None:
-            found = [s[2] for s in samples if s[0] == name]
-            return sum(found) if found else None
+            values = [s[2] for s in samples if s[0] == name]
+            return sum(values) if values else None
 
         return Gauges(
             at=time.monotonic(),
@@ -159,9 +159,9 @@ class Server:
                 return bytes(answer.read(_LIMIT))
         except urllib.error.HTTPError as error:
             with error:  # it holds the connection
-                said = clean(error.read(2_000).decode(errors="replace"), 200)
+                message = clean(error.read(2_000).decode(errors="replace"), 200)
             raise TrialError(
-                f"The server answered {path} with HTTP {error.code}: {said}", "The log says why."
+                f"The server answered {path} with HTTP {error.code}: {message}", "The log says why."
             ) from error
         except (OSError, ValueError) as error:
             raise TrialError(f"The server does not answer {path}: {clean(error, 120)}.", "The log says why.") from error

@@ -132,12 +132,12 @@ def birth(pid: int) -> str | None:
 
 def _write(path: Path, content: dict[str, Any]) -> None:
     """Add to the state, whole or not at all."""
-    known = {}
+    state = {}
     with contextlib.suppress(OSError, ValueError):
-        known = json.loads(path.read_text(encoding="utf-8"))
+        state = json.loads(path.read_text(encoding="utf-8"))
     part = path.with_suffix(".part")
     with contextlib.suppress(OSError):
-        part.write_text(json.dumps({**known, **content}), encoding="utf-8")
+        part.write_text(json.dumps({**state, **content}), encoding="utf-8")
         os.replace(part, path)
 
 

@@ -132,24 +132,26 @@ def look_up(question: Question, progress: Progress = silent) -> LookedUp:
 def _find(question: Question, reference: Reference, progress: Progress) -> LookedUp:
     if question.offline and reference.kind == "hub":
         return _from_memory(question, reference, OfflineError("The network is switched off (--offline)."))
-    kept: list[Finding] = []
+    stored_findings: list[Finding] = []
 
     def known(source: ModelSource) -> Inspection | None:
-        found = _kept(question, source.name, source.commit)
-        kept.extend([found] if found is not None else [])
-        return found.inspection() if found is not None else None
+        finding = _stored_finding(question, source.name, source.commit)
+        stored_findings.extend([finding] if finding is not None else [])
+        return finding.inspection() if finding is not None else None
 
     recent = _recent(question, reference) if reference.kind == "hub" and not question.refresh else None
     if recent is not None:
         return LookedUp(recent.inspection(), "catalog", None, recent)
     try:
         asks = known if reference.kind == "hub" and not question.refresh else nothing_known
-        found = inspect_model(reference, quick=question.quick, variant=question.variant, progress=progress, known=asks)
+        inspection = inspect_model(
+            reference, quick=question.quick, variant=question.variant, progress=progress, known=asks
+        )
     except NetworkError as error:
         if reference.kind != "hub":
             raise
         return _from_memory(question, reference, error)
-    return LookedUp(found, found.source.kind, None, kept[0] if kept else None)
+    return LookedUp(inspection, inspection.source.kind, None, stored_findings[0] if stored_findings else None)
 
 
 def _recent(question: Question, reference: Reference) -> Finding | None:
@@ -162,16 +164,16 @@ def _recent(question: Question, reference: Reference) -> Finding | None:
         return None
     if head is None or not 0 <= _age(head[1]) <= question.max_age:
         return None
-    return _kept(question, reference.name, head[0])
+    return _stored_finding(question, reference.name, head[0])
 
 
-def _kept(question: Question, name: str, commit: str | None) -> Finding | None:
+def _stored_finding(question: Question, name: str, commit: str | None) -> Finding | None:
     """What this version of whichgpu read of a commit when the same was asked of it."""
     if question.catalog is None or commit is None:
         return None
     try:
-        found = Catalog(question.catalog).looked_up(name, commit, asked_of(question), version("whichgpu"))
-        return found if found is not None and found.inspection() is not None else None
+        finding = Catalog(question.catalog).looked_up(name, commit, asked_of(question), version("whichgpu"))
+        return finding if finding is not None and finding.inspection() is not None else None
     except CatalogError:
         return None  # it is read anew, and keeping that says what is wrong with the catalog
 
@@ -179,20 +181,20 @@ def _kept(question: Question, name: str, commit: str | None) -> Finding | None:
 def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> LookedUp:
     """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
     why = reason.message.rstrip(".")
-    kept = _from_catalog(question, reference)
-    if kept is not None:
-        sentence = f"{why}. This is from the catalog, read on {kept.made_at[:10]}."
-        return LookedUp(kept.inspection(), "catalog", sentence, kept)
+    finding = _from_catalog(question, reference)
+    if finding is not None:
+        sentence = f"{why}. This is from the catalog, read on {finding.made_at[:10]}."
+        return LookedUp(finding.inspection(), "catalog", sentence, finding)
     cached = _from_cache(question, reference)
     if cached is not None:
         return LookedUp(cached, "cache", f"{why}. This is from the Hugging Face cache.")
     atlas = bundled_atlas()
-    found = atlas.find(reference.name) if reference.revision in (None, "main") else None
-    if found is not None:
-        source = ModelSource.model_validate(found.source.model_dump() | {"kind": "atlas"})
-        date = found.source.read_on or "an unknown date"
+    atlas_inspection = atlas.find(reference.name) if reference.revision in (None, "main") else None
+    if atlas_inspection is not None:
+        source = ModelSource.model_validate(atlas_inspection.source.model_dump() | {"kind": "atlas"})
+        date = atlas_inspection.source.read_on or "an unknown date"
         sentence = f"{why}. This is from the bundled atlas of {date}."
-        return LookedUp(found.model_copy(update={"source": source}), "atlas", sentence)
+        return LookedUp(atlas_inspection.model_copy(update={"source": source}), "atlas", sentence)
     similar = atlas.similar(reference.name)
     also = f" The atlas has {', '.join(similar)}." if similar else ""
     raise type(reason)(
@@ -206,8 +208,8 @@ def _from_catalog(question: Question, reference: Reference) -> Finding | None:
         return None
     try:
         commit = reference.revision if reference.revision not in (None, "main") else None
-        found = Catalog(question.catalog).latest_inspection(reference.name, commit)
-        return found if found is not None and found.inspection() is not None else None
+        finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
+        return finding if finding is not None and finding.inspection() is not None else None
     except CatalogError:
         return None  # the answer comes from elsewhere; keeping it will say what is wrong with the catalog
 
@@ -242,8 +244,8 @@ def keep_trial(question: Question, reply: Reply, make: Callable[[Finding, Stamp]
     if question.catalog is None:
         return
     now = stamp()
-    found = inspection_finding(reply.inspection, now)
-    Catalog(question.catalog).add(found, make(found, now))
+    finding = inspection_finding(reply.inspection, now)
+    Catalog(question.catalog).add(finding, make(finding, now))
 
 
 def stamp() -> Stamp:
@@ -269,12 +271,12 @@ def keep(catalog: Catalog, question: Question, looked: LookedUp, result: Answer 
         CatalogError: the catalog cannot be written.
     """
     now = stamp()
-    found = looked.finding or inspection_finding(looked.inspection, now)
-    added = [found] if looked.finding is None else []
+    finding = looked.finding or inspection_finding(looked.inspection, now)
+    added = [finding] if looked.finding is None else []
     if result is not None:
-        added.append(answer_finding(found, result, now))
+        added.append(answer_finding(finding, result, now))
     catalog.add(*added)
     if looked.origin == "hub":
         revision = looked.inspection.source.revision or "main"
-        catalog.confirm(revision, asked_of(question), found, now.made_at)
-    return found
+        catalog.confirm(revision, asked_of(question), finding, now.made_at)
+    return finding

@@ -25,13 +25,13 @@ def list_models() -> int:
 
 def build(out: str, ids: Sequence[str]) -> int:
     """Inspect the ids at the configured endpoint and write an archive; models that fail are named and left out."""
-    found: list[Inspection] = []
+    inspections: list[Inspection] = []
     for index, name in enumerate(ids, 1):
         try:
-            found.append(_portable(inspect_model(name, quick=True)))
+            inspections.append(_portable(inspect_model(name, quick=True)))
         except WhichgpuError as error:
             click.echo(f"{index}/{len(ids)} {name}: {error.message}", err=True)
-    count = write_atlas(found, Path(out))
+    count = write_atlas(inspections, Path(out))
     click.echo(f"{count} models, {Path(out).stat().st_size:,} bytes")
     return ExitCode.OK if count == len(ids) else ExitCode.UNREADABLE
 

@@ -20,10 +20,10 @@ def compute(options: Mapping[str, Any]) -> int:
     terminal = Terminal.detect()
     ours, origin = options["ours"], "as you said"
     if ours is None:
-        ours, origin = _predicted(options, terminal)
+        ours, origin = _predicted_cost(options, terminal)
     if ours is None:
         raise click.UsageError("Give --ours, or a --model whose price is known.")
-    found = break_even(
+    payback = break_even(
         ours=ours,
         theirs=options["theirs"],
         million_tokens_a_month=options["tokens"] / 1e6,
@@ -34,11 +34,11 @@ def compute(options: Mapping[str, Any]) -> int:
         horizon=options["months"],
         situation=Situation(options["situation"]),
     )
-    click.echo(found.model_dump_json(indent=2) if options["as_json"] else terminal.text(_text(found, origin)))
-    return ExitCode.OK if found.pays else ExitCode.NOTHING_FITS
+    click.echo(payback.model_dump_json(indent=2) if options["as_json"] else terminal.text(_text(payback, origin)))
+    return ExitCode.OK if payback.pays else ExitCode.NOTHING_FITS
 
 
-def _predicted(options: Mapping[str, Any], terminal: Terminal) -> tuple[float | None, str]:
+def _predicted_cost(options: Mapping[str, Any], terminal: Terminal) -> tuple[float | None, str]:
     if options["model"] is None:
         return None, ""
     plan = replied(options, terminal).answer.recommended

@@ -55,7 +55,7 @@ def _csv(rows: Sequence[Row]) -> str:
 
 
 def _table(rows: Sequence[Row], form: str) -> str:
-    shown = [
+    cell_rows = [
         (
             clean(r.model, 200),
             clean((r.label or "?").replace("multimodal", "mm"), 16),
@@ -71,39 +71,39 @@ def _table(rows: Sequence[Row], form: str) -> str:
     alignment = ("left", "left", "right", "left", "right", "right", "left")
 
     def made(cut: int) -> str:
-        short = [(n if len(n) <= cut else "…" + n[-(cut - 1) :], *rest) for n, *rest in shown]
+        short = [(n if len(n) <= cut else "…" + n[-(cut - 1) :], *rest) for n, *rest in cell_rows]
         return str(tabulate(short, headers, tablefmt=form, colalign=alignment, disable_numparse=True))
 
     whole = made(200)
     excess = max(map(len, whole.splitlines())) - WIDTH
-    return whole if form != "plain" or excess <= 0 else made(max(12, max(len(s[0]) for s in shown) - excess))
+    return whole if form != "plain" or excess <= 0 else made(max(12, max(len(s[0]) for s in cell_rows) - excess))
 
 
 def show(model: str, as_json: bool, catalog: str | None) -> int:
     """Print what is known of a model: its newest inspection, answers, notes and tags."""
     store = Catalog(catalog_path(catalog))
-    found = store.latest_inspection(model) or _first(store.find("kind = ? AND model = ?", (INSPECTION, model), 1))
-    if found is None:
+    finding = store.latest_inspection(model) or _first(store.find("kind = ? AND model = ?", (INSPECTION, model), 1))
+    if finding is None:
         raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
-    inspection, answers = found.inspection(), store.answers_to(found.identity)
+    inspection, answers = finding.inspection(), store.answers_to(finding.identity)
     if as_json:
         record = {
-            "finding": found.model_dump(mode="json", exclude={"body"}),
+            "finding": finding.model_dump(mode="json", exclude={"body"}),
             "inspection": inspection.model_dump(mode="json"),
             "answers": [{"made_at": a.made_at, "identity": a.identity, "answer": json.loads(a.body)} for a in answers],
-            "notes": upkeep.notes(store, found.model),
-            "tags": upkeep.tags(store, found.model),
+            "notes": upkeep.notes(store, finding.model),
+            "tags": upkeep.tags(store, finding.model),
         }
         click.echo(json.dumps(record, indent=2))
         return ExitCode.OK
     lines = [
         f"{inspection.source.name}: {inspection.label}",
-        f"  {parameters(inspection.parameters.total.value)} parameters, {_context(found)}; {inspection.grade.value}",
-        f"  commit {inspection.source.commit or 'unknown'}, read {found.made_at[:16]} by {found.made_by or 'unknown'}",
+        f"  {parameters(inspection.parameters.total.value)} parameters, {_context(finding)}; {inspection.grade.value}",
+        f"  commit {inspection.source.commit or 'unknown'}, read {finding.made_at[:16]} by {finding.made_by or 'unknown'}",
     ]
-    tags = upkeep.tags(store, found.model)
+    tags = upkeep.tags(store, finding.model)
     lines += [f"  tags: {' '.join(tags)}"] if tags else []
-    for note in upkeep.notes(store, found.model):
+    for note in upkeep.notes(store, finding.model):
         lines += wrapped(f"{note['at'][:10]} {note['by']}: {clean(note['text'], 500)}", 2)
     lines += [_answer_line(a) for a in answers[:20]]
     click.echo(Terminal.detect().text("\n".join(lines)))
@@ -144,8 +144,8 @@ def history_text(store: Catalog, model: str) -> str:
     Raises:
         CatalogError: it has none, or can't be read.
     """
-    found = store.find(SAME_MODEL, (model,))
-    if not found:
+    findings = store.find(SAME_MODEL, (model,))
+    if not findings:
         raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
     rows = [
         tuple(
@@ -159,7 +159,7 @@ def history_text(store: Catalog, model: str) -> str:
                 f.identity[:12],
             )
         )
-        for f in found
+        for f in findings
     ]
     headers = ("made", "kind", "commit", "by", "whichgpu", "identity")
     return str(tabulate(rows, headers, tablefmt="plain", disable_numparse=True))
@@ -183,8 +183,8 @@ def diff_text(store: Catalog, first: str, second: str | None) -> str:
     if not changes:
         return f"{names[0]} and {names[1]} are the same."
     rows = [(_cut(c.field, 26), _cut(c.before, 24), _cut(c.after, 24)) for c in changes]
-    made = tabulate(rows, ("", *(_cut(n, 24) for n in names)), tablefmt="plain", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in str(made).splitlines())
+    table = tabulate(rows, ("", *(_cut(n, 24) for n in names)), tablefmt="plain", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in str(table).splitlines())
 
 
 def _cut(text: str, width: int) -> str:
@@ -244,11 +244,11 @@ def path(catalog: str | None) -> int:
 def status(catalog: str | None, as_json: bool) -> int:
     """Print what the file is, what it holds, and where it is shared; an older one is migrated after a backup."""
     store = _store(catalog)
-    found = upkeep.status(store)
+    catalog_status = upkeep.status(store)
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        click.echo(catalog_status.model_dump_json(indent=2))
     else:
-        click.echo(Terminal.detect().text(status_text(store, found)))
+        click.echo(Terminal.detect().text(status_text(store, catalog_status)))
     return ExitCode.OK
 
 

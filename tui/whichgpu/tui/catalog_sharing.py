@@ -27,26 +27,26 @@ _REFUSED_SHOWN = 5
 def merge_files(others: Sequence[str], dry_run: bool, catalog: str | None) -> int:
     """Take the findings of other catalog files."""
     store = Catalog(catalog_path(catalog))
-    return _told([merge(store, Path(other), dry_run) for other in others], dry_run)
+    return _print_intakes([merge(store, Path(other), dry_run) for other in others], dry_run)
 
 
-def _told(intakes: Sequence[Intake], dry_run: bool = False) -> int:
+def _print_intakes(intakes: Sequence[Intake], dry_run: bool = False) -> int:
     terminal = Terminal.detect()
     would = "would be " if dry_run else ""
-    for found in intakes:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in found.kinds.items())
+    for intake in intakes:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in intake.kinds.items())
         detail = f" ({kinds})" if kinds else ""
-        said = f"{found.source}: {found.new:,} of {found.read:,} findings {would}new{detail}, {found.known:,} known"
-        click.echo(terminal.text(said + (f", {len(found.refused):,} refused" if found.refused else "")))
-    _refusals([r for found in intakes for r in found.refused])
+        line = f"{intake.source}: {intake.new:,} of {intake.read:,} findings {would}new{detail}, {intake.known:,} known"
+        click.echo(terminal.text(line + (f", {len(intake.refused):,} refused" if intake.refused else "")))
+    _refusals([r for intake in intakes for r in intake.refused])
     return ExitCode.UNREADABLE if any(f.refused for f in intakes) else ExitCode.OK
 
 
 def _refusals(refused: Sequence[Refusal]) -> None:
     terminal = Terminal.detect()
     for refusal in refused[:_REFUSED_SHOWN]:
-        said = f"whichgpu: note: refused {clean(refusal.identity, 40)}: {refusal.why}"
-        click.echo(terminal.text(terminal.folded(said)), err=True)
+        note = f"whichgpu: note: refused {clean(refusal.identity, 40)}: {refusal.why}"
+        click.echo(terminal.text(terminal.folded(note)), err=True)
     if len(refused) > _REFUSED_SHOWN:
         click.echo(terminal.text(f"whichgpu: note: and {len(refused) - _REFUSED_SHOWN:,} more"), err=True)
 
@@ -55,18 +55,20 @@ def push(target: str, policy: Policy, catalog: str | None) -> int:
     """Send what a target does not have."""
     place = target_path(target)
     sent = sharing.push(Catalog(catalog_path(catalog)), store_at(target), place, policy, stamp())
-    held = f"; {sent.withheld:,} private or local ones stay here (--private, --local)" if sent.withheld else ""
+    withheld_note = f"; {sent.withheld:,} private or local ones stay here (--private, --local)" if sent.withheld else ""
     click.echo(
-        Terminal.detect().text(f"{sent.findings:,} findings in {sent.bundles:,} bundles, {sent.bytes:,} bytes{held}.")
+        Terminal.detect().text(
+            f"{sent.findings:,} findings in {sent.bundles:,} bundles, {sent.bytes:,} bytes{withheld_note}."
+        )
     )
     return ExitCode.OK
 
 
 def pull(target: str, catalog: str | None) -> int:
     """Take what a target has."""
-    got = sharing.pull(Catalog(catalog_path(catalog)), store_at(target), target_path(target))
-    click.echo(Terminal.detect().text(f"{got.new:,} new findings from {got.bundles:,} new bundles."))
-    refused = [*got.refused, *(r for i in got.intakes for r in i.refused)]
+    delivery = sharing.pull(Catalog(catalog_path(catalog)), store_at(target), target_path(target))
+    click.echo(Terminal.detect().text(f"{delivery.new:,} new findings from {delivery.bundles:,} new bundles."))
+    refused = [*delivery.refused, *(r for i in delivery.intakes for r in i.refused)]
     _refusals(refused)
     return ExitCode.UNREADABLE if refused else ExitCode.OK
 
@@ -89,14 +91,14 @@ def import_bundle(paths: Sequence[str], catalog: str | None) -> int:
         except OSError as error:
             raise CatalogError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
         intakes.append(take(store, clean(path.name, 80), bundles.unpacked(path.name, data)))
-    return _told(intakes)
+    return _print_intakes(intakes)
 
 
 def export_to(target: str, policy: Policy, catalog: str | None) -> int:
     """Write findings for another tool: a folder of bundles, a table file, or a database."""
     store = Catalog(catalog_path(catalog))
-    said = export.export(store, target, policy, stamp())
-    click.echo(Terminal.detect().text(said))
+    summary = export.export(store, target, policy, stamp())
+    click.echo(Terminal.detect().text(summary))
     return ExitCode.OK
 
 

@@ -46,9 +46,9 @@ def verify(catalog: str | None) -> int:
         click.echo(terminal.text(f"whichgpu: error: {line}"), err=True)
     facts, _, _ = facts_for(Own(), "on-demand", store)
     changed = list(rederived(store, facts))
-    for found in changed:
-        said = f"{clean(found.model)}, {found.load}: {'; '.join(found.what)}"
-        click.echo(terminal.text("\n".join(wrapped(said, 0, 2))))
+    for change in changed:
+        sentence = f"{clean(change.model)}, {change.load}: {'; '.join(change.what)}"
+        click.echo(terminal.text("\n".join(wrapped(sentence, 0, 2))))
     click.echo(
         terminal.text(
             f"{store.count():,} findings checked, {len(wrong):,} wrong; {len(changed):,} answers would change."
@@ -59,16 +59,16 @@ def verify(catalog: str | None) -> int:
 
 def rederived(store: Catalog, facts: Facts, only_older: bool = False) -> Iterator[Changed]:
     """Yield the newest stored answer to each question that today's differs from, and how."""
-    seen: set[tuple[str, str]] = set()
+    answered_questions: set[tuple[str, str]] = set()
     for finding in store.find("kind = ?", (ANSWER,)):
         if only_older and finding.tool_version == version("whichgpu"):
             continue
         try:
             before = finding.answer()
             source = store.find("identity = ?", (finding.about,), 1)
-            if not source or (finding.model, before.workload.model_dump_json()) in seen:
+            if not source or (finding.model, before.workload.model_dump_json()) in answered_questions:
                 continue
-            seen.add((finding.model, before.workload.model_dump_json()))
+            answered_questions.add((finding.model, before.workload.model_dump_json()))
             inspection = source[0].inspection()
             after = answer(inspection, before.workload, facts)
         except WhichgpuError:
@@ -100,10 +100,10 @@ def _changes(before: Answer, after: Answer) -> Iterator[str]:
 def check(catalog: str | None) -> int:
     """Say which models have new commits, which prices are old, and which answers an older whichgpu would have otherwise."""
     store, terminal = Catalog(catalog_path(catalog)), Terminal.detect()
-    lines = [*_moved(store, terminal), *_old_prices(store)]
+    lines = [*_commit_notes(store, terminal), *_old_prices(store)]
     facts, _, _ = facts_for(Own(), "on-demand", store)
-    for found in rederived(store, facts, only_older=True):
-        lines.append(f"{clean(found.model)}: answered by whichgpu {found.tool_version}; now {'; '.join(found.what)}")
+    for change in rederived(store, facts, only_older=True):
+        lines.append(f"{clean(change.model)}: answered by whichgpu {change.tool_version}; now {'; '.join(change.what)}")
     for line in lines:
         click.echo(terminal.text("\n".join(wrapped(line, 0, 2))))
     if not lines:
@@ -111,7 +111,7 @@ def check(catalog: str | None) -> int:
     return ExitCode.OK
 
 
-def _moved(store: Catalog, terminal: Terminal) -> Iterator[str]:
+def _commit_notes(store: Catalog, terminal: Terminal) -> Iterator[str]:
     newest: dict[str, Finding] = {}
     for finding in store.find("kind = ? AND origin = 'hub'", (INSPECTION,)):
         newest.setdefault(finding.model, finding)

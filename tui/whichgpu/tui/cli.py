@@ -23,7 +23,7 @@ def main() -> None:
     except BrokenPipeError:
         # The reader (head, less) went away: nothing to say, and nobody to say it to.
         code = ExitCode.OK
-    sys.exit(_flushed(code))
+    sys.exit(_flush_output(code))
 
 
 def _replace_closed_streams() -> None:
@@ -33,7 +33,7 @@ def _replace_closed_streams() -> None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - open until the end
 
 
-def _flushed(code: int) -> int:
+def _flush_output(code: int) -> int:
     """Flush stdout; where that fails, drop what is left, so that the interpreter does not try again at its end."""
     try:
         sys.stdout.flush()

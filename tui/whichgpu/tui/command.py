@@ -68,10 +68,10 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
         apply()
     if context.invoked_subcommand is not None:
         return None
-    given = [context.get_parameter_source(name) for name in options]
+    option_sources = [context.get_parameter_source(name) for name in options]
     if (
         options["model"] is None
-        and ParameterSource.COMMANDLINE not in given
+        and ParameterSource.COMMANDLINE not in option_sources
         and sys.stdin.isatty()
         and sys.stdout.isatty()
     ):
@@ -81,7 +81,7 @@ def cli(context: click.Context, /, **options: Any) -> int | None:
     if options["model"] is None:
         click.echo(context.get_help())
         click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
-        return ExitCode.USAGE if ParameterSource.COMMANDLINE in given else ExitCode.OK
+        return ExitCode.USAGE if ParameterSource.COMMANDLINE in option_sources else ExitCode.OK
     from whichgpu.tui.one_shot import answer_once
 
     return answer_once(options)
@@ -329,10 +329,10 @@ def run(arguments: Sequence[str]) -> int:
         hint = "Try whichgpu --help."
         return complain(error.format_message(), hint, ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - the outermost frame
-        return _said(error)
+        return _report_error(error)
 
 
-def _said(error: Exception) -> int:
+def _report_error(error: Exception) -> int:
     """Say a failure in one sentence; ``WHICHGPU_DEBUG=1`` shows the traceback instead."""
     from whichgpu.inspect.errors import WhichgpuError
     from whichgpu.tui.exit_codes import code_of

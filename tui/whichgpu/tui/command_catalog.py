@@ -27,7 +27,7 @@ def catalog() -> None:
     """What is kept: find it again, annotate it, share it."""
 
 
-def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
+def _page_options(command: Callable[..., Any]) -> Callable[..., Any]:
     sorts = ["date", "model", "params", "context", "price", "cpm"]
     for option in (
         CATALOG,
@@ -41,7 +41,7 @@ def _paged(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @catalog.command("list")
-@_paged
+@_page_options
 def list_models(sort: str, limit: int, page: int, form: str, catalog: str | None) -> int:
     """List the models that were looked at, newest first."""
     from whichgpu.tui.catalog_commands import find
@@ -51,7 +51,7 @@ def list_models(sort: str, limit: int, page: int, form: str, catalog: str | None
 
 @catalog.command()
 @click.argument("query", nargs=-1, required=True)
-@_paged
+@_page_options
 def search(query: tuple[str, ...], sort: str, limit: int, page: int, form: str, catalog: str | None) -> int:
     """Find models by words and fields: llama class:moe params:>100B gpu:H200 cpm:<0.5 tag:served since:2026-11."""
     from whichgpu.tui.catalog_commands import find

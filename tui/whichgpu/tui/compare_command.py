@@ -69,14 +69,14 @@ def _beside(names: Sequence[str], columns: Sequence[Sequence[tuple[str, str]]]) 
         values = [column[index][1] for column in columns]
         mark = "≠" if len(set(values)) > 1 else ""
         rows.append((label, *values, mark))
-    made = tabulate(rows, ("", *names, ""), tablefmt="plain", disable_numparse=True)
-    return "\n".join(f"  {line}".rstrip() for line in made.splitlines())
+    table = tabulate(rows, ("", *names, ""), tablefmt="plain", disable_numparse=True)
+    return "\n".join(f"  {line}".rstrip() for line in table.splitlines())
 
 
 def _short(name: str) -> str:
     """The model's own name, cut with a mark to what leaves room for others."""
-    own = name.rsplit("/", 1)[-1]
-    return own if len(own) <= _NAME_WIDTH else own[: _NAME_WIDTH - 1] + "…"
+    base_name = name.rsplit("/", 1)[-1]
+    return base_name if len(base_name) <= _NAME_WIDTH else base_name[: _NAME_WIDTH - 1] + "…"
 
 
 def _column(reply: Reply) -> list[tuple[str, str]]:

@@ -67,32 +67,32 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
         FactsError: a file of the user's that cannot be read, or a provider that sells nothing.
     """
     facts, today = load_facts(), datetime.now(UTC).date().isoformat()
-    known = list(facts.accelerators)
+    accelerators = list(facts.accelerators)
     if own.card_file is not None:
         theirs = hardware.parse_accelerators(_read(own.card_file).encode())
-        known = [k for k in known if all(k.key != t.key for t in theirs)] + list(theirs)
-    keys, typed, notes = _chosen(own, known, kind, today)
+        accelerators = [k for k in accelerators if all(k.key != t.key for t in theirs)] + list(theirs)
+    keys, typed, notes = _read_specs(own, accelerators, kind, today)
     if own.card_file is not None and not own.accelerators:
         keys += [t.key for t in theirs]
-    kept, trouble = _kept_prices(catalog)
+    catalog_prices, trouble = _kept_prices(catalog)
     from_file: list[PriceOffer] = []
     if own.price_file is not None:
-        read = read_prices(_read(own.price_file), own.price_file.stem, today, str(own.price_file.name), known)
+        read = read_prices(_read(own.price_file), own.price_file.stem, today, str(own.price_file.name), accelerators)
         from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in read]
-    listed = [o for o in kept if not o.contract]
-    contracts = [o for o in kept if o.contract]
+    listed = [o for o in catalog_prices if not o.contract]
+    contracts = [o for o in catalog_prices if o.contract]
     offers = combined(list(_of(own.providers, combined(facts.offers, listed))), contracts, from_file, typed)
     if own.excluded:
-        out = {hardware.find(name, known).key for name in own.excluded}
-        keys = [k for k in keys or [a.key for a in known if a.default] if k not in out]
+        out = {hardware.find(name, accelerators).key for name in own.excluded}
+        keys = [k for k in keys or [a.key for a in accelerators if a.default] if k not in out]
     return (
-        replace(facts, accelerators=tuple(known), offers=tuple(offers), learned=_learned(own, catalog)),
+        replace(facts, accelerators=tuple(accelerators), offers=tuple(offers), learned=_learned_trials(own, catalog)),
         tuple(dict.fromkeys(keys)),
         (*notes, *trouble),
     )
 
 
-def _chosen(
+def _read_specs(
     own: Own, known: list[Accelerator], kind: str, today: str
 ) -> tuple[list[str], list[PriceOffer], tuple[str, ...]]:
     """Read the cards and prices that were typed; new cards go into ``known``."""
@@ -101,10 +101,10 @@ def _chosen(
     notes: list[str] = []
     for spec in own.accelerators:
         if spec.lower() == HERE:
-            cards, said = _cards_here(known)
+            cards, card_notes = _cards_here(known)
             known += [c for c in cards if all(c.key != k.key for k in known)]
             keys += [c.key for c in cards]
-            notes += said
+            notes += card_notes
             continue
         card, price = hardware.read_card(spec, known)
         known += [card] if all(card.key != k.key for k in known) else []
@@ -143,7 +143,7 @@ def _kept_prices(catalog: Catalog | None) -> tuple[list[PriceOffer], tuple[str, 
         return [], (f"Its prices are left out: {error.message}",)
 
 
-def _learned(own: Own, catalog: Catalog | None) -> Learned:
+def _learned_trials(own: Own, catalog: Catalog | None) -> Learned:
     if catalog is None or not own.calibrated:
         return Learned()
     try:
@@ -153,13 +153,13 @@ def _learned(own: Own, catalog: Catalog | None) -> Learned:
 
 
 def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceOffer]:
-    wanted = {p.lower() for p in providers}
+    provider_names = {p.lower() for p in providers}
     sold = {o.provider.lower() for o in offers}
-    missing = wanted - sold
+    missing = provider_names - sold
     if missing:
         names = ", ".join(sorted(sold))
         raise FactsError(f"No price of {', '.join(sorted(missing))} is known.", f"Known providers: {names}.")
-    yield from (o for o in offers if not wanted or o.provider.lower() in wanted)
+    yield from (o for o in offers if not provider_names or o.provider.lower() in provider_names)
 
 
 def _read(path: Path) -> str:

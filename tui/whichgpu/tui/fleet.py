@@ -57,27 +57,27 @@ def plan_fleet(
     catalog = Catalog(question.catalog) if question.catalog is not None else None
     facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
     base = question.workload.model_copy(update={"accelerators": keys})
-    found, failed, trouble = _looked_up(dict.fromkeys(e.model for e in entries), question, catalog, progress)
+    inspections, failed, trouble = _look_up_all(dict.fromkeys(e.model for e in entries), question, catalog, progress)
     planned: list[Planned] = []
-    seen: dict[FleetEntry, Answer] = {}
+    answer_by_entry: dict[FleetEntry, Answer] = {}
     for number, entry in enumerate(entries, start=1):
-        if entry.model not in found:
+        if entry.model not in inspections:
             continue
-        inspection, origin = found[entry.model]
+        inspection, origin = inspections[entry.model]
         alike = entry.model_copy(update={"replicas": 1})
-        if alike not in seen:
-            seen[alike] = answer(inspection, entry.workload(base), facts, side_by_side=False)
-        planned.append(Planned(entry, inspection, seen[alike], origin))
+        if alike not in answer_by_entry:
+            answer_by_entry[alike] = answer(inspection, entry.workload(base), facts, side_by_side=False)
+        planned.append(Planned(entry, inspection, answer_by_entry[alike], origin))
         if number % 50 == 0:
             progress("planning", number, len(entries))
-    packing = _packed(planned, facts, solver_seconds)
+    packing = _pack_fleet(planned, facts, solver_seconds)
     return Fleet(tuple(planned), tuple(failed), packing, facts, (*notes, *trouble))
 
 
-def _looked_up(
+def _look_up_all(
     models: Sequence[str] | dict[str, None], question: Question, catalog: Catalog | None, progress: Progress
 ) -> tuple[dict[str, tuple[Inspection, str]], list[tuple[str, str, WhichgpuError]], list[str]]:
-    found: dict[str, tuple[Inspection, str]] = {}
+    inspections: dict[str, tuple[Inspection, str]] = {}
     failed: list[tuple[str, str, WhichgpuError]] = []
     trouble: list[str] = []
     done = 0
@@ -92,16 +92,16 @@ def _looked_up(
                 except WhichgpuError as error:
                     failed.append((name, f"{error.message} {error.hint}".strip(), error))
                     continue
-                found[name] = looked.inspection, looked.origin
+                inspections[name] = looked.inspection, looked.origin
                 if looked.origin not in ("catalog", "atlas"):
-                    trouble += _kept(catalog, replace(question, model=name), looked)
+                    trouble += _keep_inspection(catalog, replace(question, model=name), looked)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return found, sorted(failed, key=lambda f: f[0]), list(dict.fromkeys(trouble))
+    return inspections, sorted(failed, key=lambda f: f[0]), list(dict.fromkeys(trouble))
 
 
-def _kept(catalog: Catalog | None, question: Question, looked: LookedUp) -> Iterator[str]:
+def _keep_inspection(catalog: Catalog | None, question: Question, looked: LookedUp) -> Iterator[str]:
     if catalog is None:
         return
     try:
@@ -110,7 +110,7 @@ def _kept(catalog: Catalog | None, question: Question, looked: LookedUp) -> Iter
         yield f"Not kept: {error.message}"
 
 
-def _packed(planned: Sequence[Planned], facts: Facts, seconds: float | None) -> Packing:
+def _pack_fleet(planned: Sequence[Planned], facts: Facts, seconds: float | None) -> Packing:
     watts = {a.key: a.board_watts for a in facts.accelerators}
     members = [
         Member(model=p.entry.model, ways=ways)

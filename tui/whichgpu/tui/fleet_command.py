@@ -27,18 +27,22 @@ def fleet(source: str, options: Mapping[str, Any], fresh_hours: float, solver: f
     entries = read_fleet(list_text(source))
     question = replace(question_of({**options, "model": entries[0].model, "variant": None}), max_age=fresh_hours * 3600)
     try:
-        found = plan_fleet(entries, question, terminal.progress, solver)
+        planned_fleet = plan_fleet(entries, question, terminal.progress, solver)
     finally:
         terminal.clear_progress()
-    click.echo(json.dumps(fleet_record(found), indent=2) if as_json else terminal.text(fleet_report(found, entries)))
+    click.echo(
+        json.dumps(fleet_record(planned_fleet), indent=2)
+        if as_json
+        else terminal.text(fleet_report(planned_fleet, entries))
+    )
     sys.stdout.flush()
-    for note in found.notes:
+    for note in planned_fleet.notes:
         click.echo(terminal.text(terminal.folded(f"whichgpu: note: {note}")), err=True)
-    for name, sentence, _ in found.failed:
+    for name, sentence, _ in planned_fleet.failed:
         click.echo(terminal.text(terminal.folded(f"whichgpu: error: {clean(name)}: {sentence}")), err=True)
-    if found.failed:
-        return code_of(found.failed[0][2])
-    return ExitCode.NOTHING_FITS if found.packing.unplaced else ExitCode.OK
+    if planned_fleet.failed:
+        return code_of(planned_fleet.failed[0][2])
+    return ExitCode.NOTHING_FITS if planned_fleet.packing.unplaced else ExitCode.OK
 
 
 def list_text(source: str) -> str:

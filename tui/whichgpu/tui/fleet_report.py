@@ -91,8 +91,8 @@ def _models(found: Fleet) -> list[str]:
 
 
 def _lines(rows: Sequence[tuple[str, ...]], headers: Sequence[str], alignment: Sequence[str]) -> list[str]:
-    made = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
-    return [line.rstrip() for line in str(made).splitlines()]
+    table = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return [line.rstrip() for line in str(table).splitlines()]
 
 
 def model_row(planned: Planned) -> tuple[str, ...]:

@@ -33,18 +33,18 @@ def list_gpus(text: str | None, vendor: str | None, memory: float | None, sort: 
     """List accelerators that match, or one in full when the text names it exactly."""
     cards = hardware.parse_accelerators(assets.read("accelerators.json"))
     offers = prices.parse_prices(assets.read("prices.json"))
-    found = _matching(cards, text, vendor, memory)
-    if not found:
+    matches = _matching(cards, text, vendor, memory)
+    if not matches:
         raise click.ClickException("No accelerator matches. Run whichgpu gpus without options for all of them.")
-    priced = {c.key: prices.price_of(c, offers) for c in found}
-    found.sort(key=lambda c: (_SORTS[sort](c, priced[c.key]), c.key))
+    priced = {c.key: prices.price_of(c, offers) for c in matches}
+    matches.sort(key=lambda c: (_SORTS[sort](c, priced[c.key]), c.key))
     terminal = Terminal.detect()
     if as_json:
-        click.echo(json.dumps([_record(c, priced[c.key]) for c in found], indent=2))
-    elif len(found) == 1:
-        click.echo(terminal.text(_whole(found[0], priced[found[0].key], offers)))
+        click.echo(json.dumps([_record(c, priced[c.key]) for c in matches], indent=2))
+    elif len(matches) == 1:
+        click.echo(terminal.text(_whole(matches[0], priced[matches[0].key], offers)))
     else:
-        click.echo(terminal.text(_table(found, priced)))
+        click.echo(terminal.text(_table(matches, priced)))
     return ExitCode.OK
 
 
@@ -79,13 +79,13 @@ def _table(cards: Sequence[Accelerator], priced: dict[str, Price | None]) -> str
     ]
     headers = ("key", "GiB", "GB/s", "BF16", "FP8", "W", "link", f"{sign()}/hour", "sure")
     alignment = ("left", *["right"] * 7, "left")
-    made = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
+    table = tabulate(rows, headers, tablefmt="plain", colalign=alignment, disable_numparse=True)
     notes = [
         "GiB as torch reports; memory GB/s; dense BF16 and FP8 TFLOP/s; W: board; link: GB/s both ways to the other cards;",
         f"{sign()}/hour: median of dated on-demand offers, * when the newest is over 60 days old. whichgpu gpus KEY shows",
         "the sources.",
     ]
-    return str(made) + "\n\n" + "\n".join(wrapped(" ".join(notes)))
+    return str(table) + "\n\n" + "\n".join(wrapped(" ".join(notes)))
 
 
 def _number(value: float | None) -> str:
@@ -111,10 +111,10 @@ def _whole(card: Accelerator, price: Price | None, offers: Sequence[PriceOffer])
         f"  sure        {card.confidence}",
         *(line for key, source in card.sources.items() for line in wrapped(f"{key}: {source}", 4, 6)),
     ]
-    own = sorted((o for o in offers if o.accelerator == card.key), key=lambda o: o.usd_per_hour)
+    card_offers = sorted((o for o in offers if o.accelerator == card.key), key=lambda o: o.usd_per_hour)
     if price is not None:
         age = " (over 60 days old)" if is_stale(price.newest) else ""
         lines += wrapped(f"{dollars(price.usd_per_hour)}/hour: median of {price.offers}, newest {price.newest}{age}", 2)
-    rows = [(dollars(o.usd_per_hour), o.provider, o.kind, o.date or "undated") for o in own]
-    made = tabulate(rows, tablefmt="plain", colalign=("right", "left", "left", "left")) if rows else ""
-    return "\n".join([*lines, *(f"    {line}" for line in made.splitlines())])
+    rows = [(dollars(o.usd_per_hour), o.provider, o.kind, o.date or "undated") for o in card_offers]
+    table = tabulate(rows, tablefmt="plain", colalign=("right", "left", "left", "left")) if rows else ""
+    return "\n".join([*lines, *(f"    {line}" for line in table.splitlines())])

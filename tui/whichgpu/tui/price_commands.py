@@ -32,23 +32,23 @@ def list_prices(gpu: str | None, providers: Sequence[str], spot: bool, catalog: 
     """Print the offers that answers use, cheapest first."""
     facts = load_facts()
     key = hardware.find(gpu, facts.accelerators).key if gpu else None
-    kept = Catalog(catalog_path(catalog)).prices()
-    listed, contracts = [o for o in kept if not o.contract], [o for o in kept if o.contract]
-    wanted = {p.lower() for p in providers}
-    found = [
+    catalog_offers = Catalog(catalog_path(catalog)).prices()
+    listed, contracts = [o for o in catalog_offers if not o.contract], [o for o in catalog_offers if o.contract]
+    provider_names = {p.lower() for p in providers}
+    matches = [
         o
         for o in combined(facts.offers, listed, contracts)
         if key in (None, o.accelerator)
         and (not spot or o.kind == SPOT)
-        and (not wanted or o.provider.lower() in wanted)
+        and (not provider_names or o.provider.lower() in provider_names)
     ]
-    found.sort(key=lambda o: (o.accelerator, o.usd_per_hour, o.provider))
-    if not found:
+    matches.sort(key=lambda o: (o.accelerator, o.usd_per_hour, o.provider))
+    if not matches:
         raise FactsError("No price matches.", "whichgpu prices without options lists all.")
     if as_json:
-        click.echo(json.dumps([o.model_dump(mode="json") for o in found], indent=2))
+        click.echo(json.dumps([o.model_dump(mode="json") for o in matches], indent=2))
     else:
-        click.echo(Terminal.detect().text(_table(found)))
+        click.echo(Terminal.detect().text(_table(matches)))
     return ExitCode.OK
 
 
@@ -61,17 +61,17 @@ def _table(offers: Sequence[PriceOffer]) -> str:
             "contract" if o.contract else o.kind,
             NOTHING if o.count is None else str(o.count),
             clean(o.region or NOTHING, 16),
-            _dated(o),
+            _date_cell(o),
         )
         for o in offers
     ]
     headers = ("card", f"{sign()}/hour", "provider", "kind", "cards", "region", "date")
-    made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
     note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old; undated prices are listed but not used."
-    return str(made) + "\n\n" + "\n".join(wrapped(note))
+    return str(table) + "\n\n" + "\n".join(wrapped(note))
 
 
-def _dated(offer: PriceOffer) -> str:
+def _date_cell(offer: PriceOffer) -> str:
     if offer.date is None:
         return "undated"
     return offer.date + ("*" if is_stale(offer.date) else "")
@@ -79,17 +79,17 @@ def _dated(offer: PriceOffer) -> str:
 
 def refresh(source: str, providers: Sequence[str], date: str | None, catalog: str | None) -> int:
     """Read prices anew into the catalog: through gpuhunt, or from a price file."""
-    terminal, known = Terminal.detect(), load_facts().accelerators
+    terminal, accelerators = Terminal.detect(), load_facts().accelerators
     today = datetime.now(UTC).date().isoformat()
     if source == "gpuhunt":
         click.echo(terminal.text("whichgpu: reading gpuhunt's price lists"), err=True)
-        offers = list(read_gpuhunt(_hunted(providers), date or today, known))
+        offers = list(read_gpuhunt(_query_gpuhunt(providers), date or today, accelerators))
     else:
         path = Path(source).expanduser()
         text = _text(path)
         named = providers[0] if providers else (path.parent.name if path.stem == "vms" else path.stem)
         when = date or datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-        offers = read_prices(text, clean(named, 40), when, clean(path.name, 80), known)
+        offers = read_prices(text, clean(named, 40), when, clean(path.name, 80), accelerators)
     offers = _cheapest(offers)
     if not offers:
         raise FactsError("No price of a known accelerator was found.", "whichgpu gpus lists them.")
@@ -111,7 +111,7 @@ def _text(path: Path) -> str:
         raise FactsError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
 
 
-def _hunted(providers: Sequence[str]) -> list[Any]:
+def _query_gpuhunt(providers: Sequence[str]) -> list[Any]:
     """Query gpuhunt: its published lists, or the folder that ``GPUHUNT_CATALOG_DIR`` names."""
     try:
         import gpuhunt
@@ -120,18 +120,18 @@ def _hunted(providers: Sequence[str]) -> list[Any]:
     logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)  # its tracebacks; what failed is said in one sentence
     folder = os.environ.get("GPUHUNT_CATALOG_DIR")
     catalog = gpuhunt.Catalog(auto_reload=False)
-    asked = [p.lower() for p in providers]
+    provider_names = [p.lower() for p in providers]
     try:
         if folder is None:
             catalog.load()
         else:
-            asked = asked or sorted(path.stem for path in Path(folder).glob("*.csv"))
-        return list(catalog.query(provider=asked or None, min_gpu_count=1))
+            provider_names = provider_names or sorted(path.stem for path in Path(folder).glob("*.csv"))
+        return list(catalog.query(provider=provider_names or None, min_gpu_count=1))
     except (gpuhunt.GPUHuntError, ValueError, OSError) as error:
-        said = f"gpuhunt could not read its prices: {clean(error, 120)}."
+        trouble = f"gpuhunt could not read its prices: {clean(error, 120)}."
         if folder is not None or isinstance(error, ValueError):
-            raise FactsError(said, f"Look into {clean(folder)}." if folder else "See --provider.") from error
-        raise NetworkError(said, "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs.") from error
+            raise FactsError(trouble, f"Look into {clean(folder)}." if folder else "See --provider.") from error
+        raise NetworkError(trouble, "Connect, or set GPUHUNT_CATALOG_DIR to a folder of its CSVs.") from error
 
 
 def _keep(catalog: Catalog, offers: Sequence[PriceOffer], withdrawn: bool = False) -> None:
@@ -151,23 +151,23 @@ def _cheapest(offers: Iterable[PriceOffer]) -> list[PriceOffer]:
 
 def contract(specs: Sequence[str], provider: str, catalog: str | None, withdrawn: bool) -> int:
     """Keep contract prices for everyone who uses the catalog, or take them back."""
-    known = list(load_facts().accelerators)
+    accelerators = list(load_facts().accelerators)
     today = datetime.now(UTC).date().isoformat()
     offers: list[PriceOffer] = []
     for spec in specs:
-        card, price = (hardware.find(spec, known), 1.0) if withdrawn else read_price(spec, known)
-        made = own_price(card.key, price, ON_DEMAND, today)
-        offers.append(made.model_copy(update={"provider": clean(provider, 40), "source": "contract"}))
+        card, price = (hardware.find(spec, accelerators), 1.0) if withdrawn else read_price(spec, accelerators)
+        offer = own_price(card.key, price, ON_DEMAND, today)
+        offers.append(offer.model_copy(update={"provider": clean(provider, 40), "source": "contract"}))
     store = Catalog(catalog_path(catalog))
     if withdrawn:
-        held = {(o.accelerator, o.provider): o for o in store.prices() if o.contract}
-        missing = [o.accelerator for o in offers if (o.accelerator, o.provider) not in held]
+        kept_contracts = {(o.accelerator, o.provider): o for o in store.prices() if o.contract}
+        missing = [o.accelerator for o in offers if (o.accelerator, o.provider) not in kept_contracts]
         if missing:
             raise FactsError(
                 f"No contract of {clean(provider)} for {', '.join(missing)} is kept.", "whichgpu prices list"
             )
     _keep(store, offers, withdrawn)
-    said = "no longer kept" if withdrawn else "kept"
+    outcome = "no longer kept" if withdrawn else "kept"
     names = ", ".join(o.accelerator if withdrawn else f"{o.accelerator} {dollars(o.usd_per_hour)}/hour" for o in offers)
-    click.echo(Terminal.detect().text(f"{provider}: {names} {said}."))
+    click.echo(Terminal.detect().text(f"{provider}: {names} {outcome}."))
     return ExitCode.OK

@@ -25,7 +25,7 @@ def explanation(answer: Answer, terminal: Terminal) -> str:
     )
     lines += [*wrapped(share, 2), *_table(foot)]
     lines += _reasons(foot.terms)
-    lines += _printed(answer, foot)
+    lines += _startup_lines(answer, foot)
     if plan.speed is not None:
         lines += ["", "  Where the time goes, in ms:", *step_table(plan.speed)]
     if plan.remedies and plan is not answer.recommended:
@@ -44,8 +44,8 @@ def _table(foot: Footprint) -> list[str]:
     rows.append(_row("= pool for cache", foot.pool, foot.pool_low, foot.pool_high, "computed", ""))
     headers = ("what", memory_unit(), "from", "to", "known", "changed by")
     alignment = ("left", "right", "right", "right", "left", "left")
-    made = tabulate([headers, *rows], tablefmt="plain", colalign=alignment, disable_numparse=True)
-    return [f"  {line}".rstrip() for line in made.splitlines()]
+    table = tabulate([headers, *rows], tablefmt="plain", colalign=alignment, disable_numparse=True)
+    return [f"  {line}".rstrip() for line in table.splitlines()]
 
 
 def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> tuple[str, ...]:
@@ -54,12 +54,12 @@ def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> t
 
 def _reasons(terms: tuple[Term, ...]) -> list[str]:
     """Say why, for everything that is not simply a tensor."""
-    told = {t.because for t in terms if t.flag is None and t.origin.value == "computed"}
-    lines = [line for t in terms if t.because not in told for line in wrapped(f"{t.name}: {t.because}", 2)]
+    tensor_reasons = {t.because for t in terms if t.flag is None and t.origin.value == "computed"}
+    lines = [line for t in terms if t.because not in tensor_reasons for line in wrapped(f"{t.name}: {t.because}", 2)]
     return ["", *lines] if lines else []
 
 
-def _printed(answer: Answer, foot: Footprint) -> list[str]:
+def _startup_lines(answer: Answer, foot: Footprint) -> list[str]:
     """Say what vLLM's own start-up lines will be."""
     words = [
         f"Model loading took {foot.weights / GIB:.2f} GiB",

@@ -53,14 +53,14 @@ def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
     if offered:
         rows.append(("offered", offered))
     if inspection.quantisation is not None:
-        rows.append(("published as", _published(inspection.quantisation)))
+        rows.append(("published as", _quantisation_words(inspection.quantisation)))
     if inspection.selection.counted:
         rows.append(("counted", ", ".join(inspection.selection.counted[:6])))
     if inspection.selection.ignored:
-        rows.append(("not counted", _ignored(inspection)))
+        rows.append(("not counted", _ignored_summary(inspection)))
     if len(inspection.variants) > 1:
-        shown = [f"{v.name.rsplit('-', 1)[-1]} {memory(v.bytes)}" for v in inspection.variants[:8]]
-        rows.append(("variants", ", ".join(shown)))
+        variant_sizes = [f"{v.name.rsplit('-', 1)[-1]} {memory(v.bytes)}" for v in inspection.variants[:8]]
+        rows.append(("variants", ", ".join(variant_sizes)))
     return terminal.bold("What it is") + "\n" + _facts(rows)
 
 
@@ -74,12 +74,12 @@ def terms(source: ModelSource) -> str:
     return clean(", ".join(p for p in parts if p), 120)
 
 
-def _published(quantisation: Quantisation) -> str:
-    kept = quantisation.unquantised
-    if not kept:
+def _quantisation_words(quantisation: Quantisation) -> str:
+    patterns = quantisation.unquantised
+    if not patterns:
         return quantisation.label
-    more = f" and {len(kept) - _PATTERNS_SHOWN} more" if len(kept) > _PATTERNS_SHOWN else ""
-    return f"{quantisation.label}; in high precision: {', '.join(kept[:_PATTERNS_SHOWN])}{more}"
+    more = f" and {len(patterns) - _PATTERNS_SHOWN} more" if len(patterns) > _PATTERNS_SHOWN else ""
+    return f"{quantisation.label}; in high precision: {', '.join(patterns[:_PATTERNS_SHOWN])}{more}"
 
 
 def _facts(rows: Iterable[tuple[str, str]]) -> str:
@@ -101,8 +101,8 @@ def _structure(architecture: Architecture) -> list[tuple[str, str]]:
     if blocks:
         rows.append(("feed-forward", "; ".join(blocks)))
     if architecture.towers:
-        found = [f"{t.modality}: {t.layers or '?'} layers of {t.hidden or '?'}" for t in architecture.towers]
-        rows.append(("towers", ", ".join(found)))
+        tower_words = [f"{t.modality}: {t.layers or '?'} layers of {t.hidden or '?'}" for t in architecture.towers]
+        rows.append(("towers", ", ".join(tower_words)))
     return rows
 
 
@@ -115,8 +115,8 @@ def _sizes(inspection: Inspection) -> list[tuple[str, str]]:
     by_part = list(inspection.parameters.by_part.items())
     rows: list[tuple[str, str]] = []
     if by_part:
-        shown = [f"{part.value} {parameters(count)}" for part, count in by_part[:_PARTS_SHOWN]]
-        rows.append(("parameters", " · ".join(shown)))
+        part_sizes = [f"{part.value} {parameters(count)}" for part, count in by_part[:_PARTS_SHOWN]]
+        rows.append(("parameters", " · ".join(part_sizes)))
     if inspection.parameters.by_part.get(Part.MTP):
         rows.append(("without MTP", f"{parameters(inspection.parameters.without_mtp.value)} parameters"))
     return rows
@@ -126,10 +126,10 @@ def _short(where: str) -> str:
     return where.replace("config.json: ", "").rstrip(".: ").replace(".: ", ".")
 
 
-def _ignored(inspection: Inspection) -> str:
-    shown = [f"{name} ({reason})" for name, reason in inspection.selection.ignored[:3]]
-    more = len(inspection.selection.ignored) - len(shown)
-    return "; ".join(shown) + (f"; {more} more" if more > 0 else "")
+def _ignored_summary(inspection: Inspection) -> str:
+    examples = [f"{name} ({reason})" for name, reason in inspection.selection.ignored[:3]]
+    more = len(inspection.selection.ignored) - len(examples)
+    return "; ".join(examples) + (f"; {more} more" if more > 0 else "")
 
 
 def mixer_words(mixer: Mixer) -> str:

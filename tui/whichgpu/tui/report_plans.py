@@ -26,8 +26,8 @@ def needs(answer: Answer, terminal: Terminal) -> str:
 
 
 def _need_row(need: Need) -> tuple[str, ...]:
-    known = need.weights_bytes is not None and need.kv_bytes is not None
-    total = (need.weights_bytes or 0) + (need.kv_bytes or 0) if known else None
+    is_known = need.weights_bytes is not None and need.kv_bytes is not None
+    total = (need.weights_bytes or 0) + (need.kv_bytes or 0) if is_known else None
     per_token = memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING
     state = memory(need.state_bytes_per_sequence) if need.state_bytes_per_sequence else NOTHING
     cache = memory(need.kv_bytes) if need.kv_bytes != 0 else NOTHING
@@ -47,24 +47,24 @@ def _table(headers: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     """Return one row per accelerator: the count at each precision, price and headroom at the asked one."""
-    asked = answer.workload.precision
-    shown = list(dict.fromkeys(n.precision for n in answer.needs))
+    asked_precision = answer.workload.precision
+    precisions = list(dict.fromkeys(n.precision for n in answer.needs))
     by_card: dict[str, dict[Precision, Plan]] = {}
-    for plan in sorted(answer.plans, key=lambda p: p.precision is not asked):
+    for plan in sorted(answer.plans, key=lambda p: p.precision is not asked_precision):
         by_card.setdefault(plan.accelerator, {})[plan.precision] = plan
     rows: list[tuple[str, ...]] = []
     for plans in by_card.values():
-        chosen = plans[asked]
-        counts = [_count(plans[p], labelled=p is asked) for p in shown]
-        rows.append((short_name(chosen), *counts, dollars(chosen.total_usd_per_hour), *_figures(chosen)))
+        asked_plan = plans[asked_precision]
+        counts = [_count(plans[p], labelled=p is asked_precision) for p in precisions]
+        rows.append((short_name(asked_plan), *counts, dollars(asked_plan.total_usd_per_hour), *_figures(asked_plan)))
     if not rows:
         return ""
-    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
-    rates = any(plans[asked].speed for plans in by_card.values())
+    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in precisions]
+    rates = any(plans[asked_precision].speed for plans in by_card.values())
     what = (
-        f"{asked.value}; tokens/s out of all cards, {memory_unit()} left on each"
+        f"{asked_precision.value}; tokens/s out of all cards, {memory_unit()} left on each"
         if rates
-        else f"{asked.value}; {memory_unit()} left on each"
+        else f"{asked_precision.value}; {memory_unit()} left on each"
     )
     headers = ("cards", *names, f"{sign()}/hour", *(("tok/s", f"{sign()}/Mtok") if rates else ()), "left")
     rows = rows if rates else [(*row[:-3], row[-1]) for row in rows]
@@ -73,26 +73,29 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
 
 def counts_by_precision(answer: Answer) -> str:
     """Return the smallest number of cards at each precision that was worked out, a row per accelerator."""
-    shown = list(dict.fromkeys(n.precision for n in answer.needs))
-    found: dict[str, dict[Precision, Plan]] = {}
+    precisions = list(dict.fromkeys(n.precision for n in answer.needs))
+    plans_by_card: dict[str, dict[Precision, Plan]] = {}
     for plan in answer.plans:
-        found.setdefault(plan.accelerator, {})[plan.precision] = plan
+        plans_by_card.setdefault(plan.accelerator, {})[plan.precision] = plan
     rows = [
-        (short_name(next(iter(plans.values()))), *(_count(plans[p], False) if p in plans else NOTHING for p in shown))
-        for plans in found.values()
+        (
+            short_name(next(iter(plans.values()))),
+            *(_count(plans[p], False) if p in plans else NOTHING for p in precisions),
+        )
+        for plans in plans_by_card.values()
     ]
-    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in shown]
+    names = ["stored" if p is Precision.PUBLISHED else p.value.upper() for p in precisions]
     return _table(("cards", *names), rows)
 
 
 def _figures(plan: Plan) -> tuple[str, str, str]:
     """Output tokens per second, the cost of a million of them, and what is left on a card."""
-    left = f"{big(plan.footprint.headroom):,.1f}" if plan.footprint and plan.layout else NOTHING
+    headroom = f"{big(plan.footprint.headroom):,.1f}" if plan.footprint and plan.layout else NOTHING
     speed = plan.speed
     if speed is None:
-        return NOTHING, NOTHING, left
+        return NOTHING, NOTHING, headroom
     cost = dollars(speed.usd_per_million_output.expected) if speed.usd_per_million_output else NOTHING
-    return f"{speed.output_tokens_per_second.expected:,.0f}", cost, left
+    return f"{speed.output_tokens_per_second.expected:,.0f}", cost, headroom
 
 
 def _count(plan: Plan, labelled: bool = True) -> str:
@@ -137,12 +140,12 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
 
 
 def _why_not(answer: Answer) -> str:
-    asked = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
-    reasons = dict.fromkeys(f"{_counted(p)}: {p.reasons[0]}" for p in asked)
+    unfit_plans = [p for p in answer.plans if p.reasons and p.precision is answer.workload.precision]
+    reasons = dict.fromkeys(f"{_plan_label(p)}: {p.reasons[0]}" for p in unfit_plans)
     return "\n".join(line for reason in list(reasons)[:_REASONS_SHOWN] for line in wrapped(reason, 2))
 
 
-def _counted(plan: Plan) -> str:
+def _plan_label(plan: Plan) -> str:
     return cards_in_words(plan) if plan.missed else plan.accelerator_name
 
 

@@ -55,12 +55,12 @@ def load() -> Settings:
 
     at = config_path()
     try:
-        found = tomllib.loads(at.read_text(encoding="utf-8"))
+        toml_values = tomllib.loads(at.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError) as error:
         raise UsageError(f"{clean(at)} cannot be read: {clean(error)}.", "Mend or remove it.") from error
-    return _valid(found)
+    return _valid(toml_values)
 
 
 def _valid(found: Mapping[str, Any]) -> Settings:

@@ -28,7 +28,7 @@ def show(name: str | None, model: str | None, options: Mapping[str, Any], as_jso
     terminal = Terminal.detect()
     chips = parse_silicon(assets.read("silicon.json"))
     if name is not None:
-        chips = _named(chips, name)
+        chips = _matching_chips(chips, name)
     if model is None:
         text = whole(chips[0]) if len(chips) == 1 else _table(chips)
         click.echo(json.dumps([c.model_dump(mode="json") for c in chips], indent=2) if as_json else terminal.text(text))
@@ -47,23 +47,23 @@ def show(name: str | None, model: str | None, options: Mapping[str, Any], as_jso
         inspection = reply_to(question, terminal.progress).inspection
     finally:
         terminal.clear_progress()
-    found = _verdicts(chips, inspection)
+    verdicts = _verdicts(chips, inspection)
     if as_json:
-        click.echo(json.dumps([v.model_dump(mode="json") for v in found], indent=2))
+        click.echo(json.dumps([v.model_dump(mode="json") for v in verdicts], indent=2))
     else:
         click.echo(terminal.text(verdict_table(chips, inspection)))
     return ExitCode.OK
 
 
-def _named(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
-    wanted = name.lower()
-    found = tuple(c for c in chips if c.key == wanted) or tuple(
-        c for c in chips if wanted in f"{c.key} {c.name} {c.builder}".lower()
+def _matching_chips(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
+    query = name.lower()
+    matches = tuple(c for c in chips if c.key == query) or tuple(
+        c for c in chips if query in f"{c.key} {c.name} {c.builder}".lower()
     )
-    if not found:
+    if not matches:
         keys = ", ".join(c.key for c in chips)
         raise click.ClickException(f"No chip matches “{name}”. Known: {keys}.")
-    return found
+    return matches
 
 
 def _table(chips: Sequence[Chip]) -> str:
@@ -73,9 +73,9 @@ def _table(chips: Sequence[Chip]) -> str:
     ]
     headers = ("chip", "builder", "access", "vLLM", "GB", "who can use it")
     widths = (15, 12, 8, 8, 5, 22)
-    made = tabulate(rows, headers, tablefmt="plain", maxcolwidths=list(widths), disable_numparse=True)
+    table = tabulate(rows, headers, tablefmt="plain", maxcolwidths=list(widths), disable_numparse=True)
     note = f"As of {chips[0].as_of}. whichgpu silicon CHIP shows one with its sources; --model X says what a model can expect."
-    return "\n".join([*(line.rstrip() for line in str(made).splitlines()), "", *wrapped(note)])
+    return "\n".join([*(line.rstrip() for line in str(table).splitlines()), "", *wrapped(note)])
 
 
 def chip_memory(chip: Chip) -> str:
@@ -112,14 +112,14 @@ def _verdicts(chips: Sequence[Chip], inspection: Inspection) -> list[ChipVerdict
 
 def verdict_table(chips: Sequence[Chip], inspection: Inspection) -> str:
     """What a model can expect of each chip, best first."""
-    found = _verdicts(chips, inspection)
+    verdicts = _verdicts(chips, inspection)
     names = {c.key: c.name for c in chips}
-    rows = [(names[v.chip], v.outlook.value, NOTHING if v.chips is None else f"{v.chips:,}", v.why) for v in found]
+    rows = [(names[v.chip], v.outlook.value, NOTHING if v.chips is None else f"{v.chips:,}", v.why) for v in verdicts]
     headers = ("chip", "verdict", "chips ≥", "why")
-    made = tabulate(rows, headers, tablefmt="plain", maxcolwidths=[16, 17, None, 32], disable_numparse=True)
+    table = tabulate(rows, headers, tablefmt="plain", maxcolwidths=[16, 17, None, 32], disable_numparse=True)
     title = f"{inspection.source.name}: {inspection.label}"
     note = (
         f"Chips ≥: what the published weights fill, without any cache. As of {chips[0].as_of}; public statements, not"
         " measurements. whichgpu breakeven says what a claim has to beat."
     )
-    return "\n".join([title, "", *(line.rstrip() for line in str(made).splitlines()), "", *wrapped(note)])
+    return "\n".join([title, "", *(line.rstrip() for line in str(table).splitlines()), "", *wrapped(note)])

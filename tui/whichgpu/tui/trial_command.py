@@ -30,15 +30,15 @@ def try_out(options: Mapping[str, Any]) -> int:
     """Run a trial, print predicted beside measured, keep it."""
     if options["node"] is not None and (options["server"] is not None or options["on"] is not None):
         raise click.UsageError("--node is for a vLLM that is started here: leave --server and --on out.")
-    terminal, asked = Terminal.detect(), _options(options)
+    terminal, trial_options = Terminal.detect(), _options(options)
     try:
-        prepared = prepare(question_of(options), asked, terminal.progress)
+        prepared = prepare(question_of(options), trial_options, terminal.progress)
     finally:
         terminal.clear_progress()
     request = prepared.request
     if options["on"] is not None:
         return _elsewhere(prepared, options, terminal)
-    for line in before(prepared, asked):
+    for line in before(prepared, trial_options):
         click.echo(terminal.text("\n".join(wrapped(f"whichgpu: {line}", 0, 2))), err=True)
     if options["dry_run"]:
         click.echo(terminal.text(" ".join(["vllm", *request.serve])))
@@ -48,12 +48,12 @@ def try_out(options: Mapping[str, Any]) -> int:
     def narrate(step: Step) -> None:
         terminal.progress(step_line(step), 0, 1)
 
-    if asked.place is not None and asked.place.rank > 0:
-        return _lend(request, asked.place, launcher, root, narrate, terminal)
+    if trial_options.place is not None and trial_options.place.rank > 0:
+        return _lend(request, trial_options.place, launcher, root, narrate, terminal)
     try:
-        if asked.server is not None:
+        if trial_options.server is not None:
             folder = root / new_name()
-            trial = measure_server(request, asked.server, launcher, folder, narrate)
+            trial = measure_server(request, trial_options.server, launcher, folder, narrate)
         else:
             trial, folder = run_trial(request, launcher, root, narrate)
     finally:
@@ -75,8 +75,8 @@ def _lend(
         terminal.clear_progress()
     served = lent.left is Left.SERVED
     cards = request.layout.cards // request.nodes
-    said = f"lent {cards} card{'s' if cards > 1 else ''} for {lent.seconds:.0f} s: {lent.left.value}"
-    lines = [f"whichgpu: {said}"]
+    summary = f"lent {cards} card{'s' if cards > 1 else ''} for {lent.seconds:.0f} s: {lent.left.value}"
+    lines = [f"whichgpu: {summary}"]
     if lent.failure is not None:
         lines += [f"{lent.failure.sentence} {lent.failure.hint}", *lent.failure.lines]
     if not served:
@@ -111,10 +111,10 @@ def _words(text: str) -> tuple[str, ...]:
 def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Terminal) -> int:
     """Print how the same trial runs on another machine, or run it there and keep its record."""
     request, key = prepared.request, prepared.request.accelerator
-    asked = prepared.reply.answer.workload.model_copy(
+    workload = prepared.reply.answer.workload.model_copy(
         update={"prompt": request.prompt, "output": request.output, "cards": request.layout.cards}
     )
-    words = ["--model", request.model, *workload_words(asked)]
+    words = ["--model", request.model, *workload_words(workload)]
     words += ["--sweep", ",".join(load.words for load in request.loads), "--budget", f"{request.budget:g}"]
     words += ["--vllm-args", options["vllm_args"]] if options["vllm_args"] else []
     words += [] if request.dummy else ["--real-weights"]

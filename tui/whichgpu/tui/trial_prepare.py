@@ -99,12 +99,12 @@ def prepare(question: Question, options: TrialOptions, progress: ReadProgress = 
         TrialError: it needs other machines than were named.
         WhichgpuError: the model can't be read, or this machine has no GPU.
     """
-    asked = question
+    trial_question = question
     if not (options.cpu or question.own.accelerators or options.server or options.elsewhere):
-        asked = replace(question, own=replace(question.own, accelerators=(HERE,)))
-    reply = reply_to(asked, progress)
+        trial_question = replace(question, own=replace(question.own, accelerators=(HERE,)))
+    reply = reply_to(trial_question, progress)
     loads = options.loads or (Load(concurrency=reply.answer.workload.concurrency),)
-    _held(loads, reply.answer.workload)
+    _check_loads(loads, reply.answer.workload)
     if options.cpu:
         return Prepared(_on_machines(_on_cpu(reply, options, loads), CPU, options), question, reply, None)
     plan = reply.answer.recommended
@@ -158,7 +158,7 @@ def keep_record(prepared: Prepared, trial: Trial) -> None:
     keep_trial(prepared.question, prepared.reply, lambda found, now: trial_finding(found, record, now))
 
 
-def _held(loads: Sequence[Load], workload: Workload) -> None:
+def _check_loads(loads: Sequence[Load], workload: Workload) -> None:
     """Refuse a load whose requests are longer than what vLLM is started with.
 
     Raises:
@@ -174,15 +174,15 @@ def _held(loads: Sequence[Load], workload: Workload) -> None:
 
 def _predicted_points(reply: Reply, plan: Plan, loads: Sequence[Load]) -> tuple[PredictedPoint, ...]:
     """What these cards in this layout would serve of each load."""
-    asked, facts = reply.answer.workload, reply.facts
+    base_workload, facts = reply.answer.workload, reply.facts
     card = next(a for a in facts.accelerators if a.key == plan.accelerator)
-    sizer = Sizer(reply.inspection, facts.engines.of(asked.vllm), facts.architectures)
+    sizer = Sizer(reply.inspection, facts.engines.of(base_workload.vllm), facts.architectures)
     points = list[PredictedPoint]()
     for load in loads:
-        lengths_of_load = {"prompt": load.prompt or asked.prompt, "output": load.output or asked.output}
-        workload = asked.model_copy(update={"concurrency": load.concurrency, **lengths_of_load})
+        lengths_of_load = {"prompt": load.prompt or base_workload.prompt, "output": load.output or base_workload.output}
+        workload = base_workload.model_copy(update={"concurrency": load.concurrency, **lengths_of_load})
         speed = (
-            speed_as_run(sizer, workload, asked.precision, card, plan.layout, facts.calibration)
+            speed_as_run(sizer, workload, base_workload.precision, card, plan.layout, facts.calibration)
             if plan.layout is not None
             else None
         )
@@ -231,7 +231,7 @@ def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[Load]) -> Trial
     cache = sizer.cache(workload, layout, CPU)
     blocks = cache.blocks([size]) if sizer.knows_cache(workload) else None
     predicted = Predicted(
-        weights_bytes=sum(held[0] for name, held in parts.items() if name != ROUNDING),
+        weights_bytes=sum(stage_sizes[0] for name, stage_sizes in parts.items() if name != ROUNDING),
         pool_bytes=size,
         tokens=cache.printed(blocks, workload.context, sizer.engine.unified_count) if blocks else None,
         tokens_per_second=None,

@@ -15,14 +15,14 @@ from whichgpu.tui.units import NOTHING, dollars, memory, sign, wrapped
 def step_line(step: Step) -> str:
     """One line on what goes on: seconds, stage, and while a load runs what it does now."""
     live = step.live
-    told = [f"{step.seconds:5.0f} s  {step.what}"]
+    parts = [f"{step.seconds:5.0f} s  {step.what}"]
     if live is not None:
-        told += [f"{live.tokens_per_second:,.0f} tok/s"] if live.tokens_per_second is not None else []
-        told += [f"TTFT {_ms(live.ttft_ms)} ms"] if live.ttft_ms is not None else []
-        told += [f"cache {live.cache_used:.0%}"] if live.cache_used is not None else []
-        told += [f"{live.waiting:.0f} queue"] if live.waiting else []
-        told += [f"{live.watts:,.0f} W"] if live.watts is not None else []
-    return " · ".join(told)
+        parts += [f"{live.tokens_per_second:,.0f} tok/s"] if live.tokens_per_second is not None else []
+        parts += [f"TTFT {_ms(live.ttft_ms)} ms"] if live.ttft_ms is not None else []
+        parts += [f"cache {live.cache_used:.0%}"] if live.cache_used is not None else []
+        parts += [f"{live.waiting:.0f} queue"] if live.waiting else []
+        parts += [f"{live.watts:,.0f} W"] if live.watts is not None else []
+    return " · ".join(parts)
 
 
 def report(trial: Trial) -> str:
@@ -32,11 +32,11 @@ def report(trial: Trial) -> str:
     if trial.failure is not None:
         lines += wrapped(f"{trial.outcome.value}: {trial.failure.sentence} {trial.failure.hint}".strip(), 0, 2)
         lines += [f"  | {line[:150]}" for line in trial.failure.lines[:4]]
-    rows = _compared(trial)
+    rows = _comparison_rows(trial)
     if rows:
-        made = tabulate(rows, ("", "predicted", "measured", "off"), tablefmt="plain", disable_numparse=True,
+        table = tabulate(rows, ("", "predicted", "measured", "off"), tablefmt="plain", disable_numparse=True,
                         colalign=("left", "right", "right", "right"))  # fmt: skip
-        lines += ["", *(f"  {line}".rstrip() for line in str(made).splitlines())]
+        lines += ["", *(f"  {line}".rstrip() for line in str(table).splitlines())]
     if trial.points:
         lines += ["", *_loads(trial.points)]
     stages = ", ".join(f"{s.name} {s.seconds:.1f}" for s in trial.stages)
@@ -48,13 +48,13 @@ def _machines(trial: Trial) -> str:
     return f" in {trial.nodes} machines" if trial.nodes > 1 else ""
 
 
-def _compared(trial: Trial) -> list[tuple[str, ...]]:
-    found, told = trial.memory, trial.predicted
+def _comparison_rows(trial: Trial) -> list[tuple[str, ...]]:
+    measured_memory, prediction = trial.memory, trial.predicted
     best = trial.summary
     pairs = (
-        ("weights", told.weights_bytes, found.weights_bytes, memory),
-        ("pool", told.pool_bytes, found.pool_bytes, memory),
-        ("tokens in the pool", told.tokens, found.tokens, lambda v: f"{v:,.0f}"),
+        ("weights", prediction.weights_bytes, measured_memory.weights_bytes, memory),
+        ("pool", prediction.pool_bytes, measured_memory.pool_bytes, memory),
+        ("tokens in the pool", prediction.tokens, measured_memory.tokens, lambda v: f"{v:,.0f}"),
         ("ms per token", best["predicted_tpot_ms"], best["tpot_ms"], lambda v: f"{v:,.1f}"),
         ("tokens/s out", best["predicted_tokens_per_second"], best["tokens_per_second"], lambda v: f"{v:,.0f}"),
         (f"{sign()} per Mtok out", None, best["usd_per_million_output"], dollars),
@@ -84,8 +84,8 @@ def _loads(points: Sequence[LoadPoint]) -> list[str]:
         for p in points
     ]
     headers = ("at once", "tok/s", "TPOT p50", "p99", "TTFT p50", "p99", "cache", "queue", "W")
-    made = tabulate(rows, headers, tablefmt="plain", disable_numparse=True, colalign=("right",) * 9)
-    return [f"  {line}".rstrip() for line in str(made).splitlines()]
+    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True, colalign=("right",) * 9)
+    return [f"  {line}".rstrip() for line in str(table).splitlines()]
 
 
 def _ms(value: float | None) -> str:

@@ -28,23 +28,23 @@ from whichgpu.tui.units import NOTHING, memory, wrapped
 
 def list_runs(folder: str | None) -> int:
     """Print the runs whose vLLM is still there."""
-    found = living(trials_folder(folder))
+    runs = living(trials_folder(folder))
     terminal = Terminal.detect()
-    for run in found:
+    for run in runs:
         click.echo(terminal.text(f"{run.name}  process {state_of(run).get('pid')}  {run}"))
-    if not found:
+    if not runs:
         click.echo(terminal.text("No vLLM of a trial is running."))
     return ExitCode.OK
 
 
 def stop_runs(name: str | None, folder: str | None) -> int:
     """Stop one run, or all that live."""
-    found = [run for run in living(trials_folder(folder)) if name in (None, run.name)]
-    if name is not None and not found:
+    runs = [run for run in living(trials_folder(folder)) if name in (None, run.name)]
+    if name is not None and not runs:
         raise TrialError(f"No run {clean(name, 60)} is there.", "whichgpu trial list shows them.")
-    for run in found:
+    for run in runs:
         end(run)
-    click.echo(Terminal.detect().text(f"{len(found)} stopped."))
+    click.echo(Terminal.detect().text(f"{len(runs)} stopped."))
     return ExitCode.OK
 
 
@@ -86,7 +86,7 @@ def report_trials(as_csv: bool, catalog: str | None) -> int:
     if not rows:
         click.echo(Terminal.detect().text("No trial has been kept yet. whichgpu trial --model X makes one."))
         return ExitCode.OK
-    shown = [
+    cell_rows = [
         (
             clean(str(r[0]).rsplit("/", 1)[-1], 22),
             f"{r[2]} × {str(r[1]).upper()}",
@@ -99,7 +99,7 @@ def report_trials(as_csv: bool, catalog: str | None) -> int:
         for r in rows
     ]
     headers = ("model", "on", "at once", "pool GiB", "off", "tok/s", "off")
-    click.echo(Terminal.detect().text(str(tabulate(shown, headers, tablefmt="plain", disable_numparse=True))))
+    click.echo(Terminal.detect().text(str(tabulate(cell_rows, headers, tablefmt="plain", disable_numparse=True))))
     return ExitCode.OK
 
 
@@ -114,27 +114,27 @@ def _percent(value: float | None) -> str:
 def show_log(source: str, as_json: bool) -> int:
     """Print what a vLLM log says of memory, its stages, and why it failed where it did."""
     text = sys.stdin.read() if source == "-" else _text(Path(source).expanduser())
-    found = read_log(text)
+    log = read_log(text)
     failure: Failure | None = explain(text)
-    if failure is not None and found.ready and failure.kind == "unknown":
+    if failure is not None and log.ready and failure.kind == "unknown":
         failure = None
     if as_json:
-        click.echo(found.model_dump_json(indent=2))
+        click.echo(log.model_dump_json(indent=2))
         return ExitCode.OK
-    said = found.memory
+    log_memory = log.memory
     figures = {
-        "version": found.version or "unknown",
-        "weights": memory(said.weights_bytes),
-        "pool": memory(said.pool_bytes),
-        "activations": memory(said.activation_bytes),
-        "CUDA graphs": memory(said.graph_bytes),
-        "tokens": f"{said.tokens:,}" if said.tokens is not None else "unknown",
-        "concurrency": f"{said.concurrency:g} × {said.max_model_len:,}"
-        if said.concurrency and said.max_model_len
+        "version": log.version or "unknown",
+        "weights": memory(log_memory.weights_bytes),
+        "pool": memory(log_memory.pool_bytes),
+        "activations": memory(log_memory.activation_bytes),
+        "CUDA graphs": memory(log_memory.graph_bytes),
+        "tokens": f"{log_memory.tokens:,}" if log_memory.tokens is not None else "unknown",
+        "concurrency": f"{log_memory.concurrency:g} × {log_memory.max_model_len:,}"
+        if log_memory.concurrency and log_memory.max_model_len
         else "unknown",
     }
     lines = [f"{name:<12} {value}" for name, value in figures.items()]
-    lines += [f"{name:<12} {seconds:g} s" for name, seconds in found.stages.items()]
+    lines += [f"{name:<12} {seconds:g} s" for name, seconds in log.stages.items()]
     if failure is not None:
         lines += [
             "",

@@ -94,9 +94,9 @@ class HubRepository:
     def headers(self, files: Sequence[FileEntry], progress: Progress) -> dict[str, list[Tensor]]:
         if self._revision in (None, "main") and len(files) > 1:
             progress("reading all headers", 0, 1)
-            found = self._all_at_once(files)
-            if found is not None:
-                return found
+            all_headers = self._all_at_once(files)
+            if all_headers is not None:
+                return all_headers
         return self._by_ranges(files, progress)
 
     def _all_at_once(self, files: Sequence[FileEntry]) -> dict[str, list[Tensor]] | None:
@@ -117,10 +117,10 @@ class HubRepository:
 
     def _by_ranges(self, files: Sequence[FileEntry], progress: Progress) -> dict[str, list[Tensor]]:
         pool = ThreadPoolExecutor(max_workers=min(_WORKERS, len(files)) or 1)
-        found: dict[str, list[Tensor]] = {}
+        tensors_by_file: dict[str, list[Tensor]] = {}
         try:
             for index, (entry, tensors) in enumerate(zip(files, pool.map(self._one_header, files), strict=True)):
-                found[entry.path] = tensors
+                tensors_by_file[entry.path] = tensors
                 progress("reading headers", index + 1, len(files))
         except Exception:
             pool.shutdown(wait=True, cancel_futures=True)  # others may be reading through the same client
@@ -130,7 +130,7 @@ class HubRepository:
             close()
             raise
         pool.shutdown()
-        return found
+        return tensors_by_file
 
     def _one_header(self, entry: FileEntry) -> list[Tensor]:
         data = self.start_of(entry, FIRST_RANGE)
@@ -146,10 +146,10 @@ class HubRepository:
         return parse_header(data[8 : 8 + length], entry.path, rest)
 
     def start_of(self, entry: FileEntry, size: int) -> bytes:
-        wanted = size if entry.size is None else min(size, entry.size)
-        if wanted <= 0:
+        length = size if entry.size is None else min(size, entry.size)
+        if length <= 0:
             raise UnreadableError(f"{clean(entry.path)} is empty.")
-        return self._http.get(self._url(entry.path), wanted, (0, wanted - 1)).content
+        return self._http.get(self._url(entry.path), length, (0, length - 1)).content
 
 
 def _data_bytes(entry: FileEntry, header: object) -> int | None:

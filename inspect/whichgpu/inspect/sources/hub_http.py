@@ -51,14 +51,14 @@ class _Bounded(httpx2.SyncByteStream):
         self._ends = time.monotonic() + DEADLINE_SECONDS
 
     def __iter__(self) -> Iterator[bytes]:
-        left = self._limit
+        remaining_bytes = self._limit
         for chunk in self._inner:
             if time.monotonic() > self._ends:
                 raise NetworkError("The server sends too slowly.", "Try again later, or use --offline.")
-            yield chunk if left is None else chunk[:left]
-            if left is not None:
-                left -= len(chunk)
-                if left <= 0:
+            yield chunk if remaining_bytes is None else chunk[:remaining_bytes]
+            if remaining_bytes is not None:
+                remaining_bytes -= len(chunk)
+                if remaining_bytes <= 0:
                     return
 
     def close(self) -> None:

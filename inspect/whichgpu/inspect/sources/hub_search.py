@@ -37,12 +37,12 @@ def search_hub(words: str, count: int = 30) -> list[HubModel]:
     if constants.is_offline_mode():
         raise OfflineError("The network is switched off.")
     http = HubHttp()
-    asked = {"search": words, "sort": "downloads", "limit": count, "expand": ("gated", "lastModified", "tags")}
-    query = urlencode(asked, doseq=True)
-    found = http.json(f"{http.endpoint}/api/models?{query}", _LIMIT)
-    told = [m for m in found if isinstance(m, dict)] if isinstance(found, list) else []
+    parameters = {"search": words, "sort": "downloads", "limit": count, "expand": ("gated", "lastModified", "tags")}
+    query = urlencode(parameters, doseq=True)
+    reply = http.json(f"{http.endpoint}/api/models?{query}", _LIMIT)
+    entries = [m for m in reply if isinstance(m, dict)] if isinstance(reply, list) else []
     return [
         HubModel(clean(m["id"], 200), **terms_of(m))
-        for m in told
+        for m in entries
         if isinstance(m.get("id"), str) and is_repository_id(m["id"])
     ]

@@ -84,11 +84,11 @@ class FolderRepository:
         return data
 
     def headers(self, files: Sequence[FileEntry], progress: Progress) -> dict[str, list[Tensor]]:
-        found: dict[str, list[Tensor]] = {}
+        tensors_by_file: dict[str, list[Tensor]] = {}
         for index, entry in enumerate(files):
             progress("reading headers", index, len(files))
-            found[entry.path] = read_local_header(self._root / entry.path)
-        return found
+            tensors_by_file[entry.path] = read_local_header(self._root / entry.path)
+        return tensors_by_file
 
     def start_of(self, entry: FileEntry, size: int) -> bytes:
         target = self._root / entry.path
@@ -117,12 +117,15 @@ class FileRepository(FolderRepository):
 
     def _siblings(self) -> tuple[FileEntry, ...]:
         """The other shards, when the file is one of several."""
-        own = SHARD.match(self._path.name)
-        if own is None:
+        shard_match = SHARD.match(self._path.name)
+        if shard_match is None:
             return ()
         folder = [(p, SHARD.match(p.name)) for p in sorted(self._path.parent.iterdir()) if p.is_file()]
         same = [
-            p for p, m in folder if m and (m["stem"], m["total"], m["rest"]) == (own["stem"], own["total"], own["rest"])
+            p
+            for p, m in folder
+            if m
+            and (m["stem"], m["total"], m["rest"]) == (shard_match["stem"], shard_match["total"], shard_match["rest"])
         ]
         return tuple(FileEntry(p.name, p.stat().st_size) for p in same)
 
@@ -142,10 +145,10 @@ def cache_snapshot(cache: Path, name: str, revision: str | None) -> FolderReposi
     Layout: ``models--ORG--NAME/refs/REVISION`` holds a commit, ``snapshots/COMMIT`` the files.
     """
     entry = cache / f"models--{name.replace('/', '--')}"
-    wanted = revision or "main"
-    reference = entry / "refs" / wanted
+    revision_name = revision or "main"
+    reference = entry / "refs" / revision_name
     try:
-        commit = reference.read_text().strip() if reference.is_file() else wanted
+        commit = reference.read_text().strip() if reference.is_file() else revision_name
         snapshot = entry / "snapshots" / commit
         return FolderRepository(snapshot, "cache", name, commit) if snapshot.is_dir() else None
     except OSError:

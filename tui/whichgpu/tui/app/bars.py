@@ -17,9 +17,9 @@ def memory_parts(plan: Plan) -> list[tuple[str, int]]:
     if foot is None:
         return []
     if foot.kv_needed is None:
-        known = [("weights", foot.weights), ("activations", foot.activations), ("runtime", foot.runtime)]
-        rest = max(0, foot.budget - sum(size for _, size in known))
-        return [*known, ("free", rest), ("not vLLM's", foot.usable - foot.budget)]
+        fixed_parts = [("weights", foot.weights), ("activations", foot.activations), ("runtime", foot.runtime)]
+        rest = max(0, foot.budget - sum(size for _, size in fixed_parts))
+        return [*fixed_parts, ("free", rest), ("not vLLM's", foot.usable - foot.budget)]
     needed = foot.kv_needed
     parts = [("weights", foot.weights), ("KV", needed), ("activations", foot.activations), ("runtime", foot.runtime)]
     used = sum(size for _, size in parts)
@@ -52,9 +52,9 @@ def legend(
     fills, named = _FILLS if unicode else _ASCII, unit or f"{memory_unit()} of one card"
     words = []
     for index, (name, amount) in enumerate(parts):
-        shown = big(amount) if size is None else amount / size
+        figure = big(amount) if size is None else amount / size
         mark = {"free": "·" if unicode else ".", "not vLLM's": "⎵" if unicode else "_"}.get(
             name, fills[index % len(fills)]
         )
-        words.append(f"{mark} {name} {shown:.1f}")
+        words.append(f"{mark} {name} {figure:.1f}")
     return "  ".join(words) + f"  {named}"

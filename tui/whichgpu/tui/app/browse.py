@@ -169,14 +169,14 @@ class Browse(Page):
     def _ask(self, words: str) -> None:
         from whichgpu.tui.app.searching import ask_around
 
-        found, trouble = ask_around(words, self.own_app.offline)
-        self.report(self.Found(words, found, trouble))
+        models, trouble = ask_around(words, self.own_app.offline)
+        self.report(self.Found(words, models, trouble))
 
     def on_browse_found(self, message: Found) -> None:
         if message.words != self.query_one(Input).value.strip():
             return  # a newer search is under way
-        known = {m.name.lower() for m in self._models}
-        self._asked = [k for k in message.models if k.name.lower() not in known]
+        listed_names = {m.name.lower() for m in self._models}
+        self._asked = [k for k in message.models if k.name.lower() not in listed_names]
         self._trouble = message.trouble
         self._show()
         self._judge_soon()
@@ -192,8 +192,8 @@ class Browse(Page):
 
     def _judge_view(self) -> None:
         table = self.query_one(KeyTable)
-        known = {k.name: k.on for k in self._models}
-        missing = [n for n in table.keys_in_view if not known.get(n) and n not in self._on]
+        verdict_by_name = {k.name: k.on for k in self._models}
+        missing = [n for n in table.keys_in_view if not verdict_by_name.get(n) and n not in self._on]
         wide = self.query_one("#detail").display
         if missing or wide:
             self._judge(missing, table.current if wide else None)
@@ -203,9 +203,9 @@ class Browse(Page):
         from whichgpu.tui.app.verdicts import details, verdicts
 
         workload = self.own_app.state.workload
-        found = verdicts(names, workload)
+        verdict_by_name = verdicts(names, workload)
         detail = details(model, workload) if model is not None else ""
-        self.report(self.Judged(workload, dict.fromkeys(names, "") | found, model, detail))
+        self.report(self.Judged(workload, dict.fromkeys(names, "") | verdict_by_name, model, detail))
 
     def on_browse_judged(self, message: Judged) -> None:
         if message.model == self.query_one(KeyTable).current:
@@ -219,52 +219,52 @@ class Browse(Page):
     def _show(self, top: bool = False) -> None:
         text = self.query_one(Input).value.strip()
         try:
-            found = self._found(text)
+            models = self._matching_models(text)
         except FilterError as error:
             self.say("whichgpu", error.message)
             self.query_one("#hint", Static).update(f"✗ {error.message}")
             return
         if str(self.query_one("#hint", Static).content).startswith("✗"):
             self.query_one("#hint", Static).update("")
-        self.query_one(KeyTable).show_rows([(k.name, self._cells(k)) for k in found[:_SHOWN]], top)
+        self.query_one(KeyTable).show_rows([(k.name, self._cells(k)) for k in models[:_SHOWN]], top)
         every = len(self._models) + len(self._asked)
-        shown = f"{len(found):,} of {every:,} models" if text else f"{len(found):,} models"
-        more = f", the first {_SHOWN} shown" if len(found) > _SHOWN else ""
+        count_text = f"{len(models):,} of {every:,} models" if text else f"{len(models):,} models"
+        more = f", the first {_SHOWN} shown" if len(models) > _SHOWN else ""
         order = self.own_app.order
         self.say(
-            f"whichgpu  {shown}{more}",
+            f"whichgpu  {count_text}{more}",
             f"{len(self._marked)} marked" if self._marked else "",
             f"by {order}" if order else "",
             f"filter “{text}”" if text else "",
             self._trouble,
         )
 
-    def _found(self, text: str) -> list[Known]:
-        found = matching([*self._models, *self._asked], text) if text else list(self._models)
+    def _matching_models(self, text: str) -> list[Known]:
+        models = matching([*self._models, *self._asked], text) if text else list(self._models)
         if self.own_app.order in SORTS:
-            found.sort(key=SORTS[self.own_app.order])
-        return found
+            models.sort(key=SORTS[self.own_app.order])
+        return models
 
     def _cells(self, known: Known) -> tuple[str, ...]:
         mark = "● " if known.name in self._marked else ""
-        shown = known if known.on else replace(known, on=self._on.get(known.name, ""))
-        return (f"{mark}{shown.cells[0]}", *shown.cells[1:])
+        model = known if known.on else replace(known, on=self._on.get(known.name, ""))
+        return (f"{mark}{model.cells[0]}", *model.cells[1:])
 
     def action_mark(self) -> None:
         """Mark the model under the cursor for comparing, or take the mark off."""
-        chosen = self.query_one(KeyTable).current
-        if chosen in self._marked:
-            del self._marked[chosen]
-        elif chosen is not None and len(self._marked) < MOST:
-            self._marked[chosen] = None
+        model_name = self.query_one(KeyTable).current
+        if model_name in self._marked:
+            del self._marked[model_name]
+        elif model_name is not None and len(self._marked) < MOST:
+            self._marked[model_name] = None
         self._show()
         self.refresh_bindings()
 
     def action_pin(self) -> None:
         """Keep the model under the cursor on top, or no longer."""
-        chosen = self.query_one(KeyTable).current
-        if chosen is not None:
-            self.own_app.keep_state(self.own_app.state.turned(chosen))
+        model_name = self.query_one(KeyTable).current
+        if model_name is not None:
+            self.own_app.keep_state(self.own_app.state.turned(model_name))
             self._read()
 
     def action_sort(self) -> None:
@@ -317,12 +317,12 @@ class Browse(Page):
         self.action_open()
 
     def action_open(self) -> None:
-        chosen = self.query_one(KeyTable).current
-        if chosen is not None:
-            self._open(chosen)
+        model_name = self.query_one(KeyTable).current
+        if model_name is not None:
+            self._open(model_name)
 
     def _open(self, name: str) -> None:
         """A model that was read from a folder is opened there; a filter that was just typed is remembered too."""
         self._remember(self.query_one(Input).value.strip())
-        known = next((k for k in (*self._models, *self._asked) if k.name == name), None)
-        self.own_app.open_model(known.path if known is not None and known.path is not None else name)
+        model = next((k for k in (*self._models, *self._asked) if k.name == name), None)
+        self.own_app.open_model(model.path if model is not None and model.path is not None else name)

@@ -99,8 +99,8 @@ class CatalogScreen(Page):
             rows = search(self._store, query, self._order, _PAGE, offset)
             self.report(self.Found(query, offset, rows, None))
         except CatalogError as error:
-            said = f"{error.message} {error.hint}".strip() if self.own_app.local else "The catalog can't be read."
-            self.report(self.Found(query, 0, [], said))
+            trouble = f"{error.message} {error.hint}".strip() if self.own_app.local else "The catalog can't be read."
+            self.report(self.Found(query, 0, [], trouble))
 
     def on_catalog_screen_found(self, message: Found) -> None:
         if message.query != self._query:
@@ -114,9 +114,11 @@ class CatalogScreen(Page):
             self.query_one(KeyTable).show_rows(cells)
         self._whole = len(message.rows) < _PAGE
         more = "" if self._whole else "+"
-        asked = f"“{self._query}”" if self._query else ""
-        said = message.trouble or ("" if self._rows or asked else "empty: every model that you open is kept here")
-        self.say(f"Catalog  {len(self._rows):,}{more} models", asked, f"by {self._order}", said)
+        query_text = f"“{self._query}”" if self._query else ""
+        remark = message.trouble or (
+            "" if self._rows or query_text else "empty: every model that you open is kept here"
+        )
+        self.say(f"Catalog  {len(self._rows):,}{more} models", query_text, f"by {self._order}", remark)
         self.refresh_bindings()
 
     @work(thread=True)

@@ -52,9 +52,9 @@ class CompareScreen(Page):
     @work(thread=True, exclusive=True, group="compare")
     def _read(self) -> None:
         app = self.own_app
-        found = [read(n, app.state.workload, app.offline, app.local) for n in self._names]
-        replies = [f.reply for f in found if isinstance(f, Answered)]
-        troubles = [f"✗ {f.model}: {f.sentence}" for f in found if not isinstance(f, Answered)]
+        readings = [read(n, app.state.workload, app.offline, app.local) for n in self._names]
+        replies = [f.reply for f in readings if isinstance(f, Answered)]
+        troubles = [f"✗ {f.model}: {f.sentence}" for f in readings if not isinstance(f, Answered)]
         self.report(self.Compared(replies, troubles))
 
     def on_compare_screen_compared(self, message: Compared) -> None:

@@ -22,7 +22,7 @@ COUNTS = (1, 2, 4, 8)
 _GLYPHS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.NO: "✗", Verdict.UNKNOWN: "?"}
 
 
-def _left(plan: Plan) -> str:
+def _headroom(plan: Plan) -> str:
     return f"{big(plan.footprint.headroom):,.1f}" if plan.footprint is not None else NOTHING
 
 
@@ -36,7 +36,7 @@ def _rate(plan: Plan) -> str:
 
 
 _FIGURES: tuple[tuple[Callable[[], str], Callable[[Plan], str]], ...] = (
-    (lambda: f"{memory_unit()} left on a card", _left),
+    (lambda: f"{memory_unit()} left on a card", _headroom),
     (lambda: "tokens/s out", _rate),
     (lambda: f"{sign()}/Mtok out", _cost),
     (lambda: f"{sign()}/hour", lambda p: dollars(p.total_usd_per_hour)),
@@ -105,8 +105,10 @@ class CountsScreen(Page):
     def export(self) -> Export | None:
         if not self._plans:
             return None
-        found = {k: {str(c): p.model_dump(mode="json") for c, p in plans.items()} for k, plans in self._plans.items()}
-        return Export(f"{self._reply.inspection.source.name}-counts.json", json.dumps(found, indent=2))
+        plan_records = {
+            k: {str(c): p.model_dump(mode="json") for c, p in plans.items()} for k, plans in self._plans.items()
+        }
+        return Export(f"{self._reply.inspection.source.name}-counts.json", json.dumps(plan_records, indent=2))
 
 
 def _row(key: str, plans: Mapping[int, Plan], figure: Callable[[Plan], str]) -> tuple[str, ...]:

@@ -103,15 +103,15 @@ class FleetScreen(Page):
     @work(thread=True, exclusive=True, group="fleet")
     def _plan(self, source: str, workload: Workload) -> None:
         try:
-            entries = read_fleet(list_text(source)) if source else self._tagged()
+            entries = read_fleet(list_text(source)) if source else self._tagged_entries()
             if not entries:
                 self.report(self.Packed((), None, f"No model carries the tag “{_TAG}”: + in the catalog puts it on."))
                 return
             question = Question(
                 entries[0].model, workload, offline=self.own_app.offline, max_age=_FRESH, catalog=catalog_path(None)
             )
-            found = plan_fleet(entries, question, self._count)
-            self.report(self.Packed(entries, found, ""))
+            fleet = plan_fleet(entries, question, self._count)
+            self.report(self.Packed(entries, fleet, ""))
         except WhichgpuError as error:
             self.report(self.Packed((), None, f"{error.message} {error.hint}".strip()))
         except WorkerCancelled:
@@ -122,7 +122,7 @@ class FleetScreen(Page):
             raise WorkerCancelled
         self.report(self.Counted(step, done, total))
 
-    def _tagged(self) -> tuple[FleetEntry, ...]:
+    def _tagged_entries(self) -> tuple[FleetEntry, ...]:
         from whichgpu.catalog.query import search
         from whichgpu.catalog.store import Catalog
 
@@ -156,8 +156,12 @@ class FleetScreen(Page):
         self.query_one("#fleet-models", KeyTable).show_rows(rows)
         machines = [(str(n), (r[1], r[0], *r[2:])) for n, r in enumerate(machine_rows(found.packing.machines))]
         self.query_one("#fleet-machines", KeyTable).show_rows(machines)
-        told = [*fleet_sums(found, len(self._entries)), "", *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed)]
-        self.query_one("#fleet-sums", Static).update("\n".join([*told, *(f"note: {n}" for n in found.notes)]))
+        summary_lines = [
+            *fleet_sums(found, len(self._entries)),
+            "",
+            *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed),
+        ]
+        self.query_one("#fleet-sums", Static).update("\n".join([*summary_lines, *(f"note: {n}" for n in found.notes)]))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         source = event.value.strip()

@@ -51,16 +51,16 @@ class FolderScreen(Page):
         yield ModelTree(Path.cwd(), id="folders")
 
     def on_mount(self) -> None:
-        self._titled()
+        self._say_title()
         self.set_focus(self.query_one(ModelTree))
 
-    def _titled(self) -> None:
+    def _say_title(self) -> None:
         self.say("Folders", clean(self.query_one(ModelTree).path))
 
     def action_up(self) -> None:
         tree = self.query_one(ModelTree)
         tree.path = Path(tree.path).resolve().parent
-        self._titled()
+        self._say_title()
 
     def action_open(self) -> None:
         node = self.query_one(ModelTree).cursor_node

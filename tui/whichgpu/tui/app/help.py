@@ -28,16 +28,16 @@ def help_of(screen: Screen[object]) -> str:
     """Return what a screen is for, its keys with their ids, and which can't work now."""
     nodes: list[DOMNode] = [*([screen.focused] if screen.focused is not None else []), screen]
     lines: list[str] = [getattr(screen, "HELP", "")]
-    told: set[str] = set()
+    listed_ids: set[str] = set()
     for node in nodes:
-        found = [b for b in _own(node) if b.id and b.id not in told]
-        told |= {b.id for b in found if b.id}
-        lines += ["", *(_line(screen, node, b) for b in found)] if found else []
+        bindings = [b for b in _own_bindings(node) if b.id and b.id not in listed_ids]
+        listed_ids |= {b.id for b in bindings if b.id}
+        lines += ["", *(_line(screen, node, b) for b in bindings)] if bindings else []
     lines += ["", "  t next theme · Ctrl-C quits · keys change by their ids in the settings (,)"]
     return "\n".join(lines)
 
 
-def _own(node: DOMNode) -> Iterator[Binding]:
+def _own_bindings(node: DOMNode) -> Iterator[Binding]:
     """Bindings of a node's classes of ours, the most special first."""
     for kind in type(node).__mro__:
         if kind.__module__.startswith("whichgpu"):
@@ -45,20 +45,25 @@ def _own(node: DOMNode) -> Iterator[Binding]:
 
 
 def _line(screen: Screen[object], node: DOMNode, binding: Binding) -> str:
-    asked = getattr(screen.app, "keys", {}).get(binding.id or "", binding.key)
-    keys = binding.key_display if binding.key_display and asked == binding.key else asked
+    bound_key = getattr(screen.app, "keys", {}).get(binding.id or "", binding.key)
+    keys = binding.key_display if binding.key_display and bound_key == binding.key else bound_key
     works = any(a.binding.action == binding.action for a in screen.active_bindings.values())
     return f"  {keys:<16} {binding.description:<22} {binding.id}{'' if works else '   (not now)'}"
 
 
 def commands_of(app: WhichgpuApp, screen: Screen[object]) -> Iterable[SystemCommand]:
     """Yield every action that works now, every place and every theme."""
-    seen: set[str] = set()
+    listed_actions: set[str] = set()
     for active in screen.active_bindings.values():
         binding, node = active.binding, active.node
-        if not active.enabled or not binding.id or binding.action in seen or binding.action.endswith("command_palette"):
+        if (
+            not active.enabled
+            or not binding.id
+            or binding.action in listed_actions
+            or binding.action.endswith("command_palette")
+        ):
             continue
-        seen.add(binding.action)
+        listed_actions.add(binding.action)
         area = binding.id.split(".")[0]
         about = f"key {binding.key_display or binding.key}"
         run = partial(app.run_action, binding.action, node)

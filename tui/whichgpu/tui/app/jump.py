@@ -17,9 +17,9 @@ _LETTERS = "asdfghjklwertuiop"
 
 def targets(screen: Screen[object]) -> list[Widget]:
     """Return what can be jumped to, from the top left: panes that take focus, and tabs."""
-    found: list[Widget] = [w for w in screen.focus_chain if w.region and w.__class__.__name__ != "ContentTabs"]
-    found += [tab for tab in screen.query(Tab) if tab.display and tab.region]
-    return sorted(found, key=lambda w: (w.region.y, w.region.x))[: len(_LETTERS)]
+    widgets: list[Widget] = [w for w in screen.focus_chain if w.region and w.__class__.__name__ != "ContentTabs"]
+    widgets += [tab for tab in screen.query(Tab) if tab.display and tab.region]
+    return sorted(widgets, key=lambda w: (w.region.y, w.region.x))[: len(_LETTERS)]
 
 
 class Jump(ModalScreen[Widget | None]):

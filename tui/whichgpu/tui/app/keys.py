@@ -36,23 +36,23 @@ class Keys(Widget, can_focus=False):
         self._keys: tuple[_Key, ...] = ()
 
     def on_mount(self) -> None:
-        self.screen.bindings_updated_signal.subscribe(self, self._changed)
+        self.screen.bindings_updated_signal.subscribe(self, self._update_keys)
 
-    def _changed(self, screen: Screen[object]) -> None:
+    def _update_keys(self, screen: Screen[object]) -> None:
         """Draw anew only where the keys differ: little goes over a slow line."""
         if not self.app.app_focus or not self.is_attached or screen is not self.screen:
             return
-        found: dict[str, _Key] = {}
+        key_by_action: dict[str, _Key] = {}
         for active in screen.active_bindings.values():
             binding = active.binding
-            if binding.show and binding.action not in found:
-                shown = self.app.get_key_display(binding)
-                found[binding.action] = _Key(binding.key, shown, binding.description, active.enabled)
-        if self._keys != (keys := tuple(found.values())):
+            if binding.show and binding.action not in key_by_action:
+                key_display = self.app.get_key_display(binding)
+                key_by_action[binding.action] = _Key(binding.key, key_display, binding.description, active.enabled)
+        if self._keys != (keys := tuple(key_by_action.values())):
             self._keys = keys
             self.refresh()
 
-    def _placed(self) -> list[tuple[int, _Key]]:
+    def _placed_keys(self) -> list[tuple[int, _Key]]:
         """(left, key) of those that there is room for, with two cells kept for the mark where some are left out."""
         for gap in _GAPS:
             lefts = list(accumulate((key.width + gap for key in self._keys), initial=0))
@@ -63,7 +63,7 @@ class Keys(Widget, can_focus=False):
     def render(self) -> Content:
         """Key and description of each."""
         line = Content("")
-        placed = self._placed()
+        placed = self._placed_keys()
         for left, key in placed:
             dim = "" if key.enabled else " dim"
             gap = " " * (left - line.cell_length)
@@ -74,6 +74,6 @@ class Keys(Widget, can_focus=False):
     def on_click(self, event: Click) -> None:
         """A click on a key presses it."""
         at = event.get_content_offset(self)
-        for left, key in self._placed() if at is not None else ():
+        for left, key in self._placed_keys() if at is not None else ():
             if at is not None and left <= at.x < left + key.width and key.enabled:
                 self.app.simulate_key(key.key)

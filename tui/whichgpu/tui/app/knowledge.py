@@ -46,13 +46,13 @@ class Known:
     def cells(self) -> tuple[str, ...]:
         """Cells of the list: model, what, size, context, on, licence, changed, from."""
         what = "+".join(self.classes).replace("multimodal", "mm").replace("encoder-decoder", "enc-dec")
-        known = bool(self.classes)
+        is_classified = bool(self.classes)
         gate = " gated" if self.gated else ""
         return (
             clean(self.name, 200),
             what,
-            parameters(self.parameters) if known else "",
-            _short(self.context) if known else "",
+            parameters(self.parameters) if is_classified else "",
+            _short(self.context) if is_classified else "",
             self.on,
             clean(f"{self.licence or ''}{gate}".strip(), 24),
             clean(self.date or "", 10),
@@ -123,12 +123,12 @@ def together(
     pinned: Sequence[str], recent: Sequence[str], catalog: Iterable[Known], atlas: Iterable[Known]
 ) -> list[Known]:
     """Return one list: pinned, recent, then the catalog before the atlas, each model once."""
-    found: dict[str, Known] = {}
-    for known in (*catalog, *atlas):
-        found.setdefault(known.name, known)
+    model_by_name: dict[str, Known] = {}
+    for model in (*catalog, *atlas):
+        model_by_name.setdefault(model.name, model)
     first = [*((n, "pinned") for n in pinned), *((n, "recent") for n in recent if n not in pinned)]
-    top = [replace(found[n], source=s) if n in found else Known(n, s) for n, s in first]
-    return [*top, *(k for n, k in found.items() if n not in pinned and n not in recent)]
+    top = [replace(model_by_name[n], source=s) if n in model_by_name else Known(n, s) for n, s in first]
+    return [*top, *(k for n, k in model_by_name.items() if n not in pinned and n not in recent)]
 
 
 def _short(context: int | None) -> str:
@@ -151,33 +151,33 @@ def matching(models: Iterable[Known], text: str) -> list[Known]:
     Raises:
         FilterError: an unknown field, or a value that is none.
     """
-    words, kept = [], list[Callable[[Known], bool]]()
+    words, predicates = [], list[Callable[[Known], bool]]()
     for term in text.lower().split():
         field = _TERM.fullmatch(term)
         if field is None:
             words.append(term)
         elif field[2]:  # a field that is still being typed filters nothing
-            kept.append(_keeps(field[1], field[2]))
+            predicates.append(_keeps(field[1], field[2]))
     scored = []
-    for index, known in enumerate(models):
-        if not all(keeps(known) for keeps in kept):
+    for index, model in enumerate(models):
+        if not all(keeps(model) for keeps in predicates):
             continue
-        name, everything = known.name.lower(), " ".join(known.cells).lower()
+        name, everything = model.name.lower(), " ".join(model.cells).lower()
         if all(word in everything or _fuzzy(word, name) for word in words):
-            scored.append((sum(word not in name for word in words), index, known))
-    return [known for *_, known in sorted(scored, key=lambda s: s[:2])]
+            scored.append((sum(word not in name for word in words), index, model))
+    return [model for *_, model in sorted(scored, key=lambda s: s[:2])]
 
 
 def _keeps(field: str, value: str) -> Callable[[Known], bool]:
     if field == "class":
         return lambda k: any(c.startswith(value) for c in k.classes)
     if field in ("size", "params"):
-        return _sized(field, value)
+        return _size_predicate(field, value)
     if field in ("licence", "license"):
         return lambda k: value in (k.licence or "").lower()
     if field == "gated":
-        wanted = {"yes": True, "y": True, "no": False, "n": False}.get(value)
-        return lambda k: k.gated is wanted and wanted is not None
+        flag = {"yes": True, "y": True, "no": False, "n": False}.get(value)
+        return lambda k: k.gated is flag and flag is not None
     if field == "changed":
         return lambda k: k.date is not None and k.date >= value
     if field == "from":
@@ -185,7 +185,7 @@ def _keeps(field: str, value: str) -> Callable[[Known], bool]:
     raise FilterError(f"“{clean(field)}” is no field of {', '.join(FIELDS)}")
 
 
-def _sized(field: str, value: str) -> Callable[[Known], bool]:
+def _size_predicate(field: str, value: str) -> Callable[[Known], bool]:
     import operator
 
     from whichgpu.catalog.errors import QueryError

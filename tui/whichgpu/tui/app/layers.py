@@ -39,6 +39,6 @@ def _part(title: str, layout: Sequence[int], kinds: Sequence[str]) -> list[str]:
         row = letters[start : start + _A_LINE]
         tens = [" ".join("".join(row[i : i + 10]) for i in range(0, len(row), 10))]
         lines.append(f"  {start:>4}  {tens[0]}")
-    seen = sorted(set(layout))
-    lines += [f"  {ascii_uppercase[kind % 26]} = {kinds[kind]}" for kind in seen if kind < len(kinds)]
+    layer_kinds = sorted(set(layout))
+    lines += [f"  {ascii_uppercase[kind % 26]} = {kinds[kind]}" for kind in layer_kinds if kind < len(kinds)]
     return [*lines, ""]

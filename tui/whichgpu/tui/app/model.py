@@ -112,8 +112,8 @@ class ModelScreen(Page):
 
     @work(thread=True, exclusive=True, group="precisions")
     def _weigh(self, reply: Reply) -> None:
-        found = at_every_precision(reply)
-        parts = (needs(found, PLAIN), counts_by_precision(found), where_it_runs(reply.answer, PLAIN))
+        full_answer = at_every_precision(reply)
+        parts = (needs(full_answer, PLAIN), counts_by_precision(full_answer), where_it_runs(reply.answer, PLAIN))
         self.report(self.Weighed("\n\n".join(parts)))
 
     def on_model_screen_weighed(self, message: Weighed) -> None:
@@ -182,15 +182,15 @@ def _what(reply: Reply, width: int, local: bool) -> str:
     """Facts, what fills the weights, and what could not be read; what is said of this machine only to its user."""
     inspection = reply.inspection
     parts = [(part.value, count) for part, count in inspection.parameters.by_part.items() if count]
-    shown, rest = parts[:5], sum(count for _, count in parts[5:])
-    shown += [("other", rest)] if rest else []
-    bar = [stacked(shown, min(width, 100)), legend(shown, unit="B parameters", size=1e9)] if shown else []
-    told = [f"known from {inspection.grade.value}: {inspection.grade_note}"]
-    told += [f"not read: {text}" for text in inspection.unread]
-    told += [
+    bar_parts, rest = parts[:5], sum(count for _, count in parts[5:])
+    bar_parts += [("other", rest)] if rest else []
+    bar = [stacked(bar_parts, min(width, 100)), legend(bar_parts, unit="B parameters", size=1e9)] if bar_parts else []
+    notes = [f"known from {inspection.grade.value}: {inspection.grade_note}"]
+    notes += [f"not read: {text}" for text in inspection.unread]
+    notes += [
         f"note: {text}" for text in (*(reply.warnings if local else inspection.warnings), reply.origin_note) if text
     ]
-    return "\n".join([what_it_is(inspection, PLAIN), "", *bar, "", *told])
+    return "\n".join([what_it_is(inspection, PLAIN), "", *bar, "", *notes])
 
 
 def _silicon(reply: Reply) -> str:

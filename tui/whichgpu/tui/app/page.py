@@ -120,6 +120,6 @@ class Page(Screen[None]):
 
     def action_export(self) -> None:
         """Write what is shown as a file, or download it in a browser."""
-        found = self.export()
-        if found is not None:
-            self.own_app.deliver(found.name, found.text)
+        export = self.export()
+        if export is not None:
+            self.own_app.deliver(export.name, export.text)

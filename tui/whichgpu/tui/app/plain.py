@@ -29,8 +29,10 @@ def plain(text: str) -> str:
     """Return text in ASCII, as wide as before."""
     if text.isascii():
         return text
-    found = text.translate(_TWINS)
-    return found if found.isascii() else "".join(c if c.isascii() else "?" * cell_len(c) for c in found)
+    translation = text.translate(_TWINS)
+    return (
+        translation if translation.isascii() else "".join(c if c.isascii() else "?" * cell_len(c) for c in translation)
+    )
 
 
 class AsciiAlone(LineFilter):

@@ -209,9 +209,13 @@ class PlanScreen(Page):
         self.app.push_screen(WorkloadForm(self.asked), take)
 
     def action_explain(self) -> None:
-        found = self.chosen
-        if found is not None:
-            self.app.push_screen(Words(found.accelerator_name, plan_text.explained(self.result, found), found.command))
+        current_plan = self.chosen
+        if current_plan is not None:
+            self.app.push_screen(
+                Words(
+                    current_plan.accelerator_name, plan_text.explained(self.result, current_plan), current_plan.command
+                )
+            )
 
     def action_fixes(self) -> None:
         """What would make the row under the cursor fit; the chosen one is asked."""
@@ -221,17 +225,19 @@ class PlanScreen(Page):
             if changes:
                 self._change(changes)
 
-        found = self.chosen
-        if found is not None:
-            self.app.push_screen(Fixes(found), take)
+        current_plan = self.chosen
+        if current_plan is not None:
+            self.app.push_screen(Fixes(current_plan), take)
 
     def action_curve(self) -> None:
         """Its card over concurrency."""
-        found = self.chosen
-        if found is not None:
+        current_plan = self.chosen
+        if current_plan is not None:
             from whichgpu.tui.app.curve import CurveScreen
 
-            self.app.push_screen(CurveScreen(self.reply, self._settled, found.accelerator, found.accelerator_name))
+            self.app.push_screen(
+                CurveScreen(self.reply, self._settled, current_plan.accelerator, current_plan.accelerator_name)
+            )
 
     def action_counts(self) -> None:
         """Every card with every number of them."""
@@ -254,8 +260,8 @@ class PlanScreen(Page):
 
         plans = self._marked_plans
         specs = tuple(spelled(self.reply, self._settled.own, p.accelerator) for p in plans)
-        own = replace(self._settled.own, accelerators=specs)
-        command = as_command(self.reply, replace(self._settled, own=own))
+        own_facts = replace(self._settled.own, accelerators=specs)
+        command = as_command(self.reply, replace(self._settled, own=own_facts))
         self.app.push_screen(ComparePlans(self.reply.inspection.source.name, plans, command))
 
     @property
@@ -270,14 +276,14 @@ class PlanScreen(Page):
 
     def action_copy(self) -> None:
         """The command of the row under the cursor, by OSC 52."""
-        found = self.chosen
-        if found is not None and found.command is not None:
-            self.app.copy_to_clipboard(found.command)
-            self.notify(f"copied: {found.command[:60]}", markup=False)
+        current_plan = self.chosen
+        if current_plan is not None and current_plan.command is not None:
+            self.app.copy_to_clipboard(current_plan.command)
+            self.notify(f"copied: {current_plan.command[:60]}", markup=False)
 
     def one_shot(self) -> str | None:
-        chosen = self.chosen
-        return as_command(self.reply, self._settled, chosen.accelerator if chosen is not None else None)
+        current_plan = self.chosen
+        return as_command(self.reply, self._settled, current_plan.accelerator if current_plan is not None else None)
 
     def export(self) -> Export | None:
         from whichgpu.tui.json_report import as_json
@@ -286,13 +292,13 @@ class PlanScreen(Page):
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Copying needs a command, fixes something to mend, a trial a machine of one's own."""
-        found = self.chosen
+        current_plan = self.chosen
         if action == "copy":
-            return found is not None and found.command is not None
+            return current_plan is not None and current_plan.command is not None
         if action == "compare":
             return len(self._marked_plans) >= 2
         if action == "fixes":
-            return found is not None and bool(found.remedies)
+            return current_plan is not None and bool(current_plan.remedies)
         return self.own_app.local if action == "trial" else super().check_action(action, parameters)
 
     @property
@@ -336,22 +342,24 @@ class PlanScreen(Page):
         self.query_one("#workload", Static).update(text)
 
     def _show_card(self) -> None:
-        found = self.chosen
-        if found is None:
+        current_plan = self.chosen
+        if current_plan is None:
             self.query_one("#bar", Static).update("")
             return
         width = max(20, self.query_one("#bar").size.width or self.app.size.width - 4)
-        plots = self._plots.get(found.accelerator)
-        self.query_one("#bar", Static).update("\n".join([plan_text.card(found, width), *([plots] if plots else [])]))
+        plots = self._plots.get(current_plan.accelerator)
+        self.query_one("#bar", Static).update(
+            "\n".join([plan_text.card(current_plan, width), *([plots] if plots else [])])
+        )
         if plots is None and self.app.size.height >= 32:
             if self._drawing is not None:
                 self._drawing.stop()
-            self._drawing = self.set_timer(3 * _SETTLE, lambda: self._draw(found.accelerator))
+            self._drawing = self.set_timer(3 * _SETTLE, lambda: self._draw(current_plan.accelerator))
 
     @work(thread=True, exclusive=True, group="plots")
     def _draw(self, accelerator: str) -> None:
-        asked = self._settled
-        self.report(self.Drawn(asked, accelerator, over_concurrency(self.reply, asked.workload, accelerator)))
+        question = self._settled
+        self.report(self.Drawn(question, accelerator, over_concurrency(self.reply, question.workload, accelerator)))
 
     def on_plan_screen_drawn(self, message: Drawn) -> None:
         if message.asked == self._settled:

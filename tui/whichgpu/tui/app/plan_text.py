@@ -77,12 +77,12 @@ def plots(plans: Sequence[Plan]) -> str:
 
 def _plot(name: str, values: Sequence[float | None], show: object) -> str:
     assert callable(show)
-    known = [v for v in values if v is not None]
-    if not known:
+    figures = [v for v in values if v is not None]
+    if not figures:
         return f"{name:<11} {NOTHING}"
-    most = max(known) or 1
+    most = max(figures) or 1
     blocks = "".join(" " if v is None else _BLOCKS[min(7, int(v / most * 7.99))] * 2 for v in values)
-    return f"{name:<11} {blocks}  {show(min(known))} to {show(max(known))}"
+    return f"{name:<11} {blocks}  {show(min(figures))} to {show(max(figures))}"
 
 
 def workload_lines(load: Workload, mark: str) -> list[tuple[str, str]]:

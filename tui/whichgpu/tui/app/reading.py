@@ -100,10 +100,10 @@ def plan(reply: Reply, asked: Asked, before: Asked) -> Replanned | Failed:
     try:
         if asked.own != before.own or asked.workload.price_kind != before.workload.price_kind:
             facts, keys, _ = facts_for(asked.own, asked.workload.price_kind, Catalog(catalog_path(None)))
-        found = answer(reply.inspection, asked.workload.model_copy(update={"accelerators": keys}), facts)
+        new_answer = answer(reply.inspection, asked.workload.model_copy(update={"accelerators": keys}), facts)
     except WhichgpuError as error:
         return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip(), asked)
-    return Replanned(asked, replace(reply, answer=found, facts=facts))
+    return Replanned(asked, replace(reply, answer=new_answer, facts=facts))
 
 
 _FURTHER = (Precision.INT4, Precision.NVFP4)
@@ -111,38 +111,40 @@ _FURTHER = (Precision.INT4, Precision.NVFP4)
 
 def at_every_precision(reply: Reply) -> Answer:
     """Return the answer with what the model needs, and how many cards, at INT4 and NVFP4 too."""
-    found = reply.answer
+    full_answer = reply.answer
     for precision in _FURTHER:
-        if all(n.precision is not precision for n in found.needs):
-            load = found.workload.model_copy(update={"precision": precision})
+        if all(n.precision is not precision for n in full_answer.needs):
+            load = full_answer.workload.model_copy(update={"precision": precision})
             more = answer(reply.inspection, load, reply.facts, side_by_side=False)
-            found = found.model_copy(update={"needs": found.needs + more.needs, "plans": found.plans + more.plans})
-    return found
+            full_answer = full_answer.model_copy(
+                update={"needs": full_answer.needs + more.needs, "plans": full_answer.plans + more.plans}
+            )
+    return full_answer
 
 
 def over_concurrency(reply: Reply, workload: Workload, accelerator: str) -> list[Plan]:
     """Plan one accelerator at every concurrency, as the command line would with ``--gpu`` and ``--concurrency``."""
     only = replace(reply.facts, accelerators=[a for a in reply.facts.accelerators if a.key == accelerator])
-    found = []
+    plans = []
     for concurrency in CONCURRENCIES:
         load = workload.model_copy(update={"concurrency": concurrency, "accelerators": (accelerator,)})
         result = answer(reply.inspection, load, only, side_by_side=False)
-        found += [p for p in result.plans if p.precision is workload.precision][:1]
-    return found
+        plans += [p for p in result.plans if p.precision is workload.precision][:1]
+    return plans
 
 
 def over_counts(reply: Reply, workload: Workload, counts: Sequence[int]) -> dict[str, dict[int, Plan]]:
     """Plan every accelerator with each number of cards: by accelerator, then by count."""
-    found: dict[str, dict[int, Plan]] = {}
+    plans_by_card: dict[str, dict[int, Plan]] = {}
     for count in counts:
         cards = [a.model_copy(update={"node_counts": (count,)}) for a in reply.facts.accelerators]
         load = workload.model_copy(update={"objective": Objective.FEWEST, "cards": None})
         result = answer(reply.inspection, load, replace(reply.facts, accelerators=cards), side_by_side=False)
-        for got in result.plans:
-            own = found.setdefault(got.accelerator, {})
-            if got.count == count or got.layout is None:  # more nodes of that many cards are another count
-                own[count] = got
-    return found
+        for card_plan in result.plans:
+            plan_by_count = plans_by_card.setdefault(card_plan.accelerator, {})
+            if card_plan.count == count or card_plan.layout is None:  # more nodes of that many cards are another count
+                plan_by_count[count] = card_plan
+    return plans_by_card
 
 
 def reference_of(reply: Reply) -> str:
@@ -156,8 +158,8 @@ def reference_of(reply: Reply) -> str:
 def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
-    own = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
-    return shlex.join([*words, *replace(asked, own=own).words()])
+    own_facts = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
+    return shlex.join([*words, *replace(asked, own=own_facts).words()])
 
 
 def spelled(reply: Reply, own: Own, gpu: str) -> str:

@@ -18,14 +18,14 @@ def ask_around(text: str, offline: bool) -> tuple[list[Known], str]:
     if len(words) < 3:
         return [], ""
     quoted = " ".join(f'"{w}"' for w in words.replace('"', " ").split())
-    found = of_catalog(quoted, _OF_EACH)
+    catalog_models = of_catalog(quoted, _OF_EACH)
     if offline:
-        return found, ""
+        return catalog_models, ""
     try:
         hub = [Known(m.name, "Hub", licence=m.licence, gated=m.gated, date=m.modified) for m in search_hub(words)]
     except NetworkError:
-        return found, "offline: atlas and catalog"
+        return catalog_models, "offline: atlas and catalog"
     except SourceError as error:
-        return found, f"the Hub: {error.message}"
-    listed = {k.name.lower() for k in found}
-    return [*found, *(k for k in hub if k.name.lower() not in listed)], ""
+        return catalog_models, f"the Hub: {error.message}"
+    listed = {k.name.lower() for k in catalog_models}
+    return [*catalog_models, *(k for k in hub if k.name.lower() not in listed)], ""

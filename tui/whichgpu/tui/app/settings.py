@@ -52,12 +52,12 @@ class SettingsScreen(Page):
         try:
             self._settings = load()
         except UsageError as error:
-            said = f"✗ {error.message} {error.hint}" if self._local else "✗ they can't be read"
-            self.say("Settings", said)
+            trouble = f"✗ {error.message} {error.hint}" if self._local else "✗ they can't be read"
+            self.say("Settings", trouble)
             return
         self.say("Settings", str(config_path()) if self._local else "of this machine")
         values = self._settings.model_dump()
-        self.query_one(KeyTable).show_rows([(name, (name, _shown(name, value))) for name, value in values.items()])
+        self.query_one(KeyTable).show_rows([(name, (name, _value_text(name, value))) for name, value in values.items()])
         self._explain()
 
     def on_data_table_row_highlighted(self) -> None:
@@ -118,7 +118,7 @@ class SettingsScreen(Page):
             super().action_back()
 
 
-def _shown(name: str, value: Any) -> str:
+def _value_text(name: str, value: Any) -> str:
     if name == "keys":
         return f"{len(value)} changed" if value else "as they come"
     if isinstance(value, bool):

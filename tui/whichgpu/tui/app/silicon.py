@@ -75,5 +75,5 @@ class SiliconScreen(Page):
 
 
 def _cut(text: str) -> str:
-    shown = clean(text, 200)
-    return shown if len(shown) <= 34 else shown[:33] + "…"
+    cell_text = clean(text, 200)
+    return cell_text if len(cell_text) <= 34 else cell_text[:33] + "…"

@@ -85,24 +85,26 @@ class KeyTable(DataTable[Text]):
         first row with ``top``. Rows far below the screen are added when the cursor comes near them."""
         self._rows_given = rows
         self._name_columns()
-        wanted = self._wanted(rows)
+        cells_by_key = self._cells_by_key(rows)
         there = list(self._shown)[: self.row_count]
-        changed = [key for key in there if wanted.get(key) != self._shown[key]]
-        same = len(wanted) == len(self._shown) and len(changed) <= _FEW and list(wanted) == list(self._shown)
-        if same and all(self._holds(wanted[key]) for key in changed):
+        changed = [key for key in there if cells_by_key.get(key) != self._shown[key]]
+        same = (
+            len(cells_by_key) == len(self._shown) and len(changed) <= _FEW and list(cells_by_key) == list(self._shown)
+        )
+        if same and all(self._holds(cells_by_key[key]) for key in changed):
             for key in changed:
-                for at, cell, before in zip(self._columns_shown, wanted[key], self._shown[key], strict=True):
+                for at, cell, before in zip(self._columns_shown, cells_by_key[key], self._shown[key], strict=True):
                     if cell != before:
                         self.update_cell(key, str(at), self._cell(at, cell), update_width=False)
-            self._shown = wanted
+            self._shown = cells_by_key
         else:
-            self._rebuild(wanted, top)
+            self._rebuild(cells_by_key, top)
 
     def show_more(self, rows: Rows) -> None:
         """Put rows at the end."""
         added = [(key, cells) for key, cells in rows if key not in self._shown]
         self._rows_given = [*self._rows_given, *added]
-        self._shown = self._shown | self._wanted(added)
+        self._shown = self._shown | self._cells_by_key(added)
         self._add_near()
 
     def show_cells(self, rows: Mapping[str, Sequence[str]]) -> None:
@@ -138,12 +140,12 @@ class KeyTable(DataTable[Text]):
     def _set_columns(self) -> bool:
         """Choose the columns by the width; True when they changed."""
         wide = self._width >= _WIDE
-        chosen = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
-        if chosen == self._columns_shown:
+        columns = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
+        if columns == self._columns_shown:
             return False
-        self._shown, self._columns_shown = {}, chosen
+        self._shown, self._columns_shown = {}, columns
         self.clear(columns=True)
-        for at in chosen:
+        for at in columns:
             self.add_column(self._headers[at], key=str(at))
         return True
 
@@ -153,10 +155,10 @@ class KeyTable(DataTable[Text]):
             self._headers, self._columns_shown = headers, ()
             self._set_columns()
 
-    def _wanted(self, rows: Rows) -> dict[str, tuple[str, ...]]:
-        shown = self._columns_shown
+    def _cells_by_key(self, rows: Rows) -> dict[str, tuple[str, ...]]:
+        columns = self._columns_shown
         room = self._room(rows)
-        return {key: (_cut(cells[0], room), *(cells[i] for i in shown[1:])) for key, cells in rows}
+        return {key: (_cut(cells[0], room), *(cells[i] for i in columns[1:])) for key, cells in rows}
 
     def _rebuild(self, wanted: dict[str, tuple[str, ...]], top: bool) -> None:
         at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best

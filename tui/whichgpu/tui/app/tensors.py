@@ -100,6 +100,6 @@ def _leaf(name: str, group: TensorGroup, depth: int) -> Text:
 
 def _line(name: str, count: int, shape: str, dtype: str, size: int | None, depth: int, folded: bool = False) -> Text:
     room = max(8, _NAME - _INDENT * depth - (0 if folded else -2))
-    shown = clean(name, 120)
-    shown = shown if len(shown) <= room else "…" + shown[len(shown) - room + 1 :]
-    return Text(f"{shown:<{room}} {count:>7,}  {shape:<17} {clean(dtype, 8):<8} {memory(size):>10}")
+    label = clean(name, 120)
+    label = label if len(label) <= room else "…" + label[len(label) - room + 1 :]
+    return Text(f"{label:<{room}} {count:>7,}  {shape:<17} {clean(dtype, 8):<8} {memory(size):>10}")

@@ -71,17 +71,17 @@ def read_form(value: Mapping[str, str]) -> _Form:
     words += ["--budget", value["budget"] or "300", "--kv-memory", value["cache"] or "256"]
     try:
         shlex.split(value["vllm"])
-        found = _COMMAND.make_context("trial", ["--model", "x", *words]).params
+        params = _COMMAND.make_context("trial", ["--model", "x", *words]).params
     except ValueError as error:
         raise UsageError("A quote is open in where vLLM is.", "Close it.") from error
     except click.ClickException as error:
         raise UsageError(error.format_message()) from error
     options = TrialOptions(
-        loads=tuple(Load(concurrency=n, prompt=prompt, output=output) for n, prompt, output in found["sweep"]),
-        budget=found["budget"],
+        loads=tuple(Load(concurrency=n, prompt=prompt, output=output) for n, prompt, output in params["sweep"]),
+        budget=params["budget"],
         real_weights=weights == "real",
         cpu=where.lower() == "cpu",
-        kv_memory=found["kv_memory"],
+        kv_memory=params["kv_memory"],
         server=where if "://" in where else None,
         anyway=True,
     )
@@ -132,10 +132,10 @@ class TrialScreen(Page):
     def body(self) -> Iterable[Widget]:
         with Vertical(id="trial-form"):
             for name, value, meaning in _FIELDS:
-                shown = str(self._asked.workload.concurrency) if name == "loads" else value
+                initial_text = str(self._asked.workload.concurrency) if name == "loads" else value
                 with Horizontal(classes="field"):
                     yield Label(f"{name:<10}", markup=False)
-                    yield FormLine(shown, placeholder=meaning, id=f"t-{name}", compact=True)
+                    yield FormLine(initial_text, placeholder=meaning, id=f"t-{name}", compact=True)
         with KeyScroll(id="trial-pane"):
             yield Static("", id="trial-text", markup=False)
 
@@ -169,14 +169,14 @@ class TrialScreen(Page):
         return Question(
             reference_of(self._reply),
             self._asked.workload,
-            own=self._own(options),
+            own=self._own_facts(options),
             offline=self.own_app.offline,
             max_age=600.0,
             variant=self._asked.variant,
             catalog=catalog_path(None),
         )
 
-    def _own(self, options: TrialOptions) -> Own:
+    def _own_facts(self, options: TrialOptions) -> Own:
         """A server that runs already is on the card that was chosen."""
         if options.server is None or self._chosen is None:
             return self._asked.own if options.server is not None else replace(self._asked.own, accelerators=())
@@ -233,14 +233,14 @@ class TrialScreen(Page):
                 trial = measure_server(prepared.request, form.options.server, launcher, root / new_name(), tell)
             else:
                 trial, _ = run_trial(prepared.request, launcher, root, tell)
-            self.post_message(self.Ended(trial, f"{report(trial)}\n\n{self._kept(prepared, trial)}"))
+            self.post_message(self.Ended(trial, f"{report(trial)}\n\n{self._keep_trial(prepared, trial)}"))
         except WorkerCancelled:
             gone = "the server is as it was" if form.options.server is not None else "vLLM is gone"
             self.post_message(self.Ended(None, f"Stopped; {gone}, and nothing was kept."))
         except WhichgpuError as error:
             self.post_message(self.Ended(None, f"✗ {error.message} {error.hint}".strip()))
 
-    def _kept(self, prepared: Prepared, trial: Trial) -> str:
+    def _keep_trial(self, prepared: Prepared, trial: Trial) -> str:
         try:
             keep_record(prepared, trial)
         except CatalogError as error:
@@ -290,8 +290,14 @@ class TrialScreen(Page):
         except UsageError:
             return None
         options = form.options
-        own = self._own(options)
-        words = ["whichgpu", "trial", "--model", reference_of(self._reply), *replace(self._asked, own=own).words()]
+        own_facts = self._own_facts(options)
+        words = [
+            "whichgpu",
+            "trial",
+            "--model",
+            reference_of(self._reply),
+            *replace(self._asked, own=own_facts).words(),
+        ]
         words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []
         words += ["--server", options.server] if options.server else []

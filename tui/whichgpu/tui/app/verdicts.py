@@ -26,61 +26,61 @@ def _facts(price_kind: str) -> tuple[Facts, tuple[str, ...]]:
     return facts, keys
 
 
-def _known(name: str) -> Inspection | None:
+def _stored_inspection(name: str) -> Inspection | None:
     """The catalog's newest reading, else the atlas's."""
     try:
         finding = Catalog(catalog_path(None)).latest_inspection(name)
     except CatalogError:
         finding = None
-    kept = finding.inspection() if finding is not None else None
-    return kept or bundled_atlas().find(name)
+    inspection = finding.inspection() if finding is not None else None
+    return inspection or bundled_atlas().find(name)
 
 
 def forget() -> None:
     """Work everything out anew: prices, trials or the workload changed."""
     _facts.cache_clear()
-    _planned.cache_clear()
+    _plan_model.cache_clear()
 
 
 @cache
-def _planned(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
-    found = _known(name)
-    if found is None:
+def _plan_model(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
+    inspection = _stored_inspection(name)
+    if inspection is None:
         return None
     facts, keys = _facts(workload.price_kind)
-    return found, answer(found, workload.model_copy(update={"accelerators": keys}), facts, side_by_side=False)
+    return inspection, answer(inspection, workload.model_copy(update={"accelerators": keys}), facts, side_by_side=False)
 
 
 def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
     """Return what models of catalog and atlas run on; models that neither has are left out."""
-    found: dict[str, str] = {}
+    verdict_by_name: dict[str, str] = {}
     for name in names:
         try:
-            planned = _planned(name, workload)
+            planned = _plan_model(name, workload)
         except WhichgpuError:
             continue  # opening the model says why
         if planned is not None:
-            found[name] = on_of(planned[1].recommended)
-    return found
+            verdict_by_name[name] = on_of(planned[1].recommended)
+    return verdict_by_name
 
 
 def details(name: str, workload: Workload) -> str:
     """Return a model in a few lines: what it is, what it needs, what it runs on."""
     try:
-        planned = _planned(name, workload)
+        planned = _plan_model(name, workload)
     except WhichgpuError as error:
         return error.message
     if planned is None:
         return f"{clean(name)}\n\nEnter reads it."
-    found, result = planned
+    inspection, result = planned
     need, plan = result.needs[0], result.recommended
     speed = plan.speed if plan is not None else None
     rows = [
-        ("what", found.label),
-        ("parameters", parameters(found.parameters.total.value)),
-        ("active", parameters(found.parameters.active.value)),
-        ("context", tokens(found.architecture.context if found.architecture else None)),
-        ("published", found.quantisation.label if found.quantisation else "not quantised"),
+        ("what", inspection.label),
+        ("parameters", parameters(inspection.parameters.total.value)),
+        ("active", parameters(inspection.parameters.active.value)),
+        ("context", tokens(inspection.architecture.context if inspection.architecture else None)),
+        ("published", inspection.quantisation.label if inspection.quantisation else "not quantised"),
         ("weights", memory(need.weights_bytes)),
         ("KV per token", memory(need.kv_bytes_per_token) if need.kv_bytes_per_token != 0 else NOTHING),
         ("runs on", on_of(plan)),

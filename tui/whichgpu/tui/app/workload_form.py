@@ -75,20 +75,22 @@ class WorkloadForm(ModalScreen[Asked | None]):
                     option = field.opts[0]
                     with Horizontal(classes="field"):
                         yield Label(f"{option:<26}", markup=False)
-                        shown = self._values.get(option, "")
-                        yield _Field(shown, _hint(field), f"o{option.strip('-')}")
+                        initial_text = self._values.get(option, "")
+                        yield _Field(initial_text, _hint(field), f"o{option.strip('-')}")
             yield Static("", id="form-trouble", markup=False)
 
     def on_input_submitted(self) -> None:
         try:
-            found = parsed(self._words())
+            question = parsed(self._words())
         except (click.ClickException, ValueError) as error:
-            said = error.format_message() if isinstance(error, click.ClickException) else f"{error}: close the quote"
-            self.query_one("#form-trouble", Static).update(f"✗ {said}")
+            trouble = error.format_message() if isinstance(error, click.ClickException) else f"{error}: close the quote"
+            self.query_one("#form-trouble", Static).update(f"✗ {trouble}")
             return
-        asked = self._asked.own
-        own = replace(found.own, price_file=asked.price_file, card_file=asked.card_file)  # not in the form
-        self.dismiss(replace(found, own=own, variant=self._asked.variant))
+        previous_facts = self._asked.own
+        own_facts = replace(
+            question.own, price_file=previous_facts.price_file, card_file=previous_facts.card_file
+        )  # not in the form
+        self.dismiss(replace(question, own=own_facts, variant=self._asked.variant))
 
     def _words(self) -> list[str]:
         words: list[str] = []
@@ -107,13 +109,13 @@ def _values(words: list[str]) -> dict[str, str]:
     """Option by option, what stands in its line."""
     flags = {f.opts[0] for f in _FIELDS if f.is_flag}
     many = {f.opts[0] for f in _FIELDS if f.multiple}
-    found: dict[str, str] = {}
+    value_by_option: dict[str, str] = {}
     rest = iter(words)
     for word in rest:
         value = "yes" if word in flags else next(rest)
         value = shlex.quote(value) if word in many else value
-        found[word] = f"{found[word]} {value}" if word in found else value
-    return found
+        value_by_option[word] = f"{value_by_option[word]} {value}" if word in value_by_option else value
+    return value_by_option
 
 
 def _hint(field: click.Option) -> str:
