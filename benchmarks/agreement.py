@@ -107,7 +107,7 @@ def _listed_sizes(folder: Path) -> dict[str, int]:
 
 def ask(name: str, catalog: Path) -> tuple[int, str, str]:
     """Ask the command line for one model; return (exit code, stdout, stderr)."""
-    from whichgpu.tui.command import run
+    from whichgpu.tui.cli.tree import run
 
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -162,7 +162,7 @@ def build_atlas(models: Path, out: Path) -> None:
     unsaid = {n: replace(r, extra_info={**r.extra_info, "gated": None}) for n, r in repos.items()}  # folders don't say
     with HubStandIn(unsaid) as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
-        from whichgpu.tui.command import run
+        from whichgpu.tui.cli.tree import run
 
         run(["atlas", "build", "--ids", str(ids), "--out", str(out)])
 

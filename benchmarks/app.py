@@ -31,7 +31,7 @@ class Empty(App):
 Empty().run()
 """
 _OURS = "from whichgpu.tui.app.application import run; run(True, None)"
-_COMMAND = "import sys; sys.argv = ['whichgpu']; from whichgpu.tui.cli import main; main()"
+_COMMAND = "import sys; sys.argv = ['whichgpu']; from whichgpu.tui.main import main; main()"
 _READY = "adept/fuyu-8b"
 """A row of the list that a new user sees first."""
 _MODELS = "models"

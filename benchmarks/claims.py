@@ -16,7 +16,7 @@ from whichgpu.plan.hardware import find
 from whichgpu.plan.prices import price_of
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Plan, Precision, Workload
-from whichgpu.tui.facts import load_facts
+from whichgpu.tui.desk.facts import load_facts
 
 _FACTS = load_facts()
 _ATLAS = Atlas(assets.read(FILE_NAME))

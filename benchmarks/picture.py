@@ -13,6 +13,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from whichgpu.tui.desk.desk import open_desk
+
 COMMAND = ("--model", "openai/gpt-oss-120b", "--offline", "--catalog", "/dev/null/none")
 
 
@@ -33,7 +35,7 @@ async def draw_app() -> None:
     """Drive the app with keys at 80×24, offline, and keep each screen."""
     from whichgpu.tui.app.application import WhichgpuApp
 
-    app = WhichgpuApp(offline=True)
+    app = WhichgpuApp(open_desk(), offline=True)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause(3)
         for screen, keys in _SCREENS.items():

@@ -23,7 +23,7 @@ from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
-from whichgpu.tui.facts import load_facts
+from whichgpu.tui.desk.facts import load_facts
 
 _MODELS = (
     "Qwen/Qwen3-8B",

@@ -83,7 +83,7 @@ def as_a_trial(at: str, model: Path, folder: Path) -> tuple[float, float]:
     words = ["trial", "-m", str(model), "--cpu", "--vllm-at", at, "--folder", str(folder), "--context", str(_CONTEXT)]
     words += ["--input", str(_PROMPT), "--output", str(_OUTPUT), "--sweep", str(_LOAD), "--json", "--budget", "600"]
     began = time.perf_counter()
-    code = "from whichgpu.tui.cli import main; main()"
+    code = "from whichgpu.tui.main import main; main()"
     environment = {**os.environ, "WHICHGPU_CATALOG": str(folder / "c.db")}
     done = subprocess.run([sys.executable, "-c", code, *words], check=True, capture_output=True, env=environment)
     spent = time.perf_counter() - began

@@ -81,7 +81,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Callable[..., Result]:
     """Run the command line in this process."""
 
     def run_here(*arguments: str) -> Result:
-        from whichgpu.tui.command import run
+        from whichgpu.tui.cli.tree import run
 
         capsys.readouterr()
         code = run(arguments)

@@ -14,6 +14,7 @@ from whichgpu.tui.app.browse import Browse
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.desk.desk import open_desk
 
 Task = Callable[[Pilot[None], WhichgpuApp], Any]
 
@@ -22,7 +23,7 @@ def drive(
     task: Task, size: tuple[int, int] = (80, 24), offline: bool = True, model: str | None = None, local: bool = True
 ) -> None:
     async def run() -> None:
-        app = WhichgpuApp(offline=offline, model=model, local=local)
+        app = WhichgpuApp(open_desk(), offline=offline, model=model, local=local)
         async with app.run_test(size=size) as pilot:
             await task(pilot, app)
 

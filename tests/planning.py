@@ -15,7 +15,7 @@ from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Accelerator, Answer, Footprint, KvDtype, Layout, Plan, Precision, Workload
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.weight_table import ROUNDING, WeightTable
-from whichgpu.tui.facts import load_facts
+from whichgpu.tui.desk.facts import load_facts
 
 ATLAS = Atlas(assets.read(FILE_NAME))
 FACTS = load_facts()

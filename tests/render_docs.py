@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import click
 from click.testing import CliRunner
 from pydantic import BaseModel
 
@@ -106,7 +107,7 @@ def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
 
 def cli_page() -> str:
     """The help of every command."""
-    from whichgpu.tui.command import cli
+    from whichgpu.tui.cli.tree import cli
 
     lines = ["# The command line", "", "<!-- Written by `python -m tests.render_docs`. -->"]
     for arguments in commands_of(cli):
@@ -118,12 +119,16 @@ def cli_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-def commands_of(command: Any, path: tuple[str, ...] = ()) -> list[list[str]]:
+def commands_of(command: click.Command, path: tuple[str, ...] = ()) -> list[list[str]]:
     """Every command, parents first, in the order of their names."""
     found = [list(path)]
-    for name, own in sorted(getattr(command, "commands", {}).items()):
-        if not own.hidden and name != "stats":  # another name of status
-            found += commands_of(own, (*path, name))
+    if not isinstance(command, click.Group):
+        return found
+    context = click.Context(command)
+    for name in sorted(command.list_commands(context)):
+        subcommand = command.get_command(context, name)
+        if subcommand is not None and not subcommand.hidden and name != "stats":  # another name of status
+            found += commands_of(subcommand, (*path, name))
     return found
 
 
@@ -175,7 +180,7 @@ def app_page() -> str:
 
     from whichgpu.tui.app.page import Page
     from whichgpu.tui.app.table import KeyTable
-    from whichgpu.tui.settings import MEANINGS, Settings
+    from whichgpu.tui.desk.settings import MEANINGS, Settings
 
     lines = ["# The app", "", "<!-- Written by `python -m tests.render_docs`. -->", "", *_APP.splitlines()]
     for module, name, title in _SCREENS:

@@ -35,11 +35,12 @@ from whichgpu.tui.app.curve import CurveScreen
 from whichgpu.tui.app.knowledge import Known, matching
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
-from whichgpu.tui.app.reading import Asked, Replanned, plan
+from whichgpu.tui.app.reading import Replanned, plan
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.tensors import TensorTree
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.settings import THEMES
+from whichgpu.tui.desk.replanning import Asked
+from whichgpu.tui.desk.settings import THEMES
 
 Start = Callable[..., HubStandIn]
 
@@ -394,7 +395,7 @@ def test_the_curve_gives_the_one_shot_of_every_load() -> None:
         table = app.screen.query_one(KeyTable)
         for at, concurrency in ((0, 1), (6, 64)):
             workload = screen.workload.model_copy(update={"concurrency": concurrency})
-            found = plan(screen.reply, Asked(workload), screen.asked)
+            found = plan(app.desk, screen.reply, Asked(workload), screen.asked)
             assert isinstance(found, Replanned)
             (expected,) = [
                 p
@@ -451,7 +452,7 @@ class TestInATerminal:
         environment = {"NO_COLOR": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
         own = {k: os.environ[k] for k in ("WHICHGPU_STATE", "WHICHGPU_CATALOG", "HF_HOME")}
         words = " ".join(f"{k}={v}" for k, v in {**own, **environment}.items())
-        code = "from whichgpu.tui.cli import main; main()"
+        code = "from whichgpu.tui.main import main; main()"
         command = f"env {words} {sys.executable} -c '{code}'"
         self.tmux(tmp_path, "new-session", "-d", "-s", "app", "-x", "80", "-y", "24", command)
         try:
@@ -485,7 +486,7 @@ class TestInATerminal:
         names = ("WHICHGPU_STATE", "WHICHGPU_CATALOG", "WHICHGPU_CONFIG", "HF_HOME")
         words = " ".join(f"{n}={os.environ[n]}" for n in names)
         asked = "-m Qwen/Qwen3-8B --offline --context 4096 --gpu H100:80GB:$2"
-        code = f"import sys; sys.argv[1:] = {asked.split()!r}; from whichgpu.tui.cli import main; main()"
+        code = f"import sys; sys.argv[1:] = {asked.split()!r}; from whichgpu.tui.main import main; main()"
         (tmp_path / "ask.py").write_text(code)
         command = f"env {words} {sys.executable} {tmp_path / 'ask.py'}"
         self.tmux(tmp_path, "new-session", "-d", "-s", "app", "-x", "80", "-y", "24", command)
@@ -503,7 +504,7 @@ class TestInATerminal:
 
 
 def test_without_a_terminal_it_says_so() -> None:
-    code = "from whichgpu.tui.cli import main; main()"
+    code = "from whichgpu.tui.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", code, "app"], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,6 @@ from whichgpu.inspect.records import Part, TensorGroup
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY
 from whichgpu.plan.records import KvDtype, Objective, Precision, Verdict, Workload
 from whichgpu.trial.records import Load
-from whichgpu.tui import settings, units
-from whichgpu.tui.answering import stamp
 from whichgpu.tui.app import plain
 from whichgpu.tui.app.application import WhichgpuApp
 from whichgpu.tui.app.browse import Browse
@@ -48,7 +47,6 @@ from whichgpu.tui.app.knowledge import FilterError, Known, matching, together
 from whichgpu.tui.app.layers import layer_map
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
-from whichgpu.tui.app.reading import over_counts, within_context
 from whichgpu.tui.app.settings import SettingsScreen
 from whichgpu.tui.app.silicon import SiliconScreen
 from whichgpu.tui.app.state import State, save
@@ -58,7 +56,12 @@ from whichgpu.tui.app.tensors import tree_of
 from whichgpu.tui.app.trial import TrialScreen, read_form
 from whichgpu.tui.app.words import Words
 from whichgpu.tui.app.workload_form import WorkloadForm, parsed
-from whichgpu.tui.workload_words import workload_words
+from whichgpu.tui.asking.question import asked_words, workload_words
+from whichgpu.tui.desk import settings
+from whichgpu.tui.desk.answering import stamp
+from whichgpu.tui.desk.desk import open_desk
+from whichgpu.tui.desk.replanning import over_counts, within_context
+from whichgpu.tui.words import units
 
 Start = Callable[..., HubStandIn]
 
@@ -477,7 +480,7 @@ class TestPlan:
 
 
 def parsed_with(screen: PlanScreen, words: list[str]) -> Any:
-    return parsed([*screen.asked.words(), *words])
+    return parsed([*asked_words(screen.asked), *words])
 
 
 workloads = st.builds(
@@ -729,7 +732,7 @@ class TestSettings:
 
     def test_keys_are_remapped_by_their_ids(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
-            app.take(settings.Settings(keys={"plan.copy": "Y"}))
+            app.take(replace(app.desk, settings=settings.Settings(keys={"plan.copy": "Y"})))
             await planned(pilot, app)
             await pilot.press("y")
             assert app.clipboard == ""
@@ -769,7 +772,7 @@ class TestFoundByReading:
             raise AccessError("The token is not accepted.", "")
 
         monkeypatch.setattr("whichgpu.tui.app.searching.search_hub", refuse)
-        assert ask_around("llama", offline=False)[1] == "the Hub: The token is not accepted."
+        assert ask_around(open_desk(), "llama", offline=False)[1] == "the Hub: The token is not accepted."
 
     def test_marks_outlive_no_row(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
@@ -1117,6 +1120,7 @@ _LONG_SESSION = """
 import gc
 gc.disable()  # as the entry point does for its one-shot
 from whichgpu.tui.app import application
+from whichgpu.tui.desk.desk import open_desk
 from tests.driving import planned
 
 async def turned(app):
@@ -1132,7 +1136,7 @@ async def turned(app):
         print(*counts)
 
 application._until_left = turned
-application.run(True, "Qwen/Qwen3-8B")
+application.run(open_desk(), True, "Qwen/Qwen3-8B")
 """
 
 

@@ -15,7 +15,7 @@ from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import note_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import store_at
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 TARGET = "hf://datasets/acme/findings"

@@ -33,7 +33,7 @@ from whichgpu.catalog.records import (
 )
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import FileStore, store_at
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 STAMP = Stamp(made_at="2026-11-01T10:00:00+00:00", made_by="ada", tool_version="0.1.0")

@@ -33,7 +33,7 @@ from whichgpu.catalog.query import compiled, search
 from whichgpu.catalog.records import answer_finding, inspection_finding, note_finding, tag_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 Start = Callable[..., HubStandIn]
@@ -82,7 +82,7 @@ class TestCache:
     def test_another_version_reads_anew(self, start_hub: Start, ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         hub = start_hub({"a/b": shapes.qwen3_06b()})
         first = self.asked(hub, ask)
-        monkeypatch.setattr("whichgpu.tui.answering.version", lambda _: "9.9.9")
+        monkeypatch.setattr("whichgpu.tui.desk.answering.version", lambda _: "9.9.9")
         assert self.asked(hub, ask) == first
 
     def test_a_large_inspection_is_small(self) -> None:
@@ -492,7 +492,7 @@ def test_datasette_serves_it_read_only(tmp_path: Path) -> None:
     Catalog(path).add(found, answer_finding(found, plans_of("Qwen/Qwen3-8B", "h100_sxm"), STAMP))
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    code = "from whichgpu.tui.cli import main; main()"
+    code = "from whichgpu.tui.main import main; main()"
     command = [sys.executable, "-c", code, "catalog", "serve", "--port", str(port), "--catalog", str(path)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:

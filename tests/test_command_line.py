@@ -17,8 +17,8 @@ from click.testing import CliRunner
 
 from tests.conftest import Result
 from tests.hub import Fault, HubStandIn, shapes
-from whichgpu.tui.command import cli
-from whichgpu.tui.exit_codes import MEANINGS, ExitCode
+from whichgpu.tui.cli.tree import cli
+from whichgpu.tui.words.exit_codes import MEANINGS, ExitCode
 
 Ask = Callable[..., Result]
 Start = Callable[..., HubStandIn]
@@ -219,7 +219,7 @@ def test_a_defect_is_one_sentence_and_70(ask: Ask, monkeypatch: pytest.MonkeyPat
     def broken(*_: object) -> None:
         raise ZeroDivisionError("a\x1b[31m layer")
 
-    monkeypatch.setattr("whichgpu.tui.one_shot.reply_to", broken)
+    monkeypatch.setattr("whichgpu.tui.cli.answer.reply_to", broken)
     result = ask("--model", "a/b")
     assert result.code == ExitCode.BUG
     assert "ZeroDivisionError" in result.err
@@ -229,7 +229,7 @@ def test_a_defect_is_one_sentence_and_70(ask: Ask, monkeypatch: pytest.MonkeyPat
 
 _INTERRUPTIBLE = """
 import signal
-from whichgpu.tui.cli import main
+from whichgpu.tui.main import main
 signal.signal(signal.SIGINT, signal.default_int_handler)
 main()
 """

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.conftest import Result
 from whichgpu.plan.breakeven import Situation, break_even
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
 

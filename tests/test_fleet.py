@@ -20,7 +20,7 @@ from whichgpu.plan.errors import FleetError
 from whichgpu.plan.fleet import Member, Packing, Way, pack
 from whichgpu.plan.fleet_list import FleetEntry, read_fleet
 from whichgpu.plan.fleet_solver import solved
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 

@@ -16,8 +16,8 @@ from tests.planning import ask as plans_of
 from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.hardware import read_card
 from whichgpu.plan.prices import price_of
-from whichgpu.tui.exit_codes import ExitCode
-from whichgpu.tui.units import is_stale
+from whichgpu.tui.words.exit_codes import ExitCode
+from whichgpu.tui.words.units import is_stale
 
 Run = Callable[..., Result]
 CARDS = FACTS.accelerators

@@ -19,7 +19,7 @@ def loaded_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_version_and_help_load_nothing_heavy(option: str) -> None:
-    loaded = loaded_after(f"sys.argv = ['whichgpu', '{option}']; from whichgpu.tui.cli import main; main()")
+    loaded = loaded_after(f"sys.argv = ['whichgpu', '{option}']; from whichgpu.tui.main import main; main()")
     assert "click" in loaded
     assert loaded.isdisjoint(HEAVY)
 
@@ -45,5 +45,5 @@ def test_plan_loads_no_network_code(module: str) -> None:
 
 
 def test_an_answer_from_headers_loads_neither_the_catalogs_library_nor_the_app() -> None:
-    loaded = loaded_after("import whichgpu.tui.one_shot, whichgpu.inspect.sources.hub")
+    loaded = loaded_after("import whichgpu.tui.cli.answer, whichgpu.inspect.sources.hub")
     assert loaded.isdisjoint({"textual", "sqlite_utils", "numpy", "gguf", "rich"})

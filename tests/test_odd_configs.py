@@ -17,7 +17,7 @@ from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Workload
-from whichgpu.tui.facts import load_facts
+from whichgpu.tui.desk.facts import load_facts
 
 FACTS = load_facts()
 BASES: dict[str, dict[str, Any]] = {

@@ -21,7 +21,7 @@ from whichgpu.catalog.store import Catalog
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.prices import card_key, combined, own_price, price_of, read_prices, sold_counts
 from whichgpu.plan.records import PriceOffer
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 

@@ -17,7 +17,7 @@ from whichgpu.plan.roofline import parse_calibration, prefill_time, step_time
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.speed import speed_of
 from whichgpu.plan.step_work import StepWork, Works
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 FACTORS = FACTS.calibration.factors
 H100 = card("h100_sxm")
@@ -178,7 +178,7 @@ class TestObjectives:
         assert nearest.count == 8
 
     def test_a_request_longer_than_the_context_is_refused(self) -> None:
-        from whichgpu.tui.command import run
+        from whichgpu.tui.cli.tree import run
 
         assert run(["--model", "Qwen/Qwen3-32B", "--offline", "--output", "9000"]) == ExitCode.USAGE
 

@@ -13,7 +13,7 @@ import yaml
 
 from tests.conftest import Result
 from whichgpu.plan.choices import TARGETS
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
 VLLM = os.environ.get("WHICHGPU_VLLM_PYTHON")

@@ -30,7 +30,7 @@ from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import clean_up, living, state_of
 from whichgpu.trial.sampling import Sampler, _Reading, energy
 from whichgpu.trial.server import Server
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 GIB = 2**30
@@ -228,7 +228,7 @@ class TestOnAStandIn:
         assert not left_over(tmp_path)
 
     def start(self, tiny: str, at: str, tmp_path: Path) -> subprocess.Popen[bytes]:
-        code = "from whichgpu.tui.cli import main; main()"
+        code = "from whichgpu.tui.main import main; main()"
         command = [sys.executable, "-c", code, *words_of(tiny, at, tmp_path, "--budget", "120")]
         started = subprocess.Popen(
             command,
@@ -538,8 +538,8 @@ def test_tokens_as_a_real_vllm_counted_them(ask: Run, tmp_path: Path, name: str,
     from whichgpu.inspect.inspector import inspect_model
     from whichgpu.plan.records import Layout, Workload
     from whichgpu.plan.sizing import Sizer
-    from whichgpu.tui.facts import load_facts
-    from whichgpu.tui.trial_prepare import CPU
+    from whichgpu.tui.desk.facts import load_facts
+    from whichgpu.tui.desk.trials import CPU
 
     facts = load_facts()
     sizer = Sizer(inspect_model(str(folder)), facts.engines.of("0.32.0"), facts.architectures)
@@ -629,7 +629,7 @@ class TestOnARealVllm:
         at = str(Path(VLLM or "").parent.parent)
         words = words_of(str(tiny_models / "dense"), at, tmp_path, "--budget", "300")
         started = subprocess.Popen(
-            [sys.executable, "-c", "from whichgpu.tui.cli import main; main()", *words], cwd=tmp_path
+            [sys.executable, "-c", "from whichgpu.tui.main import main; main()", *words], cwd=tmp_path
         )
         for _ in range(1200):
             logs = list((tmp_path / "runs").rglob("vllm.log")) if (tmp_path / "runs").exists() else []

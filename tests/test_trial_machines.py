@@ -26,7 +26,7 @@ from whichgpu.trial.launch import free_port, launcher_of
 from whichgpu.trial.nodes import Left, Place, lend, read_place
 from whichgpu.trial.records import Load, Predicted
 from whichgpu.trial.run import Step, TrialRequest
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
 UNKNOWN = Predicted(
@@ -161,7 +161,7 @@ class TestTheCommand:
         """Number 1 in a process of its own, number 0 here."""
         words = words_of(tiny, fake("ok"), tmp_path, "--cards", "2", "--json")
         at = f"127.0.0.1:{free_port()}"
-        code = "from whichgpu.tui.cli import main; main()"
+        code = "from whichgpu.tui.main import main; main()"
         other = subprocess.Popen(
             [sys.executable, "-c", code, *words, "--node", f"1@{at}"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )

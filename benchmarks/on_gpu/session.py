@@ -144,7 +144,7 @@ class Session:
         return self._whichgpu(*words)
 
     def _whichgpu(self, *words: str) -> list[str]:
-        return [sys.executable, "-c", "from whichgpu.tui.cli import main; main()", *words]
+        return [sys.executable, "-c", "from whichgpu.tui.main import main; main()", *words]
 
     def _environment(self, work: Path) -> dict[str, str]:
         """Ours: nothing from the network, and every file in the work folder, which is dropped at the end."""

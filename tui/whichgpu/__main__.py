@@ -1,6 +1,6 @@
 """``python -m whichgpu``."""
 
-from whichgpu.tui.cli import main
+from whichgpu.tui.main import main
 
 if __name__ == "__main__":
     main()

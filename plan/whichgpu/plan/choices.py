@@ -57,3 +57,7 @@ class KvDtype(StrEnum):
     AUTO = "auto"
     BF16 = "bf16"
     FP8 = "fp8"
+
+
+ON_DEMAND, SPOT = "on-demand", "spot"
+"""Kinds of price."""

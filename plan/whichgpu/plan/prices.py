@@ -12,11 +12,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.hardware import is_called
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
-
-ON_DEMAND, SPOT = "on-demand", "spot"
 
 _VARIANTS = {
     "h100mem94": "h100_nvl",

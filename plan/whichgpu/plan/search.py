@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
@@ -13,7 +14,7 @@ from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.padding import Kernels, kernels_of
-from whichgpu.plan.prices import ON_DEMAND, SPOT, price_of, sold_counts
+from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,

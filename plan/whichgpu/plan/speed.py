@@ -46,13 +46,7 @@ def speed_of(
     if work is None or not work.rates.dense or (work.expert_count and not work.rates.experts):
         return None
     prompt, output = lengths(workload)
-    max_sequences = footprint.max_sequences
-    room = (
-        max_sequences * layout.data_parallel
-        if max_sequences is not None and footprint.verdict is not Verdict.UNKNOWN
-        else None
-    )
-    running = max(1, min(workload.concurrency, room) if room is not None else workload.concurrency)
+    running = _running(workload, layout, footprint)
     factors = calibration.factors_of(card)
     step = step_time(work, card, layout, factors, running, prompt, output)
     correction = learned.correction(works.inspection, card, layout, precision)
@@ -82,6 +76,13 @@ def speed_of(
         learned=correction.basis,
         learned_factor=correction.factor,
     )
+
+
+def _running(workload: Workload, layout: Layout, footprint: Footprint) -> int:
+    """Sequences that run at once: those asked for, as far as the pools hold them."""
+    if footprint.max_sequences is None or footprint.verdict is Verdict.UNKNOWN:
+        return max(1, workload.concurrency)
+    return max(1, min(workload.concurrency, footprint.max_sequences * layout.data_parallel))
 
 
 def speed_as_run(

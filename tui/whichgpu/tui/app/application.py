@@ -18,13 +18,13 @@ from textual.theme import Theme
 
 from whichgpu import assets
 from whichgpu.tui.app.browse import Browse
-from whichgpu.tui.exit_codes import ExitCode
+from whichgpu.tui.desk.desk import Desk
+from whichgpu.tui.words.exit_codes import ExitCode
 
 if TYPE_CHECKING:
-    from whichgpu.tui.answering import Question, Reply
-    from whichgpu.tui.app.reading import Asked
     from whichgpu.tui.app.state import State
-    from whichgpu.tui.settings import Settings
+    from whichgpu.tui.desk.answering import Question, Reply
+    from whichgpu.tui.desk.replanning import Asked
 
 _LEAST_WIDTH = 60
 
@@ -50,12 +50,13 @@ class WhichgpuApp(App[None]):
 
     def __init__(
         self,
+        desk: Desk,
         offline: bool = False,
         model: str | None = None,
         local: bool = True,
-        settings: Settings | None = None,
         answered: tuple[Reply, Question] | None = None,
     ) -> None:
+        self.desk = desk
         self._state: State | None = None
         self._state_read = threading.Lock()
         self._ascii: LineFilter | None = None
@@ -69,14 +70,19 @@ class WhichgpuApp(App[None]):
         self.animation_level = "none"
         for theme in _THEMES:
             self.register_theme(theme)
-        if settings is not None:
-            self.take(settings)
-        self.draw_ascii(settings is not None and settings.ascii)
+        self.draw_ascii(False)
+        self.take(desk)
         if self.no_color:
             self.theme = "ansi-dark"
 
-    def take(self, settings: Settings) -> None:
-        """Let settings hold: theme, keys, characters."""
+    def take(self, desk: Desk) -> None:
+        """Let a desk and its settings hold: the catalog, theme, keys, characters, units."""
+        self.desk, settings = desk, desk.settings
+        if settings is None:
+            return
+        from whichgpu.tui.words.units import show_as
+
+        show_as(settings)
         if not self.no_color:
             self.theme = settings.theme
         self.keys = settings.keys
@@ -99,7 +105,7 @@ class WhichgpuApp(App[None]):
 
     def on_mount(self) -> None:
         if self._answered is not None:
-            from whichgpu.tui.app.reading import Asked
+            from whichgpu.tui.desk.replanning import Asked
 
             reply, question = self._answered
             self.plan(reply, Asked(question.workload, question.own, question.variant))
@@ -140,7 +146,7 @@ class WhichgpuApp(App[None]):
 
     def opened(self, reply: Reply) -> None:
         """Remember a model that was read."""
-        from whichgpu.tui.app.reading import reference_of
+        from whichgpu.tui.desk.replanning import reference_of
 
         self.keep_state(self.state.opened(reference_of(reply)))
 
@@ -215,7 +221,7 @@ class WhichgpuApp(App[None]):
         """Turn to the next theme; NO_COLOR keeps the ANSI one."""
         if self.no_color:
             return
-        from whichgpu.tui.settings import THEMES
+        from whichgpu.tui.desk.settings import THEMES
 
         at = THEMES.index(self.theme) if self.theme in THEMES else -1
         self.theme = THEMES[(at + 1) % len(THEMES)]
@@ -236,18 +242,13 @@ class WhichgpuApp(App[None]):
         self.panic(crash_sentence(self._exception))
 
 
-def run(offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Question] | None = None) -> int:
+def run(
+    desk: Desk, offline: bool, model: str | None, local: bool = True, answered: tuple[Reply, Question] | None = None
+) -> int:
     """Run the app, perhaps at a model or at an answer that is there, and return its exit code."""
-    from whichgpu.tui.config_path import config_path
-
     gc.enable()  # the one-shot switches it off for its short life; the app stays
     os.environ.setdefault("TEXTUAL_ANIMATIONS", "none")
-    settings = None
-    if config_path().exists():
-        from whichgpu.tui.settings import load
-
-        settings = load()
-    app = WhichgpuApp(offline, model, local, settings, answered)
+    app = WhichgpuApp(desk, offline, model, local, answered)
     asyncio.run(_until_left(app))
     return ExitCode.BUG if app.return_code else ExitCode.OK
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from whichgpu.plan.records import Plan
-from whichgpu.tui.units import big, memory_unit
+from whichgpu.tui.words.units import big, memory_unit
 
 _FILLS = "█▓▒░▚▞"
 _ASCII = "#=+-%*"

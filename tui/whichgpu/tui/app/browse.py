@@ -18,7 +18,7 @@ from whichgpu.tui.app.knowledge import FIELDS, HEADERS, SORTS, FilterError, Know
 from whichgpu.tui.app.page import Page, is_hub_id
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
-from whichgpu.tui.config_path import state_path
+from whichgpu.tui.desk.paths import state_path
 
 _SHOWN = 500
 MOST = 6
@@ -120,7 +120,7 @@ class Browse(Page):
         pinned, recent = ([n for n in names if local or is_hub_id(n)] for names in (state.pinned, state.recent))
         if not self.own_app.restored:
             self.report(self.Listed(together(pinned, recent, (), atlas)))
-        catalog = [k for k in of_catalog() if local or is_hub_id(k.name)]
+        catalog = [k for k in of_catalog(self.own_app.desk) if local or is_hub_id(k.name)]
         self.report(self.Listed(together(pinned, recent, catalog, atlas)))
 
     def on_browse_listed(self, message: Listed) -> None:
@@ -169,7 +169,7 @@ class Browse(Page):
     def _ask(self, words: str) -> None:
         from whichgpu.tui.app.searching import ask_around
 
-        models, trouble = ask_around(words, self.own_app.offline)
+        models, trouble = ask_around(self.own_app.desk, words, self.own_app.offline)
         self.report(self.Found(words, models, trouble))
 
     def on_browse_found(self, message: Found) -> None:
@@ -203,8 +203,8 @@ class Browse(Page):
         from whichgpu.tui.app.verdicts import details, verdicts
 
         workload = self.own_app.state.workload
-        verdict_by_name = verdicts(names, workload)
-        detail = details(model, workload) if model is not None else ""
+        verdict_by_name = verdicts(self.own_app.desk, names, workload)
+        detail = details(self.own_app.desk, model, workload) if model is not None else ""
         self.report(self.Judged(workload, dict.fromkeys(names, "") | verdict_by_name, model, detail))
 
     def on_browse_judged(self, message: Judged) -> None:

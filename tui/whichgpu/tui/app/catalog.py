@@ -20,13 +20,14 @@ from whichgpu.catalog.records import Finding, note_finding, tag_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
-from whichgpu.tui.answering import catalog_path, stamp
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.catalog_commands import annotate, diff_text, history_text, status_text, tag_word
-from whichgpu.tui.units import NOTHING, dollars, parameters, sign
+from whichgpu.tui.desk.annotating import annotate, tag_word
+from whichgpu.tui.desk.answering import stamp
+from whichgpu.tui.words.catalog_words import diff_text, history_text, status_text
+from whichgpu.tui.words.units import NOTHING, dollars, parameters, sign
 
 _PAGE = 300
 """Rows that are read at once; the next come when the cursor gets near the end."""
@@ -77,10 +78,13 @@ class CatalogScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._store = Catalog(catalog_path(None))
         self._query, self._asking, self._order = "", "search", next(iter(SORTS))
         self._rows: dict[str, Row] = {}
         self._whole = True
+
+    @property
+    def _store(self) -> Catalog:
+        return self.own_app.desk.store
 
     def body(self) -> Iterable[Widget]:
         yield Line(id="filter", placeholder="words and fields, for example class:moe gpu:h200")

@@ -14,12 +14,12 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 from whichgpu.plan.records import Plan
-from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.reading import Answered, read
 from whichgpu.tui.app.widgets import KeyScroll
-from whichgpu.tui.compare_command import compared_record, plans_side_by_side, side_by_side
-from whichgpu.tui.workload_words import workload_words
+from whichgpu.tui.asking.question import workload_words
+from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.words.comparison import compared_record, plans_side_by_side, side_by_side
 
 
 class CompareScreen(Page):
@@ -52,7 +52,7 @@ class CompareScreen(Page):
     @work(thread=True, exclusive=True, group="compare")
     def _read(self) -> None:
         app = self.own_app
-        readings = [read(n, app.state.workload, app.offline, app.local) for n in self._names]
+        readings = [read(app.desk, n, app.state.workload, app.offline, app.local) for n in self._names]
         replies = [f.reply for f in readings if isinstance(f, Answered)]
         troubles = [f"✗ {f.model}: {f.sentence}" for f in readings if not isinstance(f, Answered)]
         self.report(self.Compared(replies, troubles))

@@ -12,11 +12,12 @@ from textual.message import Message
 from textual.widget import Widget
 
 from whichgpu.plan.records import Plan, Verdict
-from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import Asked, as_command, over_counts
 from whichgpu.tui.app.table import KeyTable
-from whichgpu.tui.units import NOTHING, big, dollars, memory_unit, sign
+from whichgpu.tui.asking.question import as_command
+from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.desk.replanning import Asked, over_counts
+from whichgpu.tui.words.units import NOTHING, big, dollars, memory_unit, sign
 
 COUNTS = (1, 2, 4, 8)
 _GLYPHS = {Verdict.FITS: "✓", Verdict.TIGHT: "!", Verdict.NO: "✗", Verdict.UNKNOWN: "?"}

@@ -13,12 +13,13 @@ from textual.message import Message
 from textual.widget import Widget
 
 from whichgpu.plan.records import Plan
-from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.plan_text import GLYPHS
-from whichgpu.tui.app.reading import CONCURRENCIES, Asked, as_command, over_concurrency
 from whichgpu.tui.app.table import KeyTable
-from whichgpu.tui.units import NOTHING, dollars, sign
+from whichgpu.tui.asking.question import as_command
+from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.desk.replanning import CONCURRENCIES, Asked, over_concurrency
+from whichgpu.tui.words.units import NOTHING, dollars, sign
 
 _BAR = 16
 

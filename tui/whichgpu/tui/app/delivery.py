@@ -45,7 +45,7 @@ def _names(path: Path) -> Iterator[Path]:
 
 def crash_sentence(error: BaseException | None) -> Text:
     """Keep the traceback of a defect in a log, and say where."""
-    from whichgpu.tui.config_path import state_path
+    from whichgpu.tui.desk.paths import state_path
 
     log, kind = state_path().with_name("crash.log"), type(error).__name__
     where = "run it again with WHICHGPU_DEBUG=1"

@@ -19,15 +19,14 @@ from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.text import clean
 from whichgpu.plan.fleet_list import FleetEntry, read_fleet
 from whichgpu.plan.records import Workload
-from whichgpu.tui.answering import Question, catalog_path
 from whichgpu.tui.app.page import Export, Page, is_hub_id
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import KeyScroll, Line
-from whichgpu.tui.fleet import Fleet, plan_fleet
-from whichgpu.tui.fleet_command import list_text
-from whichgpu.tui.fleet_report import fleet_record, fleet_sums, machine_rows, model_row
-from whichgpu.tui.units import dollars, sign
-from whichgpu.tui.workload_words import workload_words
+from whichgpu.tui.asking.question import workload_words
+from whichgpu.tui.desk.answering import Question
+from whichgpu.tui.desk.fleet import Fleet, list_text, plan_fleet
+from whichgpu.tui.words.fleet_report import fleet_record, fleet_sums, machine_rows, model_row
+from whichgpu.tui.words.units import dollars, sign
 
 _TAG = "served"
 """Tag in the catalog of what makes the fleet where no file is named."""
@@ -108,7 +107,11 @@ class FleetScreen(Page):
                 self.report(self.Packed((), None, f"No model carries the tag “{_TAG}”: + in the catalog puts it on."))
                 return
             question = Question(
-                entries[0].model, workload, offline=self.own_app.offline, max_age=_FRESH, catalog=catalog_path(None)
+                entries[0].model,
+                workload,
+                offline=self.own_app.offline,
+                max_age=_FRESH,
+                catalog=self.own_app.desk.catalog,
             )
             fleet = plan_fleet(entries, question, self._count)
             self.report(self.Packed(entries, fleet, ""))
@@ -124,9 +127,8 @@ class FleetScreen(Page):
 
     def _tagged_entries(self) -> tuple[FleetEntry, ...]:
         from whichgpu.catalog.query import search
-        from whichgpu.catalog.store import Catalog
 
-        rows = search(Catalog(catalog_path(None)), f"tag:{_TAG}", limit=10_000)
+        rows = search(self.own_app.desk.store, f"tag:{_TAG}", limit=10_000)
         return tuple(FleetEntry(model=r.model) for r in rows if is_hub_id(r.model))
 
     def on_fleet_screen_counted(self, message: Counted) -> None:

@@ -11,7 +11,7 @@ from textual.binding import Binding
 from textual.dom import DOMNode
 from textual.screen import Screen
 
-from whichgpu.tui.settings import THEMES
+from whichgpu.tui.desk.settings import THEMES
 
 if TYPE_CHECKING:
     from whichgpu.tui.app.application import WhichgpuApp

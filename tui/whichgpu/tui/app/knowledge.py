@@ -11,8 +11,9 @@ from whichgpu import assets
 from whichgpu.catalog.atlas_index import FILE_NAME, Entry, read_index
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
-from whichgpu.tui.plan_words import cards_in_words, short_name
-from whichgpu.tui.units import NOTHING, dollars, parameters, tokens
+from whichgpu.tui.desk.desk import Desk
+from whichgpu.tui.words.plans import cards_in_words, short_name
+from whichgpu.tui.words.units import NOTHING, dollars, parameters, tokens
 
 if TYPE_CHECKING:
     from whichgpu.catalog.query import Row
@@ -88,15 +89,13 @@ def _of_entry(entry: Entry) -> Known:
     )
 
 
-def of_catalog(words: str = "", limit: int = FROM_CATALOG) -> list[Known]:
+def of_catalog(desk: Desk, words: str = "", limit: int = FROM_CATALOG) -> list[Known]:
     """Return models of the catalog, newest first; none where it can't be read, which an answer will say."""
     from whichgpu.catalog.errors import CatalogError
     from whichgpu.catalog.query import search
-    from whichgpu.catalog.store import Catalog
-    from whichgpu.tui.answering import catalog_path
 
     try:
-        return [_of_row(row) for row in search(Catalog(catalog_path(None)), words, limit=limit)]
+        return [_of_row(row) for row in search(desk.store, words, limit=limit)]
     except CatalogError:
         return []
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from string import ascii_uppercase
 
 from whichgpu.inspect.records import Architecture
-from whichgpu.tui.report_model import feed_forward_words, mixer_words
+from whichgpu.tui.words.report_model import feed_forward_words, mixer_words
 
 _A_LINE = 50
 """Layers in one line."""

@@ -15,16 +15,18 @@ from textual.widgets import Static, TabbedContent, TabPane
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.text import clean
-from whichgpu.tui.answering import Reply
 from whichgpu.tui.app.bars import legend, stacked
 from whichgpu.tui.app.layers import layer_map
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import PLAIN, Answered, Asked, Failed, as_command, at_every_precision, read
+from whichgpu.tui.app.reading import PLAIN, Answered, Failed, read
 from whichgpu.tui.app.tensors import TensorTree
 from whichgpu.tui.app.widgets import KeyScroll
-from whichgpu.tui.report_model import what_it_is
-from whichgpu.tui.report_plans import counts_by_precision, needs, where_it_runs
-from whichgpu.tui.text_report import one_line
+from whichgpu.tui.asking.question import as_command
+from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.desk.replanning import Asked, at_every_precision
+from whichgpu.tui.words.report_model import what_it_is
+from whichgpu.tui.words.report_plans import counts_by_precision, needs, where_it_runs
+from whichgpu.tui.words.text_report import one_line
 
 _TABS = ("what", "layers", "precisions", "tensors", "config", "silicon")
 _TITLES = ("1 What", "2 Layers", "3 Precisions", "4 Tensors", "5 Config", "6 Silicon")
@@ -81,7 +83,7 @@ class ModelScreen(Page):
     @work(thread=True, exclusive=True, group="read")
     def _read(self, fresh: bool) -> None:
         app = self.own_app
-        self.report(read(self._model, app.state.workload, app.offline, app.local, fresh))
+        self.report(read(app.desk, self._model, app.state.workload, app.offline, app.local, fresh))
 
     def action_refresh_model(self) -> None:
         """Read it again, whatever is known."""
@@ -196,6 +198,6 @@ def _what(reply: Reply, width: int, local: bool) -> str:
 def _silicon(reply: Reply) -> str:
     from whichgpu import assets
     from whichgpu.plan.silicon import parse_silicon
-    from whichgpu.tui.silicon_command import verdict_table
+    from whichgpu.tui.words.silicon_words import verdict_table
 
     return verdict_table(parse_silicon(assets.read("silicon.json")), reply.inspection)

@@ -17,24 +17,16 @@ from textual.widgets import Static
 from whichgpu.plan.choices import KvDtype, Objective, Precision
 from whichgpu.plan.records import Answer, Plan, Workload
 from whichgpu.plan.speed import lengths
-from whichgpu.tui.answering import Reply
 from whichgpu.tui.app import plan_text
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import (
-    CONCURRENCIES,
-    Asked,
-    Failed,
-    Replanned,
-    as_command,
-    over_concurrency,
-    plan,
-    spelled,
-    within_context,
-)
+from whichgpu.tui.app.reading import Failed, Replanned, plan
 from whichgpu.tui.app.state import LOAD
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.plan_words import plan_in_words
+from whichgpu.tui.asking.question import as_command
+from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.desk.replanning import CONCURRENCIES, Asked, over_concurrency, spelled, within_context
+from whichgpu.tui.words.plans import plan_in_words
 
 _SETTLE = 0.08
 """Seconds after the last key before the work starts: holding a key plans once."""
@@ -163,7 +155,7 @@ class PlanScreen(Page):
 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
-        self.report(plan(self.reply, self.asked, self._settled))
+        self.report(plan(self.own_app.desk, self.reply, self.asked, self._settled))
 
     def action_context(self, step: int) -> None:
         """A longer or shorter context, up to what the model allows."""
@@ -286,7 +278,7 @@ class PlanScreen(Page):
         return as_command(self.reply, self._settled, current_plan.accelerator if current_plan is not None else None)
 
     def export(self) -> Export | None:
-        from whichgpu.tui.json_report import as_json
+        from whichgpu.tui.words.json_report import as_json
 
         return Export(f"{self.reply.inspection.source.name}-plan.json", as_json(self.reply))
 

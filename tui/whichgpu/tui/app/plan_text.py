@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from whichgpu.plan.records import Answer, Plan, Verdict, Workload
 from whichgpu.plan.speed import lengths
 from whichgpu.tui.app.bars import legend, memory_parts, stacked
-from whichgpu.tui.app.reading import CONCURRENCIES, PLAIN
-from whichgpu.tui.plan_words import short_name
-from whichgpu.tui.report_explain import explanation
-from whichgpu.tui.units import NOTHING, big, dollars, sign
+from whichgpu.tui.app.reading import PLAIN
+from whichgpu.tui.desk.replanning import CONCURRENCIES
+from whichgpu.tui.words.plans import short_name
+from whichgpu.tui.words.report_explain import explanation
+from whichgpu.tui.words.units import NOTHING, big, dollars, sign
 
 GLYPHS = {Verdict.FITS: "✓ fits", Verdict.TIGHT: "! tight", Verdict.NO: "✗ no", Verdict.UNKNOWN: "? unknown"}
 _BLOCKS = "▁▂▃▄▅▆▇█"

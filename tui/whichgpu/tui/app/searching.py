@@ -5,11 +5,12 @@ from __future__ import annotations
 from whichgpu.inspect.errors import NetworkError, SourceError
 from whichgpu.inspect.sources.hub_search import search_hub
 from whichgpu.tui.app.knowledge import Known, of_catalog
+from whichgpu.tui.desk.desk import Desk
 
 _OF_EACH = 50
 
 
-def ask_around(text: str, offline: bool) -> tuple[list[Known], str]:
+def ask_around(desk: Desk, text: str, offline: bool) -> tuple[list[Known], str]:
     """Return models of catalog and Hub that match a filter's words, and a word where the Hub could not be asked.
 
     The filter's fields are left to the list, which knows how to keep them.
@@ -18,7 +19,7 @@ def ask_around(text: str, offline: bool) -> tuple[list[Known], str]:
     if len(words) < 3:
         return [], ""
     quoted = " ".join(f'"{w}"' for w in words.replace('"', " ").split())
-    catalog_models = of_catalog(quoted, _OF_EACH)
+    catalog_models = of_catalog(desk, quoted, _OF_EACH)
     if offline:
         return catalog_models, ""
     try:

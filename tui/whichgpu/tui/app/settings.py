@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
@@ -14,8 +15,9 @@ from whichgpu.inspect.text import clean
 from whichgpu.tui.app.page import Page
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
-from whichgpu.tui.config_path import config_path, state_path
-from whichgpu.tui.settings import MEANINGS, THEMES, Settings, apply, load, save
+from whichgpu.tui.desk.desk import open_desk
+from whichgpu.tui.desk.paths import config_path, state_path
+from whichgpu.tui.desk.settings import MEANINGS, THEMES, Settings, load, save
 
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "theme": THEMES,
@@ -41,7 +43,7 @@ class SettingsScreen(Page):
         yield KeyTable(("setting", "is"), id="settings")
         yield Static("", id="meaning", markup=False)
         yield Line(id="value")
-        yield Static(_elsewhere(self._local), id="places", markup=False)
+        yield Static(_elsewhere(self._local, self.own_app.desk.catalog), id="places", markup=False)
 
     def on_mount(self) -> None:
         self.query_one(Input).display = False
@@ -97,7 +99,7 @@ class SettingsScreen(Page):
     def _write(self, name: str, value: Any) -> None:
         try:
             save({name: value})
-            self.own_app.take(apply())
+            self.own_app.take(open_desk())
         except UsageError as error:
             self.notify(f"{error.message} {error.hint}", severity="error", markup=False)
             return
@@ -126,13 +128,11 @@ def _value_text(name: str, value: Any) -> str:
     return clean(value) if value != "" else "as it comes"
 
 
-def _elsewhere(local: bool) -> str:
+def _elsewhere(local: bool, catalog: Path) -> str:
     """What is not set here: the token, and where things are."""
     from huggingface_hub import constants, get_token
 
-    from whichgpu.tui.answering import catalog_path
-
     token = "there (from HF_TOKEN or hf auth login)" if get_token() else "none: gated models need one (hf auth login)"
     lines = [f"Hub token   {token}", f"Hub         {clean(constants.ENDPOINT)}"]
-    lines += [f"catalog     {catalog_path(None)}", f"state       {state_path()}"] if local else []
+    lines += [f"catalog     {catalog}", f"state       {state_path()}"] if local else []
     return "\n".join(lines)

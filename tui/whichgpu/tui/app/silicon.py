@@ -15,7 +15,7 @@ from whichgpu.plan.silicon import parse_silicon
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.silicon_command import chip_memory, whole
+from whichgpu.tui.words.silicon_words import chip_memory, whole
 
 
 class SiliconScreen(Page):

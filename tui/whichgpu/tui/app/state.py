@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from whichgpu.inspect.records import Record
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
 from whichgpu.plan.records import Workload
-from whichgpu.tui.config_path import state_path
+from whichgpu.tui.desk.paths import state_path
 
 LOAD = ("context", "concurrency", "prompt", "output")
 """Fields of a workload that say what is served, whichever the model; the others are of one model's session."""

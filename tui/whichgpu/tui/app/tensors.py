@@ -12,7 +12,7 @@ from textual.widgets.tree import TreeNode
 from whichgpu.inspect.records import TensorGroup
 from whichgpu.inspect.text import clean
 from whichgpu.tui.app.widgets import KeyTree
-from whichgpu.tui.units import memory
+from whichgpu.tui.words.units import memory
 
 _NAME = 30
 """Cells of the name column, indentation included."""

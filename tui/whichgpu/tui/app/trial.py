@@ -25,14 +25,16 @@ from whichgpu.trial.launch import launcher_of
 from whichgpu.trial.process import new_name
 from whichgpu.trial.records import Load, Trial
 from whichgpu.trial.run import Step, measure_server, run_trial
-from whichgpu.tui.answering import Question, Reply, catalog_path
 from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import Asked, reference_of, spelled
 from whichgpu.tui.app.widgets import FormLine, KeyScroll
-from whichgpu.tui.command_trial import trial as trial_group
-from whichgpu.tui.facts import Own
-from whichgpu.tui.trial_prepare import Prepared, TrialOptions, before, keep_record, prepare, trials_folder
-from whichgpu.tui.trial_report import report, step_line
+from whichgpu.tui.asking.question import asked_words
+from whichgpu.tui.asking.trial_options import trial_options
+from whichgpu.tui.desk.answering import Question, Reply
+from whichgpu.tui.desk.facts import Own
+from whichgpu.tui.desk.replanning import Asked, reference_of, spelled
+from whichgpu.tui.desk.trials import Prepared, TrialOptions, keep_record, prepare, trials_folder
+from whichgpu.tui.words.trial_report import report, step_line
+from whichgpu.tui.words.trial_words import before
 
 _FIELDS = (
     ("where", "gpu", "gpu (this machine's), cpu (vLLM's CPU build), or a server's URL"),
@@ -44,8 +46,10 @@ _FIELDS = (
 )
 
 
-_COMMAND = click.Command("trial", params=list(trial_group.params), add_help_option=False)
-"""``whichgpu trial`` as far as its options go."""
+@click.command("trial", add_help_option=False)
+@trial_options
+def _trial(**options: object) -> None:
+    """Only its parser is used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def read_form(value: Mapping[str, str]) -> _Form:
     words += ["--budget", value["budget"] or "300", "--kv-memory", value["cache"] or "256"]
     try:
         shlex.split(value["vllm"])
-        params = _COMMAND.make_context("trial", ["--model", "x", *words]).params
+        params = _trial.make_context("trial", ["--model", "x", *words]).params
     except ValueError as error:
         raise UsageError("A quote is open in where vLLM is.", "Close it.") from error
     except click.ClickException as error:
@@ -173,7 +177,7 @@ class TrialScreen(Page):
             offline=self.own_app.offline,
             max_age=600.0,
             variant=self._asked.variant,
-            catalog=catalog_path(None),
+            catalog=self.own_app.desk.catalog,
         )
 
     def _own_facts(self, options: TrialOptions) -> Own:
@@ -296,7 +300,7 @@ class TrialScreen(Page):
             "trial",
             "--model",
             reference_of(self._reply),
-            *replace(self._asked, own=own_facts).words(),
+            *asked_words(replace(self._asked, own=own_facts)),
         ]
         words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from pathlib import Path
 
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.store import Catalog
@@ -13,23 +14,23 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
-from whichgpu.tui.answering import catalog_path
 from whichgpu.tui.app.knowledge import on_of
-from whichgpu.tui.bundled import bundled_atlas
-from whichgpu.tui.facts import Own, facts_for
-from whichgpu.tui.units import NOTHING, memory, parameters, tokens
+from whichgpu.tui.desk.bundled import bundled_atlas
+from whichgpu.tui.desk.desk import Desk
+from whichgpu.tui.desk.facts import Own, facts_for
+from whichgpu.tui.words.units import NOTHING, memory, parameters, tokens
 
 
 @cache
-def _facts(price_kind: str) -> tuple[Facts, tuple[str, ...]]:
-    facts, keys, _ = facts_for(Own(), price_kind, Catalog(catalog_path(None)))
+def _facts(catalog: Path, price_kind: str) -> tuple[Facts, tuple[str, ...]]:
+    facts, keys, _ = facts_for(Own(), price_kind, Catalog(catalog))
     return facts, keys
 
 
-def _stored_inspection(name: str) -> Inspection | None:
+def _stored_inspection(catalog: Path, name: str) -> Inspection | None:
     """The catalog's newest reading, else the atlas's."""
     try:
-        finding = Catalog(catalog_path(None)).latest_inspection(name)
+        finding = Catalog(catalog).latest_inspection(name)
     except CatalogError:
         finding = None
     inspection = finding.inspection() if finding is not None else None
@@ -43,20 +44,20 @@ def forget() -> None:
 
 
 @cache
-def _plan_model(name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
-    inspection = _stored_inspection(name)
+def _plan_model(catalog: Path, name: str, workload: Workload) -> tuple[Inspection, Answer] | None:
+    inspection = _stored_inspection(catalog, name)
     if inspection is None:
         return None
-    facts, keys = _facts(workload.price_kind)
+    facts, keys = _facts(catalog, workload.price_kind)
     return inspection, answer(inspection, workload.model_copy(update={"accelerators": keys}), facts, side_by_side=False)
 
 
-def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
+def verdicts(desk: Desk, names: Sequence[str], workload: Workload) -> dict[str, str]:
     """Return what models of catalog and atlas run on; models that neither has are left out."""
     verdict_by_name: dict[str, str] = {}
     for name in names:
         try:
-            planned = _plan_model(name, workload)
+            planned = _plan_model(desk.catalog, name, workload)
         except WhichgpuError:
             continue  # opening the model says why
         if planned is not None:
@@ -64,10 +65,10 @@ def verdicts(names: Sequence[str], workload: Workload) -> dict[str, str]:
     return verdict_by_name
 
 
-def details(name: str, workload: Workload) -> str:
+def details(desk: Desk, name: str, workload: Workload) -> str:
     """Return a model in a few lines: what it is, what it needs, what it runs on."""
     try:
-        planned = _plan_model(name, workload)
+        planned = _plan_model(desk.catalog, name, workload)
     except WhichgpuError as error:
         return error.message
     if planned is None:

@@ -13,10 +13,10 @@ from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Label, Static
 
-from whichgpu.tui.app.reading import Asked
 from whichgpu.tui.app.widgets import FormLine, KeyScroll
-from whichgpu.tui.one_shot import question_of
-from whichgpu.tui.options import engine_options, question_options, source_options
+from whichgpu.tui.asking.options import engine_options, question_options, source_options
+from whichgpu.tui.asking.question import asked_of, asked_words
+from whichgpu.tui.desk.replanning import Asked
 
 _LEFT_OUT = {"model", "variant", "offline", "refresh", "max_age", "quick", "catalog", "price_file", "gpu_file"}
 
@@ -39,8 +39,7 @@ def parsed(words: list[str]) -> Asked:
         click.ClickException: an option or value that is none.
     """
     context = _question.make_context("whichgpu", ["--model", "x", *words])
-    question = question_of(context.params)
-    return Asked(question.workload, question.own)
+    return replace(asked_of(context.params), variant=None)
 
 
 class _Field(FormLine):
@@ -65,7 +64,7 @@ class WorkloadForm(ModalScreen[Asked | None]):
     def __init__(self, asked: Asked) -> None:
         super().__init__()
         self._asked = asked
-        self._values = _values(Asked(asked.workload, asked.own).words())
+        self._values = _values(asked_words(Asked(asked.workload, asked.own)))
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):

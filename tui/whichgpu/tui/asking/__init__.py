@@ -1,0 +1,1 @@
+"""Options ⇄ question: declared, mapped and spelled."""

@@ -1,0 +1,56 @@
+"""The options of a question, in the groups in which ``--help`` shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD
+
+_Command = Callable[..., Any]
+
+
+def together(*options: Callable[[_Command], _Command]) -> Callable[[_Command], _Command]:
+    """Apply several options so that they are listed in the order in which they are written."""
+
+    def decorate(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+workload_options = together(*(row.declared() for row in WORKLOAD))
+"""What is asked of the model."""
+
+question_options = together(
+    click.option(
+        "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
+    ),
+    workload_options,
+)
+"""What is asked."""
+
+engine_options = together(*(row.declared() for row in ENGINE))
+"""How vLLM is started."""
+
+source_options = together(
+    *(row.declared() for row in SOURCE),
+    click.option(
+        "--catalog", metavar="PATH", help="Catalog file (default: WHICHGPU_CATALOG, else the user's data folder)."
+    ),
+)
+"""Where the model is looked up."""
+
+output_options = together(
+    click.option("--second-opinion", is_flag=True, help="Ask aiconfigurator-core for the speed too (extra; seconds)."),
+    click.option("--explain", is_flag=True, help="Break every byte of a card down, and say what would change it."),
+    click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
+    click.option("-o", "--open", "opens", is_flag=True, help="Open the answer in the app afterwards."),
+    click.option("-q", "--quiet", is_flag=True, help="Print the recommendation alone."),
+    click.option("--version", is_flag=True, help="Print the version."),
+)
+"""How the answer is shown."""

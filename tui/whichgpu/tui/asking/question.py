@@ -1,0 +1,74 @@
+"""What is asked, from the options of the command line, and back."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import click
+
+from whichgpu.plan.records import Workload
+from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD, Owner, fields_of, words_of
+from whichgpu.tui.desk.answering import Question, Reply
+from whichgpu.tui.desk.desk import Desk
+from whichgpu.tui.desk.facts import Own
+from whichgpu.tui.desk.replanning import Asked, reference_of, spelled
+
+_ROWS = (*WORKLOAD, *ENGINE, *SOURCE)
+
+
+def asked_of(options: Mapping[str, Any]) -> Asked:
+    """Return what options of the command line ask of a model, whichever it is.
+
+    Raises:
+        UsageError: a request longer than the context.
+    """
+    request = (options["prompt"] or 1) + (options["output"] or 1)
+    if request > max(options["context"], 2):
+        raise click.UsageError(
+            f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
+        )
+    share = options["gpu_memory_utilization"]
+    return Asked(
+        Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None),
+        Own(**fields_of(Owner.OWN, _ROWS, options)),
+        options["variant"],
+    )
+
+
+def question_of(options: Mapping[str, Any], desk: Desk) -> Question:
+    """Return the question that the command line asks.
+
+    Raises:
+        UsageError: a request longer than the context.
+    """
+    asked = asked_of(options)
+    return Question(
+        model=options["model"],
+        workload=asked.workload,
+        own=asked.own,
+        second_opinion=options.get("second_opinion", False),
+        catalog=desk.catalog,
+        **fields_of(Owner.QUESTION, _ROWS, options),
+    )
+
+
+def workload_words(workload: Workload) -> list[str]:
+    """Return the options that ask for a workload; accelerators are asked for apart."""
+    stated = workload if workload.utilisation_asked else workload.model_copy(update={"utilisation": None})
+    return words_of(Owner.WORKLOAD, stated)
+
+
+def asked_words(asked: Asked) -> list[str]:
+    """Return what the plan screen asks as options of the command line."""
+    picked = ["--variant", asked.variant] if asked.variant is not None else []
+    return [*workload_words(asked.workload), *words_of(Owner.OWN, asked.own), *picked]
+
+
+def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
+    """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
+    words = ["whichgpu", "--model", reference_of(reply)]
+    own = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
+    return shlex.join([*words, *asked_words(replace(asked, own=own))])

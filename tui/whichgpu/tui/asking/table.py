@@ -1,0 +1,171 @@
+"""Every option of a question, once: how click reads it, which field of which record it is, and how it is spelled again.
+
+An option of a workload is a row here and a field of ``plan.records.Workload``; nothing else keeps a list of them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import click
+
+from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, ON_DEMAND, SPOT, KvDtype, Objective, Precision
+
+
+class Finite(click.FloatRange):
+    """A number within bounds; NaN and infinity are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        found = super().convert(value, param, ctx)
+        if not math.isfinite(found):
+            self.fail(f"{value} is no number to reckon with", param, ctx)
+        return float(found)
+
+
+class Owner(StrEnum):
+    """The record whose field an option is."""
+
+    WORKLOAD = "workload"
+    OWN = "own"
+    """The user's cards and prices."""
+    QUESTION = "question"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ask:
+    """One option, and the field that it fills."""
+
+    option: str
+    """With its opposite, as click writes it: ``--spot/--on-demand``."""
+    field: str
+    owner: Owner
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """For click: type, default, help, metavar, …"""
+    param: str | None = None
+    """What click calls it, where not by its own name."""
+    read: Callable[[Any], Any] = lambda value: value
+    """From what click gives to what the field holds."""
+    usual: Any = None
+    """What is left out when it is spelled; ``None`` always is."""
+    spelled: Callable[[Any], list[str]] | None = None
+    """From the field's value to words, where not ``option value``."""
+
+    @property
+    def name(self) -> str:
+        """What click calls it."""
+        return self.param or self.option.split("/")[0].lstrip("-").replace("-", "_")
+
+    def declared(self) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """As click declares it."""
+        names = (self.option, self.param) if self.param else (self.option,)
+        return click.option(*names, **self.settings)
+
+    def words(self, value: Any) -> list[str]:
+        """As it is spelled on a command line; empty where it need not be."""
+        if self.spelled is not None:
+            return self.spelled(value)
+        if value is None or value == self.usual or value is False:
+            return []
+        if value is True:
+            return [self.option]
+        if isinstance(value, tuple):
+            return [word for part in value for word in (self.option, str(part))]
+        return [self.option, f"{value:.12g}" if isinstance(value, float) else str(value)]
+
+
+def _choice(kinds: type[StrEnum], default: StrEnum) -> dict[str, Any]:
+    return {"type": click.Choice([k.value for k in kinds]), "default": default.value, "show_default": True}
+
+
+def _path(text: str | None) -> Path | None:
+    return Path(text).expanduser() if text is not None else None
+
+
+_W, _O, _Q = Owner.WORKLOAD, Owner.OWN, Owner.QUESTION
+_POSITIVE = Finite(0, min_open=True)
+_FLAG = {"is_flag": True}
+
+WORKLOAD: tuple[Ask, ...] = (
+    Ask("--context", "context", _W, {"type": click.IntRange(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
+        "help": "Tokens per sequence, prompt and output."}),
+    Ask("--concurrency", "concurrency", _W, {"type": click.IntRange(1, 1_000_000), "default": DEFAULT_CONCURRENCY,
+        "show_default": True, "help": "Sequences at once."}),
+    Ask("--input", "prompt", _W, {"type": click.IntRange(1), "help": "Input tokens of a typical request, for speed."}, "prompt"),
+    Ask("--output", "output", _W, {"type": click.IntRange(1), "help": "Output tokens of a typical request, for speed."}),
+    Ask("--rate", "rate", _W, {"type": _POSITIVE, "help": "Requests a second to serve; says how many replicas."}),
+    Ask("--objective", "objective", _W, {**_choice(Objective, Objective.COST),
+        "help": "What to be best at: dollars an hour, ms a token, tokens/s, cards, tokens/s per watt."},
+        read=Objective, usual=Objective.COST),
+    Ask("--max-tpot", "max_tpot_ms", _W, {"type": _POSITIVE, "help": "Limit: ms per output token."}),
+    Ask("--max-ttft", "max_ttft_ms", _W, {"type": _POSITIVE, "help": "Limit: ms to the first token, idle."}),
+    Ask("--max-price", "max_usd_per_hour", _W, {"type": _POSITIVE, "help": "Limit: dollars an hour, all cards."}),
+    Ask("--precision", "precision", _W, {**_choice(Precision, Precision.PUBLISHED),
+        "help": "Precision of the weights to recommend for."}, read=Precision, usual=Precision.PUBLISHED),
+    Ask("--kv-dtype", "kv_dtype", _W, {**_choice(KvDtype, KvDtype.AUTO), "help": "Precision of the KV cache."},
+        read=KvDtype, usual=KvDtype.AUTO),
+    Ask("--gpu", "accelerators", _O, {"multiple": True, "metavar": "NAME[:GB][:$PRICE]",
+        "help": "Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable."},
+        "gpus"),
+    Ask("--cards", "cards", _W, {"type": click.IntRange(1, 4096),
+        "help": "Exactly so many cards of one kind (default: as few as serve)."}),
+    Ask("--exclude", "excluded", _O, {"multiple": True, "metavar": "NAME",
+        "help": "Leave this accelerator out; may be repeated."}),
+    Ask("--price", "prices", _O, {"multiple": True, "metavar": "NAME=USD", "help": "Your price a card-hour; repeatable."},
+        "prices"),
+    Ask("--busy", "busy", _W, {"type": Finite(0, 1, min_open=True), "default": 1.0, "show_default": True,
+        "help": "Share of the paid time that the load is there; divides the cost of a token."}, usual=1.0),
+    Ask("--spot/--on-demand", "price_kind", _W, {"default": False, "help": "Which prices to compare (default: on-demand)."},
+        "spot", read=lambda spot: SPOT if spot else ON_DEMAND, spelled=lambda kind: ["--spot"] if kind == SPOT else []),
+    Ask("--provider", "providers", _O, {"multiple": True, "help": "Only this provider's prices; may be repeated."},
+        "providers"),
+    Ask("--no-calibration", "calibrated", _O, {**_FLAG, "help": "Leave the catalog's trials out of predicted speed."},
+        read=lambda off: not off, spelled=lambda on: [] if on else ["--no-calibration"]),
+    Ask("--price-file", "price_file", _O, {"metavar": "FILE",
+        "help": "Your prices: CSV of accelerator,usd_per_hour, or SkyPilot's."}, read=_path),
+    Ask("--gpu-file", "card_file", _O, {"metavar": "FILE", "help": "Your accelerators, as JSON like whichgpu gpus --json."},
+        read=_path),
+    Ask("--variant", "variant", _Q, {"metavar": "TEXT", "help": "Pick a GGUF quantisation by part of its file name."}),
+)  # fmt: skip
+"""What is asked of the model."""
+
+ENGINE: tuple[Ask, ...] = (
+    Ask("--vllm", "vllm", _W, {"metavar": "VERSION", "help": "Predict for this version of vLLM (default: the newest known)."}),
+    Ask("--max-num-seqs", "max_sequences", _W, {"type": click.IntRange(1, 1_000_000),
+        "help": "As vLLM's option (default: by card and version); fewer free memory of the sampler."}),
+    Ask("--max-num-batched-tokens", "batched_tokens", _W, {"type": click.IntRange(1, 100_000_000),
+        "help": "As vLLM's option (default: by card and version)."}),
+    Ask("--gpu-memory-utilization", "utilisation", _W, {"type": Finite(0.01, 1.0),
+        "help": "Share of a card that vLLM may use (default: 0.92, before 0.21 0.90)."}),
+    Ask("--enforce-eager", "eager", _W, {**_FLAG, "help": "Without CUDA graphs."}),
+    Ask("--speculative", "speculative_tokens", _W, {"type": click.IntRange(0, 64), "default": 0, "metavar": "TOKENS",
+        "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
+    Ask("--text-only", "text_only", _W, {**_FLAG,
+        "help": "Leave image and audio encoders out (--language-model-only)."}),
+)  # fmt: skip
+"""How vLLM is started."""
+
+SOURCE: tuple[Ask, ...] = (
+    Ask("--offline", "offline", _Q, {**_FLAG, "help": "Use no network: catalog, Hugging Face cache, bundled atlas."}),
+    Ask("--refresh", "refresh", _Q, {**_FLAG, "help": "Read the model anew, whatever the catalog has."}),
+    Ask("--max-age", "max_age", _Q, {"type": Finite(0), "default": 10.0, "show_default": True, "metavar": "MINUTES",
+        "help": "Ask the Hub for a branch's commit again after so long."}, read=lambda minutes: minutes * 60),
+    Ask("--quick", "quick", _Q, {**_FLAG, "help": "Leave tensor headers alone: file sizes and config only."}),
+)  # fmt: skip
+"""Where the model is looked up."""
+
+
+def fields_of(owner: Owner, rows: tuple[Ask, ...], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record's fields as options fill them; options that a command does not have are left to their defaults."""
+    return {row.field: row.read(options[row.name]) for row in rows if row.owner is owner and row.name in options}
+
+
+def words_of(owner: Owner, record: Any) -> list[str]:
+    """Return the options that fill a record so."""
+    return [
+        word for row in (*WORKLOAD, *ENGINE) if row.owner is owner for word in row.words(getattr(record, row.field))
+    ]

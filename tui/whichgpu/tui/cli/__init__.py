@@ -1,0 +1,1 @@
+"""The command line: a module per noun, imported when it is called."""

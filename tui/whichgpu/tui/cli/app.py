@@ -1,0 +1,76 @@
+"""``whichgpu app|serve``: the app here, or in a browser through textual-serve, for this machine alone."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from whichgpu.inspect.errors import UsageError
+from whichgpu.tui.cli.common import Shell, pass_shell
+from whichgpu.tui.desk.desk import open_desk
+from whichgpu.tui.words.exit_codes import ExitCode
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+_LOOPBACK = "127.0.0.1"
+
+
+@click.command("app")
+@click.argument("model", required=False)
+@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
+@click.option("--served", is_flag=True, hidden=True, help="As whichgpu serve runs it.")
+@pass_shell
+def open_app(shell: Shell, model: str | None, offline: bool, served: bool) -> int:
+    """Open the terminal app, perhaps at a model; whichgpu without arguments opens it too."""
+    if not served and not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise click.UsageError("The app needs a terminal; whichgpu --model X answers without one.")
+    return shell.open_app(open_desk(), offline, model, local=not served)
+
+
+@click.command("serve")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="On 127.0.0.1.")
+@click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
+def serve_app(port: int, offline: bool) -> int:
+    """Serve the app to a browser on this machine (extra: serve); it reads no folders or files there."""
+    make_server(port, offline).serve()
+    return ExitCode.OK
+
+
+def make_server(port: int, offline: bool) -> Any:
+    """Return a textual-serve server on loopback that answers only pages of its own.
+
+    Every page that a browser has open can reach loopback, so a request under another name (DNS rebinding) or from
+    another origin is refused; otherwise it could drive the app with this user's token.
+    """
+    try:
+        from aiohttp import web
+        from textual_serve.server import Server
+    except ImportError as error:
+        raise UsageError("textual-serve is not installed.", "pip install 'whichgpu[serve]'") from error
+
+    ours = {f"{_LOOPBACK}:{port}", f"localhost:{port}"}
+
+    @web.middleware
+    async def own_pages_alone(request: web.Request, handler: Any) -> web.StreamResponse:
+        origin = request.headers.get("Origin", f"http://{request.host}")
+        if request.host not in ours or origin != f"http://{request.host}":
+            raise web.HTTPForbidden(text="whichgpu serves its own pages on this machine alone.")
+        response: web.StreamResponse = await handler(request)
+        return response
+
+    class OwnPages(Server):  # type: ignore[misc, unused-ignore]
+        async def _make_app(self) -> web.Application:
+            app: web.Application = await super()._make_app()
+            app.middlewares.append(own_pages_alone)
+            return app
+
+        async def on_startup(self, app: web.Application) -> None:
+            sys.stdout.write(f"whichgpu is at {self.public_url} (this machine alone); Ctrl-C ends it.\n")
+            sys.stdout.flush()
+
+    words = [sys.executable, "-m", "whichgpu", "app", "--served", *(["--offline"] if offline else [])]
+    return OwnPages(shlex.join(words), host=_LOOPBACK, port=port, title="whichgpu")

@@ -1,0 +1,174 @@
+"""The command tree: one table of nouns, each module imported when its command is called. Importing this costs click alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from whichgpu.tui.asking.options import engine_options, output_options, question_options, source_options
+from whichgpu.tui.cli.common import Shell
+from whichgpu.tui.desk.paths import config_path
+from whichgpu.tui.words.exit_codes import MEANINGS, ExitCode
+
+_CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
+_EPILOG = f"""\b
+Exit codes:
+{_CODES}
+
+\b
+Examples:
+  whichgpu --model Qwen/Qwen3-32B
+  whichgpu --model openai/gpt-oss-120b --context 32768 --gpu H100
+  whichgpu --model ./my-finetune --precision fp8 --json
+  whichgpu --model Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
+"""
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "app": ("app:open_app", "Open the terminal app, perhaps at a model; whichgpu without arguments opens it too."),
+    "atlas": ("atlas:atlas", "The bundled atlas of well-known models."),
+    "breakeven": ("breakeven:breakeven", "Say when moving to another chip pays, and which price per million tokens it has to beat."),
+    "catalog": ("catalog:catalog", "What is kept: find it again, annotate it, share it."),
+    "command": ("answer:command_for", "Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."),
+    "compare": ("compare:compare", "Set models side by side on one workload; ≠ marks what differs."),
+    "fleet": ("fleet:fleet", "Size a list of served models and pack them on the cheapest machines."),
+    "gpus": ("gpus:gpus", "List accelerators: memory, rates, price; with NAME one in full, with its sources."),
+    "prices": ("prices:prices", "What card-hours cost: list, refresh, and the team's contracts."),
+    "read-log": ("trial_upkeep:read_log", "Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."),
+    "serve": ("app:serve_app", "Serve the app to a browser on this machine (extra: serve); it reads no folders or files there."),
+    "silicon": ("silicon:silicon", "List custom chips (TPU, Trainium, Groq, …): who can use them, and what a model can expect."),
+    "trial": ("trial:trial", "Prove a plan with a short real vLLM run on this machine, and keep what was measured."),
+    "trials": ("trial:trials", ""),
+}  # fmt: skip
+"""Name to (module of this package:command, the first sentence of its help; empty hides it)."""
+
+
+class _Tree(click.Group):
+    """Commands that are imported when they are called; the list of them is the table's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, name = COMMANDS[cmd_name][0].split(":")
+        command: click.Command = getattr(import_module(f"whichgpu.tui.cli.{module}"), name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list without importing what it lists."""
+        room = formatter.width - 6 - max(map(len, COMMANDS))
+        rows = [
+            (name, click.Command(name, help=text).get_short_help_str(room))
+            for name, (_, text) in COMMANDS.items()
+            if text
+        ]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=_Tree, invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+)
+@question_options
+@engine_options
+@output_options
+@source_options
+@click.pass_context
+def cli(context: click.Context, /, **options: Any) -> int | None:
+    """Which GPU does a model need, how many, and at what price?
+
+    Reads a model's config and tensor headers (never its weights, never its code) and says what it is, what
+    vLLM needs for it at each precision, and where it runs.
+    """
+    if options["version"]:
+        from importlib.metadata import version
+
+        click.echo(f"whichgpu {version('whichgpu')}")
+        return ExitCode.OK
+    if config_path().exists():
+        from whichgpu.tui.desk.settings import load, use_endpoint
+        from whichgpu.tui.words.units import show_as
+
+        settings = load()
+        use_endpoint(settings)
+        show_as(settings)
+    if context.invoked_subcommand is not None:
+        return None
+    shell: Shell = context.obj or Shell(no_app)
+    option_sources = [context.get_parameter_source(name) for name in options]
+    if (
+        options["model"] is None
+        and ParameterSource.COMMANDLINE not in option_sources
+        and sys.stdin.isatty()
+        and sys.stdout.isatty()
+    ):
+        from whichgpu.tui.desk.desk import open_desk
+
+        return shell.open_app(open_desk(), offline=False, model=None)
+    if options["model"] is None:
+        click.echo(context.get_help())
+        click.echo("\nName a model to begin:  whichgpu --model Qwen/Qwen3-32B", err=True)
+        return ExitCode.USAGE if ParameterSource.COMMANDLINE in option_sources else ExitCode.OK
+    from whichgpu.tui.cli.answer import answer_once
+
+    return answer_once(options, shell)
+
+
+def no_app(*_: Any, **__: Any) -> int:
+    """Stand in for the app where the command line runs alone."""
+    raise click.UsageError("The app is not at hand here; whichgpu --model X answers without one.")
+
+
+def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
+    """Run the command line and return the exit code; expected failures become one sentence on stderr."""
+    try:
+        result = cli.main(args=list(arguments), prog_name="whichgpu", standalone_mode=False, obj=Shell(open_app))
+        return int(result) if result is not None else ExitCode.OK
+    except click.exceptions.Abort:
+        raise KeyboardInterrupt("click has ended the line") from None
+    except SystemExit:
+        # What click makes of a reader that went away, whatever standalone_mode says.
+        raise BrokenPipeError from None
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        hint = "Try whichgpu --help."
+        return complain(error.format_message(), hint, ExitCode.USAGE)
+    except Exception as error:  # noqa: BLE001 - the outermost frame
+        return _report_error(error)
+
+
+def _report_error(error: Exception) -> int:
+    """Say a failure in one sentence; ``WHICHGPU_DEBUG=1`` shows the traceback instead."""
+    from whichgpu.inspect.errors import WhichgpuError
+    from whichgpu.tui.words.exit_codes import code_of
+
+    if isinstance(error, BrokenPipeError) or os.environ.get("WHICHGPU_DEBUG") == "1":
+        raise error
+    if isinstance(error, WhichgpuError):
+        return complain(error.message, error.hint, code_of(error))
+    if isinstance(error, OSError):
+        return complain(f"The system refused: {error.strerror or error}.", "", ExitCode.SYSTEM)
+    hint = "That is a defect: run it again with WHICHGPU_DEBUG=1, and report what it prints."
+    return complain(f"whichgpu did not expect this: {type(error).__name__}: {error}.", hint, ExitCode.BUG)
+
+
+def complain(message: str, hint: str, code: ExitCode) -> int:
+    """Print one line on stderr, after whatever is still due on stdout."""
+    from whichgpu.inspect.text import clean
+    from whichgpu.tui.words.terminal import Terminal
+
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    text = " ".join(part.strip() for part in (message, hint) if part)
+    terminal = Terminal.detect()
+    click.echo(terminal.text(terminal.folded(f"whichgpu: error: {clean(text, 1000)}")), err=True)
+    return code

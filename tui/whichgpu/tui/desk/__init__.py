@@ -1,0 +1,1 @@
+"""Use cases: answering, fleets, trials, watching the catalog; handed what it needs."""

@@ -1,0 +1,150 @@
+"""A whole list of models: looked up side by side, planned, packed. What fails is listed and stops nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.sources.base import Progress
+from whichgpu.inspect.text import clean
+from whichgpu.plan.errors import FleetError
+from whichgpu.plan.fleet import Member, Packing, pack, ways_of
+from whichgpu.plan.fleet_list import FleetEntry
+from whichgpu.plan.prices import sold_counts
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Answer
+from whichgpu.plan.search import Facts
+from whichgpu.tui.desk.answering import LookedUp, Question, keep, look_up
+from whichgpu.tui.desk.facts import facts_for
+
+AT_ONCE = 16
+"""Models that are looked up at once; the Hub's own limit is far higher."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """One entry of the list, answered."""
+
+    entry: FleetEntry
+    inspection: Inspection
+    answer: Answer
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """What came of a list."""
+
+    planned: tuple[Planned, ...]
+    failed: tuple[tuple[str, str, WhichgpuError], ...]
+    """(model, sentence, error)."""
+    packing: Packing
+    facts: Facts
+    notes: tuple[str, ...]
+
+
+def plan_fleet(
+    entries: Sequence[FleetEntry], question: Question, progress: Progress, solver_seconds: float | None = None
+) -> Fleet:
+    """Look up, plan and pack a list of models; every inspection is kept as soon as it is made.
+
+    Raises:
+        WhichgpuError: the user's own cards or prices cannot be read.
+    """
+    catalog = Catalog(question.catalog) if question.catalog is not None else None
+    facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
+    base = question.workload.model_copy(update={"accelerators": keys})
+    inspections, failed, trouble = _look_up_all(dict.fromkeys(e.model for e in entries), question, catalog, progress)
+    planned: list[Planned] = []
+    answer_by_entry: dict[FleetEntry, Answer] = {}
+    for number, entry in enumerate(entries, start=1):
+        if entry.model not in inspections:
+            continue
+        inspection, origin = inspections[entry.model]
+        alike = entry.model_copy(update={"replicas": 1})
+        if alike not in answer_by_entry:
+            answer_by_entry[alike] = answer(inspection, entry.workload(base), facts, side_by_side=False)
+        planned.append(Planned(entry, inspection, answer_by_entry[alike], origin))
+        if number % 50 == 0:
+            progress("planning", number, len(entries))
+    packing = _pack_fleet(planned, facts, solver_seconds)
+    return Fleet(tuple(planned), tuple(failed), packing, facts, (*notes, *trouble))
+
+
+def _look_up_all(
+    models: Sequence[str] | dict[str, None], question: Question, catalog: Catalog | None, progress: Progress
+) -> tuple[dict[str, tuple[Inspection, str]], list[tuple[str, str, WhichgpuError]], list[str]]:
+    inspections: dict[str, tuple[Inspection, str]] = {}
+    failed: list[tuple[str, str, WhichgpuError]] = []
+    trouble: list[str] = []
+    done = 0
+    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+        waiting = {pool.submit(look_up, replace(question, model=name)): name for name in models}
+        try:
+            for future in as_completed(waiting):
+                name, done = waiting[future], done + 1
+                progress("reading models", done, len(waiting))
+                try:
+                    looked = future.result()
+                except WhichgpuError as error:
+                    failed.append((name, f"{error.message} {error.hint}".strip(), error))
+                    continue
+                inspections[name] = looked.inspection, looked.origin
+                if looked.origin not in ("catalog", "atlas"):
+                    trouble += _keep_inspection(catalog, replace(question, model=name), looked)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return inspections, sorted(failed, key=lambda f: f[0]), list(dict.fromkeys(trouble))
+
+
+def _keep_inspection(catalog: Catalog | None, question: Question, looked: LookedUp) -> Iterator[str]:
+    if catalog is None:
+        return
+    try:
+        keep(catalog, question, looked, None)
+    except CatalogError as error:
+        yield f"Not kept: {error.message}"
+
+
+def _pack_fleet(planned: Sequence[Planned], facts: Facts, seconds: float | None) -> Packing:
+    watts = {a.key: a.board_watts for a in facts.accelerators}
+    members = [
+        Member(model=p.entry.model, ways=ways)
+        for p in planned
+        for ways in [ways_of(p.answer, watts)]
+        for _ in range(p.entry.replicas * _replicas(p.answer))
+    ]
+    sold = {a.key: sold_counts(a, facts.offers) for a in facts.accelerators}
+    if seconds is None:
+        return pack(members, sold)
+    from whichgpu.plan.fleet_solver import solved
+
+    return solved(members, sold, seconds)
+
+
+def _replicas(found: Answer) -> int:
+    return found.recommended.replicas if found.recommended is not None else 1
+
+
+def list_text(source: str) -> str:
+    """Return the text of a list.
+
+    Raises:
+        FleetError: it can't be read.
+    """
+    if source == "-":
+        return sys.stdin.read()
+    try:
+        return Path(source).expanduser().read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise FleetError(f"{clean(source)} is no text file.", "Give ids one a line, CSV or YAML.") from error
+    except OSError as error:
+        raise FleetError(f"{clean(source)} cannot be read: {clean(error.strerror or error)}.", "") from error

@@ -1,0 +1,1 @@
+"""Records in words: what every face prints."""

@@ -1,0 +1,70 @@
+"""How fast a plan serves and what its tokens cost, in words."""
+
+from __future__ import annotations
+
+from whichgpu.plan.records import Plan, Range, Speed
+from whichgpu.tui.words.units import dollars, wrapped
+
+
+def speed_lines(plan: Plan) -> list[str]:
+    """Return speed, cost and what limits them, each with its range."""
+    speed = plan.speed
+    if speed is None:
+        return []
+    load = f"{speed.running:,} at once, {speed.prompt_tokens:,} tokens in and {speed.output_tokens:,} out"
+    rate = _rate(speed.output_tokens_per_second)
+    lines = wrapped(f"serves {rate} tokens/s out ({load})", 2)
+    lines += wrapped(f"{_time(speed.tpot_ms)} per token, first token of an idle engine after {_time(speed.ttft_ms)}", 2)
+    if speed.usd_per_million_output is not None and speed.usd_per_million_total is not None:
+        both = f"{_money(speed.usd_per_million_total)} counting input too"
+        lines += wrapped(f"{_money(speed.usd_per_million_output)} per million output tokens, {both}", 2)
+    limit = f"limited by {speed.limit}"
+    if speed.output_tokens_per_joule is not None:
+        limit += f"; {speed.output_tokens_per_joule:.2f} tokens/s per watt of board power"
+    if speed.output_tokens_per_facility_joule is not None:
+        limit += f", {speed.output_tokens_per_facility_joule:.2f} at the data centre's meter"
+    lines += wrapped(limit, 2)
+    if speed.learned is not None:
+        lines += wrapped(f"time per token × {speed.learned_factor:.2f} by {speed.learned}", 2)
+    lines += _second(plan)
+    if speed.waiting:
+        lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)
+    if not speed.in_range:
+        lines += wrapped("speed is outside what was measured (Hopper and Blackwell, up to 256 at once): wide range", 2)
+    return lines
+
+
+def _second(plan: Plan) -> list[str]:
+    """Return the other estimator's figure beside ours, rejected with a word where it can't be."""
+    other = plan.second_opinion
+    if other is None:
+        return []
+    if other.tpot_ms is None or other.output_tokens_per_second is None:
+        return wrapped(f"{other.source} has no figure: {other.note}", 2)
+    note = f"; {other.note}" if other.note else ""
+    figure = f"{other.output_tokens_per_second:,.0f} tokens/s, {other.tpot_ms:.1f} ms per token"
+    return wrapped(f"{other.source} says {figure}{note}", 2)
+
+
+def step_table(speed: Speed) -> list[str]:
+    """Return where the time of one output token goes."""
+    parts = [f"{name} {value:.2f}" for name, value in speed.step_ms.items() if value >= 0.005]
+    total = f"= {speed.tpot_ms.expected:.2f} ms per output token"
+    words = " + ".join(parts)
+    shorter = "" if not speed.step_ms["compute"] else " (weights and compute overlap: the longer counts)"
+    return wrapped(f"{words} {total}{shorter}", 2)
+
+
+def _rate(figure: Range) -> str:
+    return f"{figure.expected:,.0f} ({figure.low:,.0f} to {figure.high:,.0f})"
+
+
+def _time(figure: Range) -> str:
+    if figure.expected >= 1000:
+        return f"{figure.expected / 1e3:.1f} s ({figure.low / 1e3:.1f} to {figure.high / 1e3:.1f})"
+    digits = 1 if figure.expected < 100 else 0
+    return f"{figure.expected:.{digits}f} ms ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def _money(figure: Range) -> str:
+    return f"{dollars(figure.expected)} ({dollars(figure.low)} to {dollars(figure.high)})"
