@@ -17,6 +17,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from whichgpu.inspect.mixer_kinds import MixerKind
+
 ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # so that `python benchmarks/accuracy.py` works too
     sys.path.insert(0, str(ROOT))
@@ -232,7 +234,7 @@ def _kv_exact(row: TruthRow, sizer: Sizer, sizes: Sizes, workload: Workload, sta
     """
     several = len(sizes.cache.groups) > 1
     mixers = sizer.inspection.architecture.mixers if sizer.inspection.architecture else ()
-    compressed = any(m.kind == "compressed" for m in mixers)
+    compressed = any(m.kind is MixerKind.COMPRESSED for m in mixers)
     if not row.kv_gib or row.kv_gib <= 0 or not row.kv_tokens or (row.pp or 1) > 1 or not sizer.knows_cache(workload):
         return None
     if several and (not stated or compressed):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,15 @@ def record(model: type[BaseModel]) -> list[str]:
     lines = ["", f"## {model.__name__}", "", summary, "", "| field | type | |", "|---|---|---|"]
     notes = attribute_docs(model)
     for name, field in model.model_fields.items():
-        lines.append(f"| `{name}` | {plain(field.annotation)} | {notes.get(name, '')} |")
+        meaning = f"{members(field.annotation)} {notes.get(name, '')}".strip()
+        lines.append(f"| `{name}` | {plain(field.annotation)} | {meaning} |")
     return lines
+
+
+def members(annotation: Any) -> str:
+    """The values that a field can have, where they are listed by a type."""
+    kind = annotation if isinstance(annotation, type) and not hasattr(annotation, "__args__") else None
+    return f"{', '.join(kind)}." if kind is not None and issubclass(kind, StrEnum) else ""
 
 
 def plain(annotation: Any) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tests.planning import GIB, ask, footprint, model, pool_of
+from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind
 from whichgpu.inspect.records import Mixer
 from whichgpu.plan.kv_layers import CacheLayer, CacheSetting, _layers, is_counted
 from whichgpu.plan.kv_pool import Grouping, Pool, grouped
@@ -132,7 +134,7 @@ class TestPools:
         assert pool.settled(448) == 448 // 16 + -(-1500 // 16)
 
     def test_the_poorest_stage_decides(self) -> None:
-        layers = [(i, CacheLayer("full", 4096, 16)) for i in range(6)]
+        layers = [(i, CacheLayer(CacheForm.FULL, 4096, 16)) for i in range(6)]
         pool = Pool(Grouping(layers), [range(4), range(4, 6)], 0)
         assert pool.bytes_per_block == (4 * 4096, 2 * 4096)
         assert pool.blocks([40 * 4096, 1000 * 4096]) == 10
@@ -145,7 +147,9 @@ class TestPools:
 
     @given(
         st.lists(
-            st.tuples(st.sampled_from(["full", "window"]), st.sampled_from([1, 2, 3, 4]), st.integers(1, 40)),
+            st.tuples(
+                st.sampled_from([CacheForm.FULL, CacheForm.WINDOW]), st.sampled_from([1, 2, 3, 4]), st.integers(1, 40)
+            ),
             min_size=1,
             max_size=4,
             unique_by=lambda t: (t[0], t[1]),
@@ -153,12 +157,12 @@ class TestPools:
         st.integers(1, 100_000),
     )
     def test_every_layer_has_its_place_and_pages_are_equal(
-        self, kinds: list[tuple[str, int, int]], tokens: int
+        self, kinds: list[tuple[CacheForm, int, int]], tokens: int
     ) -> None:
         members: list[tuple[int, CacheLayer]] = []
         for kind, width, count in kinds:
             members += [
-                (len(members) + i, CacheLayer(kind, 4096 * width, 16, span=512 if kind == "window" else 0))
+                (len(members) + i, CacheLayer(kind, 4096 * width, 16, span=512 if kind is CacheForm.WINDOW else 0))
                 for i in range(count)
             ]
         groups = grouped(members)
@@ -190,9 +194,10 @@ class TestPools:
         assert pool.sequences(1 + 10 * 512, 8_192) == pool.concurrency(10 * 512, 8_192) == 10
 
     def test_odd_layers_are_not_counted(self) -> None:
-        assert not is_counted(Mixer(kind="attention of tomorrow", layers=1))
-        assert not is_counted(Mixer(kind="full", layers=1))
-        assert is_counted(Mixer(kind="none", layers=1))
+        with pytest.raises(ValidationError):
+            Mixer(kind="attention of tomorrow", layers=1)
+        assert not is_counted(Mixer(kind=MixerKind.FULL, layers=1))
+        assert is_counted(Mixer(kind=MixerKind.NONE, layers=1))
 
 
 class TestWidthsOfDeepSeek:
@@ -201,7 +206,7 @@ class TestWidthsOfDeepSeek:
     @staticmethod
     def pages(**widths: int) -> list[int]:
         mixer = Mixer(
-            kind="compressed", layers=1, head_dim=512, rope_head_dim=64, window=128, compress_ratio=4, **widths
+            kind=MixerKind.COMPRESSED, layers=1, head_dim=512, rope_head_dim=64, window=128, compress_ratio=4, **widths
         )
         return [layer.page for layer in _layers(mixer, CacheSetting("fp8"), False)]
 
@@ -216,11 +221,11 @@ class TestWidthsOfDeepSeek:
     )
     def test_other_widths_are_unknown(self, widths: dict[str, int | None]) -> None:
         published: dict[str, int | None] = {"head_dim": 512, "index_head_dim": 128}
-        assert is_counted(Mixer(kind="compressed", layers=1, compress_ratio=4, **published))
-        assert not is_counted(Mixer(kind="compressed", layers=1, compress_ratio=4, **(published | widths)))
+        assert is_counted(Mixer(kind=MixerKind.COMPRESSED, layers=1, compress_ratio=4, **published))
+        assert not is_counted(Mixer(kind=MixerKind.COMPRESSED, layers=1, compress_ratio=4, **(published | widths)))
 
     def test_an_fp8_cache_of_sparse_latent_attention_has_one_layout(self) -> None:
-        sparse = Mixer(kind="mla", layers=1, heads=128, kv_lora_rank=512, rope_head_dim=64, index_head_dim=128)
+        sparse = Mixer(kind=MixerKind.MLA, layers=1, heads=128, kv_lora_rank=512, rope_head_dim=64, index_head_dim=128)
         assert is_counted(sparse, "fp8")
         narrow = sparse.model_copy(update={"kv_lora_rank": 256})
         assert is_counted(narrow)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.planning import FACTS, ask, card, model, plan_for
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Quantisation
 from whichgpu.plan.layouts import candidate_layouts, repeats_cache
 from whichgpu.plan.records import Layout, Precision
@@ -38,8 +39,8 @@ def test_divisible_is_accepted() -> None:
         ({"vocabulary": 64}, 128, "attention heads"),
         ({"heads": 128, "kv_heads": 1, "vocabulary": 64}, 128, "padded vocabulary"),
         ({"feed_forwards": (FeedForward(kind="dense", layers=1, intermediate=1002),)}, 4, "feed-forward width"),
-        ({"mixers": (Mixer(kind="gdn", layers=4, heads=48, key_heads=6),)}, 4, "key heads"),
-        ({"mixers": (Mixer(kind="mamba2", layers=4, heads=64, groups=6),)}, 4, "groups of Mamba 2"),
+        ({"mixers": (Mixer(kind=MixerKind.GDN, layers=4, heads=48, key_heads=6),)}, 4, "key heads"),
+        ({"mixers": (Mixer(kind=MixerKind.MAMBA2, layers=4, heads=64, groups=6),)}, 4, "groups of Mamba 2"),
     ],
 )
 def test_refusals_say_why(changes: dict[str, Any], tp: int, word: str) -> None:
@@ -51,7 +52,7 @@ def test_fewer_kv_heads_than_cards_are_replicated() -> None:
 
 
 def test_a_single_group_of_mamba_is_replicated() -> None:
-    single = (Mixer(kind="mamba2", layers=4, heads=64, groups=1),)
+    single = (Mixer(kind=MixerKind.MAMBA2, layers=4, heads=64, groups=1),)
     assert refusal(changed(mixers=single), tensor_parallel=8) == ""
 
 

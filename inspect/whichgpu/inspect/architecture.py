@@ -11,6 +11,7 @@ from whichgpu.inspect.design import Design, MixerSpec
 from whichgpu.inspect.families import FAMILIES, UNKNOWN, Family
 from whichgpu.inspect.feed_forwards import feed_forwards
 from whichgpu.inspect.layer_patterns import mixer_kinds
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 
 _NESTED_GROUPS = ("attn_config", "ffn_config", "moe")
 """Objects in which some configs (DBRX, MPT, Mistral's params.json) put keys that others keep flat."""
@@ -121,6 +122,7 @@ def _mixers(view: ConfigView, design: Design) -> list[MixerSpec]:
 
 
 def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
+    """From a word of ``layer_patterns``, which is less exact than a kind: ``mamba``, ``linear``."""
     if kind == "compressed":
         return mixer_specs.compressed_attention(view, ratio)
     if kind == "full" and as_integer(view.value("kv_lora_rank")) and view.flag("use_mla") is not False:
@@ -136,11 +138,11 @@ def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
     if kind in makers:
         return makers[kind](view, hidden)
     if kind == "none":
-        return MixerSpec(kind="none")
+        return MixerSpec(kind=MixerKind.NONE)
     if kind == "hybrid":
         beside = mixer_specs.mamba(view, hidden)
-        return replace(mixer_specs.attention(view, hidden, "full"), kind="hybrid", beside=beside)
-    return mixer_specs.attention(view, hidden, kind)
+        return replace(mixer_specs.attention(view, hidden, MixerKind.FULL), kind=MixerKind.HYBRID, beside=beside)
+    return mixer_specs.attention(view, hidden, MixerKind(kind))
 
 
 def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec]) -> list[MixerSpec]:
@@ -157,13 +159,13 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
     if sparse_flags:
         specs = [s if i < len(sparse_flags) and sparse_flags[i] else _without_indexer(s) for i, s in enumerate(specs)]
     cross = set(view.numbers("cross_attention_layers") or [])
-    specs = [replace(s, kind="cross") if i in cross else s for i, s in enumerate(specs)]
+    specs = [replace(s, kind=MixerKind.CROSS) if i in cross else s for i, s in enumerate(specs)]
     blocks = view.value("block_configs")
     if isinstance(blocks, list) and len(blocks) == len(specs):
         specs = [_nas_block(s, b) for s, b in zip(specs, blocks, strict=True)]
     context = design.context
     if context is not None:
-        specs = [replace(s, kind="full", window=None) if _never_bites(s, context) else s for s in specs]
+        specs = [replace(s, kind=MixerKind.FULL, window=None) if _never_bites(s, context) else s for s in specs]
     return specs
 
 
@@ -172,7 +174,7 @@ def _without_indexer(spec: MixerSpec) -> MixerSpec:
 
 
 def _never_bites(spec: MixerSpec, context: int) -> bool:
-    return spec.kind == "sliding" and (not spec.window or spec.window >= context)
+    return spec.kind is MixerKind.SLIDING and (not spec.window or spec.window >= context)
 
 
 def _nas_block(spec: MixerSpec, block: object) -> MixerSpec:
@@ -181,7 +183,7 @@ def _nas_block(spec: MixerSpec, block: object) -> MixerSpec:
     if not isinstance(attention, dict):
         return spec
     if attention.get("no_op") or attention.get("replace_with_linear"):
-        return MixerSpec(kind="none" if attention.get("no_op") else "projection", inner=spec.head_dim)
+        return MixerSpec(kind=MixerKind.NONE if attention.get("no_op") else MixerKind.PROJECTION, inner=spec.head_dim)
     per_group = as_integer(attention.get("n_heads_in_group"))
     return replace(spec, kv_heads=spec.heads // per_group) if per_group and spec.heads else spec
 
@@ -189,8 +191,8 @@ def _nas_block(spec: MixerSpec, block: object) -> MixerSpec:
 def _summarise_heads(design: Design) -> None:
     """Take the headline head counts from the first attention layer."""
     for spec in design.mixers:
-        if spec.kind in ("full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"):
+        if traits(spec.kind).softmax:
             design.heads, design.head_dim = spec.heads, spec.head_dim
             named = as_integer(design.view.value("num_key_value_heads"))
-            design.kv_heads = named if spec.kind == "mla" and named else spec.kv_heads
+            design.kv_heads = named if spec.kind is MixerKind.MLA and named else spec.kv_heads
             return

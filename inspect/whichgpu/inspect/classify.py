@@ -8,11 +8,10 @@ from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.design import Design
+from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Evidence, ModelClass, Part, TensorGroup
 from whichgpu.inspect.tower_views import towers
 
-_RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "lightning", "conv", "rglru", "rwkv"})
-_ATTENTION = frozenset({"full", "sliding", "chunked", "mla", "compressed", "cross"})
 _IMAGE_KEYS = ("mm_vision_tower", "img_processor", "vision_encoder")
 """Keys that name an encoder; bare image token ids prove nothing, since text models inherit them."""
 
@@ -231,21 +230,17 @@ def _from_tensors(findings: Findings, tensors: Sequence[TensorGroup]) -> None:
 
 def _mixers(findings: Findings, design: Design) -> None:
     kinds = [m.kind for m in design.mixers]
-    recurrent, attention = sum(k in _RECURRENT for k in kinds), sum(k in _ATTENTION for k in kinds)
-    both = kinds.count("hybrid")
+    both = sum(traits(k).recurrent and traits(k).softmax for k in kinds)
+    recurrent, attention = sum(traits(k).recurrent for k in kinds) - both, sum(traits(k).softmax for k in kinds) - both
     if recurrent and not attention and not both:
         findings.add(
             ModelClass.SSM,
-            f"{recurrent} recurrent layers ({_first(kinds, _RECURRENT)}), no attention",
+            f"{recurrent} recurrent layers ({next(k for k in kinds if traits(k).recurrent)}), no attention",
             design.view.where,
         )
     elif both or (recurrent and attention):
         text = f"{attention + both} attention and {recurrent + both} recurrent layers"
         findings.add(ModelClass.HYBRID, text, design.view.where)
-
-
-def _first(kinds: Sequence[str], among: frozenset[str]) -> str:
-    return next(k for k in kinds if k in among)
 
 
 def _experts(findings: Findings, design: Design) -> None:
@@ -268,7 +263,7 @@ def disagreements(root: ConfigView | None, design: Design | None, tensors: Seque
         return []
     parts = {t.part for t in tensors}
     experts = any(f.kind == "moe" for f in design.ffns)
-    recurrent = any(m.kind in _RECURRENT or m.kind == "hybrid" for m in design.mixers)
+    recurrent = any(traits(m.kind).recurrent for m in design.mixers)
     vision = any(modality == "vision" for modality, _ in towers(root))
     checks = (
         ("experts", experts, Part.ROUTED_EXPERTS in parts),

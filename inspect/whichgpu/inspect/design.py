@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.families import Family
+from whichgpu.inspect.mixer_kinds import MixerKind
 
 
 @dataclass(frozen=True, slots=True)
 class MixerSpec:
     """One layer's token mixer. Widths are elements; the names follow ``records.Mixer``."""
 
-    kind: str
+    kind: MixerKind
     heads: int | None = None
     kv_heads: int | None = None
     head_dim: int | None = None

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
 from whichgpu.inspect.rope import rotary_tables, tower_table
 from whichgpu.inspect.text import clean
@@ -52,7 +53,7 @@ def _cacheless(record: Architecture, design: Design, classes: Sequence[ModelClas
     if ModelClass.ENCODER_DECODER in classes:
         return record.model_copy(update={"mixers": _decoder_mixers(design), "mixer_layout": ()})
     if ModelClass.ENCODER in classes or design.view.flag("is_causal") is False:
-        silent = tuple(m.model_copy(update={"kind": "encoder"}) for m in record.mixers)
+        silent = tuple(m.model_copy(update={"kind": MixerKind.ENCODER}) for m in record.mixers)
         return record.model_copy(update={"mixers": silent})
     return record
 
@@ -103,13 +104,13 @@ def _decoder_mixers(design: Design) -> tuple[Mixer, ...]:
     head_dim = as_integer(view.value("d_kv", "head_dim")) or design.hidden // heads
     encoded = as_integer(view.value("max_source_positions")) or design.context
     common = {"layers": layers, "heads": heads, "kv_heads": heads, "head_dim": head_dim, "v_head_dim": head_dim}
-    return (Mixer(kind="full", **common), Mixer(kind="cross", window=encoded, **common))
+    return (Mixer(kind=MixerKind.FULL, **common), Mixer(kind=MixerKind.CROSS, window=encoded, **common))
 
 
 def _mixer(spec: MixerSpec, layers: int) -> Mixer:
     recurrent = spec.beside or spec
     state, conv = state_sizes(recurrent)
-    second = recurrent.kind == "mamba2"
+    second = recurrent.kind is MixerKind.MAMBA2
     group = 2 * (recurrent.state_dim or 0) * ((recurrent.conv_kernel or 1) - 1)
     return Mixer(
         kind=spec.kind,
@@ -144,21 +145,21 @@ def state_sizes(spec: MixerSpec) -> tuple[int | None, int | None]:
     """
     kernel, inner = (spec.conv_kernel or 1) - 1, spec.inner or 0
     heads, dim = spec.heads or 0, spec.head_dim or 0
-    if spec.kind == "mamba1":
+    if spec.kind is MixerKind.MAMBA1:
         return inner * (spec.state_dim or 0), inner * kernel
-    if spec.kind == "mamba2":
+    if spec.kind is MixerKind.MAMBA2:
         width = inner + 2 * (spec.groups or 1) * (spec.state_dim or 0)
         return heads * dim * (spec.state_dim or 0), width * kernel
-    if spec.kind == "gdn":
+    if spec.kind is MixerKind.GDN:
         keys = (spec.key_heads or 0) * (spec.key_dim or 0)
         return heads * dim * (spec.key_dim or 0), (2 * keys + heads * dim) * kernel
-    if spec.kind == "kda":
+    if spec.kind is MixerKind.KDA:
         return heads * dim * dim, 3 * heads * dim * kernel
-    if spec.kind in ("lightning", "rwkv"):
+    if spec.kind in (MixerKind.LIGHTNING, MixerKind.RWKV):
         return heads * dim * dim, None
-    if spec.kind == "conv":
+    if spec.kind is MixerKind.CONV:
         return None, inner * kernel
-    if spec.kind == "rglru":
+    if spec.kind is MixerKind.RGLRU:
         return inner, inner * kernel
     return None, None
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec
 from whichgpu.inspect.layer_patterns import expert_layers
+from whichgpu.inspect.mixer_kinds import MixerKind
 
 EXPERT_KEYS = ("n_routed_experts", "num_experts", "moe_num_experts", "num_local_experts", "num_routed_experts")
 TOP_K_KEYS = (
@@ -82,14 +83,16 @@ def _per_layer(design: Design, index: int, ffn: FfnSpec) -> FfnSpec:
     blocks = design.view.value("block_configs")
     if isinstance(blocks, list) and index < len(blocks):
         return _nas_block(design, blocks[index], ffn)
-    if mixer.kind == "rwkv" or (mixer.kind in ("mamba1", "mamba2") and not _mamba_has_ffn(design)):
+    if mixer.kind is MixerKind.RWKV or (
+        mixer.kind in (MixerKind.MAMBA1, MixerKind.MAMBA2) and not _mamba_has_ffn(design)
+    ):
         return FfnSpec(kind="none")
     return ffn
 
 
 def _mamba_has_ffn(design: Design) -> bool:
     """Pure Mamba models and Zamba have no feed-forward beside the mixer; Jamba and Granite do."""
-    mixed = any(m.kind in ("full", "hybrid", "mla") for m in design.mixers)
+    mixed = any(m.kind in (MixerKind.FULL, MixerKind.HYBRID, MixerKind.MLA) for m in design.mixers)
     return mixed and design.view.value("num_mem_blocks") is None
 
 

@@ -6,9 +6,10 @@ from dataclasses import replace
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import MixerSpec
+from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 
 
-def attention(view: ConfigView, hidden: int, kind: str) -> MixerSpec:
+def attention(view: ConfigView, hidden: int, kind: MixerKind) -> MixerSpec:
     """Multi-head, grouped-query or multi-query attention (kinds full, sliding, chunked)."""
     heads = view.integer("heads", "num_attention_heads", "n_head", "n_heads", "num_heads")
     kv_heads = _kv_heads(view, heads)
@@ -19,7 +20,7 @@ def attention(view: ConfigView, hidden: int, kind: str) -> MixerSpec:
         head_dim = hidden // heads
         view.sources.setdefault("head_dim", "computed: hidden size / attention heads")
     window = view.integer("window", "sliding_window", "sliding_window_size", "attention_window_size")
-    if kind == "chunked":
+    if kind is MixerKind.CHUNKED:
         window = view.integer("chunk", "attention_chunk_size")
     sparse = view.sub("sparse_attention_config")
     indexed = sparse is not None and bool(sparse.flag("use_sparse_attention"))
@@ -30,13 +31,13 @@ def attention(view: ConfigView, hidden: int, kind: str) -> MixerSpec:
         kv_heads=kv_heads,
         head_dim=head_dim,
         v_head_dim=as_integer(view.value("v_head_dim")) or head_dim,
-        window=window if kind in ("sliding", "chunked") else None,
+        window=window if traits(kind).form is not CacheForm.FULL else None,
         output_gate=bool(view.flag("attn_output_gate", "attention_output_gate")),
         sinks=sinks,
         index_heads=as_integer(sparse.value("sparse_num_index_heads")) if sparse is not None and indexed else None,
         index_head_dim=as_integer(sparse.value("sparse_index_dim")) if sparse is not None and indexed else None,
     )
-    return _sliding_overrides(view, spec) if kind == "sliding" else _global_overrides(view, spec)
+    return _sliding_overrides(view, spec) if kind is MixerKind.SLIDING else _global_overrides(view, spec)
 
 
 def _kv_heads(view: ConfigView, heads: int | None) -> int | None:
@@ -84,7 +85,7 @@ def _sliding_overrides(view: ConfigView, spec: MixerSpec) -> MixerSpec:
 def _global_overrides(view: ConfigView, spec: MixerSpec) -> MixerSpec:
     """Gemma 4 gives global layers their own head size and key/value heads."""
     wide = as_integer(view.value("global_head_dim"))
-    if wide is None or spec.kind != "full":
+    if wide is None or spec.kind is not MixerKind.FULL:
         return spec
     return replace(
         spec,
@@ -98,7 +99,7 @@ def _global_overrides(view: ConfigView, spec: MixerSpec) -> MixerSpec:
 def latent_attention(view: ConfigView) -> MixerSpec:
     """Multi-head latent attention (DeepSeek V2/V3, Kimi, GLM-5, MiniCPM3), with V3.2's sparse indexer if named."""
     return MixerSpec(
-        kind="mla",
+        kind=MixerKind.MLA,
         heads=view.integer("heads", "num_attention_heads", "n_heads"),
         kv_heads=1,
         kv_lora_rank=view.integer("kv_lora_rank", "kv_lora_rank"),
@@ -116,7 +117,7 @@ def latent_attention(view: ConfigView) -> MixerSpec:
 def compressed_attention(view: ConfigView, ratio: int) -> MixerSpec:
     """DeepSeek-V4's attention: one shared key/value head, compressed by ``ratio`` beyond its window."""
     return MixerSpec(
-        kind="compressed",
+        kind=MixerKind.COMPRESSED,
         heads=view.integer("heads", "num_attention_heads"),
         kv_heads=1,
         head_dim=view.integer("head_dim", "head_dim"),
@@ -151,9 +152,9 @@ def mamba(view: ConfigView, hidden: int) -> MixerSpec:
     if head_dim is None:
         rank = as_integer(view.value("time_step_rank", "mamba_dt_rank")) or -(-hidden // 16)
         state = as_integer(ssm.value("state_size", "mamba_d_state", "d_state")) or 16
-        return MixerSpec(kind="mamba1", inner=inner, state_dim=state, conv_kernel=kernel, dt_rank=rank)
+        return MixerSpec(kind=MixerKind.MAMBA1, inner=inner, state_dim=state, conv_kernel=kernel, dt_rank=rank)
     return MixerSpec(
-        kind="mamba2",
+        kind=MixerKind.MAMBA2,
         heads=heads or inner // head_dim,
         head_dim=head_dim,
         inner=inner,
@@ -174,7 +175,7 @@ def linear(view: ConfigView, hidden: int) -> MixerSpec:
     kda = view.sub("linear_attn_config")
     if kda is not None:
         return MixerSpec(
-            kind="kda",
+            kind=MixerKind.KDA,
             heads=as_integer(kda.value("num_heads")),
             head_dim=as_integer(kda.value("head_dim")),
             conv_kernel=as_integer(kda.value("short_conv_kernel_size")) or 4,
@@ -183,7 +184,7 @@ def linear(view: ConfigView, hidden: int) -> MixerSpec:
         )
     if as_integer(view.value("linear_num_value_heads")):
         return MixerSpec(
-            kind="gdn",
+            kind=MixerKind.GDN,
             heads=as_integer(view.value("linear_num_value_heads")),
             head_dim=as_integer(view.value("linear_value_head_dim")),
             key_heads=as_integer(view.value("linear_num_key_heads")),
@@ -193,13 +194,13 @@ def linear(view: ConfigView, hidden: int) -> MixerSpec:
         )
     heads = as_integer(view.value("num_attention_heads"))
     head_dim = as_integer(view.value("head_dim")) or (hidden // heads if heads else None)
-    return MixerSpec(kind="lightning", heads=heads, head_dim=head_dim)
+    return MixerSpec(kind=MixerKind.LIGHTNING, heads=heads, head_dim=head_dim)
 
 
 def short_convolution(view: ConfigView, hidden: int) -> MixerSpec:
     """LFM2's gated short convolution."""
     return MixerSpec(
-        kind="conv",
+        kind=MixerKind.CONV,
         inner=as_integer(view.value("conv_dim")) or hidden,
         conv_kernel=as_integer(view.value("conv_L_cache")) or 3,
     )
@@ -208,7 +209,7 @@ def short_convolution(view: ConfigView, hidden: int) -> MixerSpec:
 def recurrent_gate(view: ConfigView, hidden: int) -> MixerSpec:
     """RecurrentGemma's real-gated linear recurrent unit."""
     return MixerSpec(
-        kind="rglru",
+        kind=MixerKind.RGLRU,
         heads=as_integer(view.value("num_attention_heads")),
         inner=as_integer(view.value("lru_width")) or hidden,
         conv_kernel=as_integer(view.value("conv1d_width")) or 4,
@@ -220,4 +221,4 @@ def rwkv(view: ConfigView, hidden: int) -> MixerSpec:
     """RWKV 5 and 6 time mixing."""
     size = as_integer(view.value("head_size", "attention_head_size")) or 64
     width = as_integer(view.value("attention_hidden_size")) or hidden
-    return MixerSpec(kind="rwkv", heads=width // size, head_dim=size, inner=width, state_dtype="float32")
+    return MixerSpec(kind=MixerKind.RWKV, heads=width // size, head_dim=size, inner=width, state_dtype="float32")

@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from whichgpu.inspect.mixer_kinds import MixerKind
+
 SCHEMA_VERSION = 2
 """Version of every record below; raised when a field changes its meaning or disappears."""
 
@@ -100,8 +102,7 @@ class Evidence(Record):
 class Mixer(Record):
     """One kind of token mixer and the number of layers that have it. Sizes are elements, not bytes."""
 
-    kind: str
-    """full, sliding, chunked, mla, compressed, cross, encoder, mamba1, mamba2, gdn, kda, conv, linear, rglru, rwkv, none."""
+    kind: MixerKind
     layers: int
     heads: int | None = None
     kv_heads: int | None = None

@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import RotaryTable
 
-_ROTARY = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid"})
 _LEARNED = ("gpt2", "gpt_bigcode", "opt", "bloom", "mpt", "jamba", "nemotron_h", "bert", "roberta", "xlm-roberta")
 """Families whose attention has no rotary positions: learned ones, biases, or none at all."""
 
@@ -32,7 +32,7 @@ _DOUBLE_PRECISION = ("gpt_oss", "deepseek_v4", "deepseek_ref")
 
 def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     """Return one entry per distinct table; empty without rotary positions or without a known length."""
-    mixer = next((m for m in design.mixers if m.kind in _ROTARY), None)
+    mixer = next((m for m in design.mixers if traits(m.kind).rotary), None)
     positions = design.family.positions is not None
     if mixer is None or design.model_type in _LEARNED or positions or design.context is None:
         return ()
@@ -59,10 +59,10 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
         or _per_layer_type(view)
         or design.family.window_every == 6
     )
-    two = local and any(m.kind == "sliding" for m in design.mixers)
+    two = local and any(m.kind is MixerKind.SLIDING for m in design.mixers)
     if not two:
         return (first,)
-    wide = next((m.head_dim for m in design.mixers if m.kind == "full" and m.head_dim), None)
+    wide = next((m.head_dim for m in design.mixers if m.kind is MixerKind.FULL and m.head_dim), None)
     scale = wide // mixer.head_dim if wide and mixer.head_dim and wide > mixer.head_dim else 1  # Gemma 4's global heads
     widened = first.model_copy(update={"width": first.width * scale})
     return (widened, RotaryTable(width=width, positions=length, bytes_per_value=size))

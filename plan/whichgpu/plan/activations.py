@@ -12,6 +12,7 @@ factors from 36 controlled starts of 0.19.0 on H100 and 0.11 logs, each with its
 
 from __future__ import annotations
 
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, Inspection, Tower
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.records import Layout, Precision, Workload
@@ -82,7 +83,9 @@ def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> flo
 def _attention_width(architecture: Architecture) -> int:
     """Queries, output and keys of the widest attention layer."""
     widths = (
-        ((m.heads or 0) * 2 + (m.kv_heads or 0)) * (m.head_dim or 0) for m in architecture.mixers if m.kind != "mla"
+        ((m.heads or 0) * 2 + (m.kv_heads or 0)) * (m.head_dim or 0)
+        for m in architecture.mixers
+        if m.kind is not MixerKind.MLA
     )
     return max(widths, default=0)
 
@@ -128,7 +131,7 @@ def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: f
 
 def _encoder(tower: Tower, architecture: Architecture, layout: Layout, engine: Engine, batch: Batch) -> Size:
     patches = encoded_patches(tower, batch)
-    if engine.whole_prompts and any(m.kind == "cross" for m in architecture.mixers):
+    if engine.whole_prompts and any(m.kind is MixerKind.CROSS for m in architecture.mixers):
         per_image = ((tower.image_size or 0) // (tower.patch_size or 1)) ** 2
         patches = max(patches, batch.sequences * _TILES * per_image)
     hidden, width = tower.hidden or 1152, tower.intermediate or 4304

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer
 from whichgpu.plan.records import KvDtype
 
@@ -26,13 +27,10 @@ _V4_HEAD, _V4_TOKEN, _V4_ALIGNMENT = 512, 584, 576
 cache is known for heads of 512 alone; pages are rounded up (vLLM 0.32 models/deepseek_v4/attention.py)."""
 
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_ATTENTION = frozenset({"full", "sliding", "chunked", "hybrid"})
-_RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "conv", "lightning"})
 _FULL_IN_VLLM = frozenset({"minicpm3"})
 """Families with latent attention whose class in vLLM caches full keys and values, the values padded to the keys'
 width (not in vLLM 0.32 model_arch_config_convertor.is_deepseek_mla)."""
 
-_SILENT = frozenset({"none", "projection", "encoder"})
 _CHECKPOINTED_DELTA = ("KimiK3", "Glm5Next")
 """Classes whose delta attention keeps one more block as a prefill checkpoint, as every Mamba 2 mixer does."""
 
@@ -41,8 +39,7 @@ _CHECKPOINTED_DELTA = ("KimiK3", "Glm5Next")
 class CacheLayer:
     """One layer's cache on one card."""
 
-    kind: str
-    """full, window, chunk, state or fixed."""
+    kind: CacheForm
     page: int
     """Bytes of one block."""
     block: int
@@ -66,14 +63,14 @@ class CacheLayer:
         ``in_flight``: tokens scheduled but not settled; ``shared``: cards that share one sequence's cache; ``step``:
         tokens of one batch, which vLLM sets aside for an encoder's output.
         """
-        if self.kind == "full":
+        if self.kind is CacheForm.FULL:
             local = -(-tokens // shared)
             return -(-local // self.block)
-        if self.kind == "window":
+        if self.kind is CacheForm.WINDOW:
             return -(-min(self.span - 1 + in_flight, tokens) // self.block) + 1
-        if self.kind == "chunk":
+        if self.kind is CacheForm.CHUNK:
             return -(-min(self.span + in_flight, tokens) // self.block)
-        return -(-max(self.span, step) // self.block) if self.kind == "fixed" else self.held
+        return -(-max(self.span, step) // self.block) if self.kind is CacheForm.FIXED else self.held
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +92,7 @@ class CacheSetting:
 def kv_dtype_of(inspection: Inspection, asked: KvDtype) -> str:
     """Resolve ``auto``: what the checkpoint asks for, else BF16; DeepSeek-V4 always keeps its own FP8 layout."""
     mixers = inspection.architecture.mixers if inspection.architecture else ()
-    if any(m.kind == "compressed" for m in mixers):
+    if any(m.kind is MixerKind.COMPRESSED for m in mixers):
         return "fp8"
     if asked is not KvDtype.AUTO:
         return asked.value
@@ -103,34 +100,39 @@ def kv_dtype_of(inspection: Inspection, asked: KvDtype) -> str:
     return "fp8" if declared and "fp8" in declared else "bf16"
 
 
+def _holds_keys(kind: MixerKind) -> bool:
+    """True for attention over what the sequence itself has said: per head, or as one latent."""
+    return traits(kind).per_head_cache or kind is MixerKind.MLA
+
+
 def is_counted(mixer: Mixer, kv_dtype: str = "bf16") -> bool:
     """True when the record holds every size that this kind of layer's cache depends on, and vLLM's layout for them is known."""
-    if mixer.index_head_dim and mixer.kind == "mla" and kv_dtype == "fp8":
+    if mixer.index_head_dim and mixer.kind is MixerKind.MLA and kv_dtype == "fp8":
         return (mixer.kv_lora_rank, mixer.rope_head_dim) == _SPARSE_FP8_WIDTHS and is_counted(mixer)
-    if mixer.shares_kv or mixer.kind in _SILENT:
+    if mixer.shares_kv or traits(mixer.kind).silent:
         return True
-    if mixer.index_head_dim and mixer.kind in ("mla", "compressed") and mixer.index_head_dim % _INDEXER_GROUP:
+    if mixer.index_head_dim and traits(mixer.kind).latent and mixer.index_head_dim % _INDEXER_GROUP:
         return False
-    if mixer.kind == "mla":
+    if mixer.kind is MixerKind.MLA:
         return bool(mixer.kv_lora_rank)
-    if mixer.kind == "compressed":
+    if mixer.kind is MixerKind.COMPRESSED:
         indexed = mixer.compress_ratio != 4 or bool(mixer.index_head_dim)
         return mixer.compress_ratio in (0, 4, 128) and mixer.head_dim == _V4_HEAD and indexed
-    if mixer.kind == "hybrid" and not (mixer.state_size or mixer.conv_size):
+    if mixer.kind is MixerKind.HYBRID and not (mixer.state_size or mixer.conv_size):
         return False
-    if mixer.kind in _ATTENTION or mixer.kind == "cross":
+    if traits(mixer.kind).per_head_cache or mixer.kind is MixerKind.CROSS:
         return bool(mixer.kv_heads and mixer.head_dim)
-    return mixer.kind in _RECURRENT and bool(mixer.state_size or mixer.conv_size)
+    return traits(mixer.kind).state_paged and bool(mixer.state_size or mixer.conv_size)
 
 
 def block_size(architecture: Architecture | None, capability: str) -> int:
     """Tokens per block of the attention backend that vLLM 0.32 chooses (platforms/cuda.py)."""
     mixers = architecture.mixers if architecture else ()
     if capability == "cpu":  # vLLM's CPU build: 128, with latent attention 16 (seen in its 0.32)
-        return 16 if any(m.kind == "mla" for m in mixers) else 128
+        return 16 if any(m.kind is MixerKind.MLA for m in mixers) else 128
     if any(m.index_head_dim for m in mixers):
-        return 64 if any(m.kind == "mla" for m in mixers) else 128
-    if any(m.kind == "mla" for m in mixers) and capability.startswith("10."):
+        return 64 if any(m.kind is MixerKind.MLA for m in mixers) else 128
+    if any(m.kind is MixerKind.MLA for m in mixers) and capability.startswith("10."):
         return 32
     return 16
 
@@ -149,7 +151,7 @@ def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> li
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:
-        last = next((m for m in reversed(layout) if architecture.mixers[m].kind in (*_ATTENTION, "mla")), None)
+        last = next((m for m in reversed(layout) if _holds_keys(architecture.mixers[m].kind)), None)
         if last is not None:
             layer_caches += [(len(layout) - 1, cache) for cache in per_mixer[last]]
     return layer_caches
@@ -157,10 +159,12 @@ def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> li
 
 def _as_cached(mixer: Mixer, model_type: str | None) -> Mixer:
     """Latent attention as full attention, for families whose class in vLLM caches it so."""
-    if mixer.kind != "mla" or model_type not in _FULL_IN_VLLM:
+    if mixer.kind is not MixerKind.MLA or model_type not in _FULL_IN_VLLM:
         return mixer
     width = (mixer.nope_head_dim or 0) + (mixer.rope_head_dim or 0)
-    return mixer.model_copy(update={"kind": "full", "kv_heads": mixer.heads, "head_dim": width, "v_head_dim": width})
+    return mixer.model_copy(
+        update={"kind": MixerKind.FULL, "kv_heads": mixer.heads, "head_dim": width, "v_head_dim": width}
+    )
 
 
 def _sequential_layout(mixers: Sequence[Mixer]) -> list[int]:
@@ -170,49 +174,46 @@ def _sequential_layout(mixers: Sequence[Mixer]) -> list[int]:
 
 def _enlarge_block(mixers: Sequence[Mixer], setting: CacheSetting) -> CacheSetting:
     """Raise the block until an attention page holds a state (vLLM 0.32 platforms/interface.py)."""
-    state = max((_state_page(m, setting) for m in mixers if m.kind in _RECURRENT), default=0)
-    attention = [_token_bytes(m, setting) for m in mixers if m.kind in (*_ATTENTION, "mla") and not m.shares_kv]
-    hybrid = any(m.kind == "hybrid" for m in mixers)
-    if hybrid:
-        state = max(state, *(_state_page(m, setting) for m in mixers if m.kind == "hybrid"))
+    state = max((_state_page(m, setting) for m in mixers if traits(m.kind).state_paged), default=0)
+    attention = [_token_bytes(m, setting) for m in mixers if _holds_keys(m.kind) and not m.shares_kv]
     if not state or not attention or not max(attention):
         return setting
-    align = max(128 if any(m.kind == "mla" for m in mixers) else 16, setting.block)
+    align = max(128 if any(m.kind is MixerKind.MLA for m in mixers) else 16, setting.block)
     return replace(setting, block=align * -(-state // (align * max(attention))))
 
 
 def _layers(mixer: Mixer, setting: CacheSetting, delta: bool) -> Iterator[CacheLayer]:
-    if mixer.shares_kv or mixer.kind in _SILENT or not is_counted(mixer):
+    if mixer.shares_kv or traits(mixer.kind).silent or not is_counted(mixer):
         return
-    if mixer.kind == "compressed":
+    if mixer.kind is MixerKind.COMPRESSED:
         yield from _compressed_caches(mixer)
         return
-    if mixer.kind in _ATTENTION or mixer.kind in ("mla", "cross"):
+    if _holds_keys(mixer.kind) or mixer.kind is MixerKind.CROSS:
         yield _attention(mixer, setting)
-    if mixer.index_head_dim and mixer.kind == "mla":
-        yield CacheLayer("full", _indexer_bytes(mixer) * setting.block, setting.block, mla=True)
-    if mixer.index_head_dim and mixer.kind == "full":
-        yield CacheLayer("full", mixer.index_head_dim * 2 * setting.block, setting.block)  # keys alone, BF16
-    if mixer.kind in _RECURRENT or mixer.kind == "hybrid":
+    if mixer.index_head_dim and mixer.kind is MixerKind.MLA:
+        yield CacheLayer(CacheForm.FULL, _indexer_bytes(mixer) * setting.block, setting.block, mla=True)
+    if mixer.index_head_dim and mixer.kind is MixerKind.FULL:
+        yield CacheLayer(CacheForm.FULL, mixer.index_head_dim * 2 * setting.block, setting.block)  # keys alone, BF16
+    if traits(mixer.kind).state_paged:
         page = _state_page(mixer, setting)
-        checkpoint = setting.state_blocks > 1 and (mixer.kind in ("mamba2", "hybrid") or delta)
+        checkpoint = setting.state_blocks > 1 and (traits(mixer.kind).checkpointed or delta)
         if page:
-            yield CacheLayer("state", page, 0, held=setting.state_blocks + setting.speculative + checkpoint)
+            yield CacheLayer(CacheForm.STATE, page, 0, held=setting.state_blocks + setting.speculative + checkpoint)
 
 
 def _attention(mixer: Mixer, setting: CacheSetting) -> CacheLayer:
     page = _token_bytes(mixer, setting) * setting.block
-    kind = {"sliding": "window", "chunked": "chunk", "cross": "fixed"}.get(mixer.kind, "full")
-    if kind in ("window", "chunk") and (not setting.windows or not mixer.window):
-        kind = "full"
-    span = mixer.window or 0 if kind != "full" else 0
-    return CacheLayer(kind, page, setting.block, span=span, mla=mixer.kind == "mla")
+    form = traits(mixer.kind).form
+    if form in (CacheForm.WINDOW, CacheForm.CHUNK) and (not setting.windows or not mixer.window):
+        form = CacheForm.FULL
+    span = mixer.window or 0 if form is not CacheForm.FULL else 0
+    return CacheLayer(form, page, setting.block, span=span, mla=mixer.kind is MixerKind.MLA)
 
 
 def _token_bytes(mixer: Mixer, setting: CacheSetting) -> int:
     """Bytes per token of one layer's keys and values on one card."""
     width = _WIDTH[setting.kv_dtype]
-    if mixer.kind == "mla":
+    if mixer.kind is MixerKind.MLA:
         if mixer.index_head_dim and setting.kv_dtype == "fp8" and setting.scaled_latent:
             return _SPARSE_FP8_BYTES
         return ((mixer.kv_lora_rank or 0) + (mixer.rope_head_dim or 0)) * width
@@ -245,15 +246,15 @@ def _compressed_caches(mixer: Mixer) -> Iterator[CacheLayer]:
     its ratio in blocks of 4 tokens (ratio 4), of its ratio in blocks of 8 (ratio 128).
     """
     head, index = mixer.head_dim or 0, mixer.index_head_dim or 0
-    yield CacheLayer("window", _aligned(64 * _V4_TOKEN), 64, span=mixer.window or 128, mla=True)
+    yield CacheLayer(CacheForm.WINDOW, _aligned(64 * _V4_TOKEN), 64, span=mixer.window or 128, mla=True)
     if mixer.compress_ratio == 4:
-        yield CacheLayer("full", _aligned(64 * _V4_TOKEN), 256, mla=True)
-        yield CacheLayer("full", _aligned(64 * _indexer_bytes(mixer)), 256, mla=True)
-        yield CacheLayer("window", _aligned(4 * _compressor_bytes(2 * head)), 4, span=8, mla=True)
-        yield CacheLayer("window", _aligned(4 * _compressor_bytes(2 * index)), 4, span=8, mla=True)
+        yield CacheLayer(CacheForm.FULL, _aligned(64 * _V4_TOKEN), 256, mla=True)
+        yield CacheLayer(CacheForm.FULL, _aligned(64 * _indexer_bytes(mixer)), 256, mla=True)
+        yield CacheLayer(CacheForm.WINDOW, _aligned(4 * _compressor_bytes(2 * head)), 4, span=8, mla=True)
+        yield CacheLayer(CacheForm.WINDOW, _aligned(4 * _compressor_bytes(2 * index)), 4, span=8, mla=True)
     elif mixer.compress_ratio == 128:
-        yield CacheLayer("full", _aligned(2 * _V4_TOKEN), 256, mla=True)
-        yield CacheLayer("window", _aligned(8 * _compressor_bytes(head)), 8, span=128, mla=True)
+        yield CacheLayer(CacheForm.FULL, _aligned(2 * _V4_TOKEN), 256, mla=True)
+        yield CacheLayer(CacheForm.WINDOW, _aligned(8 * _compressor_bytes(head)), 8, span=128, mla=True)
 
 
 def _aligned(size: int) -> int:

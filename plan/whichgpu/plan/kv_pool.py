@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from whichgpu.inspect.mixer_kinds import CacheForm
 from whichgpu.plan.kv_layers import CacheLayer
 
 _Member = tuple[int, CacheLayer]
@@ -39,8 +40,8 @@ class Grouping:
     def __init__(self, members: Sequence[_Member]) -> None:
         self.groups = grouped(members)
         self.caches = tuple(c for g in self.groups for _, c in g.members)
-        self.growth = sum(c.token_bytes for c in self.caches if c.kind == "full")
-        self.state = sum(c.page for c in self.caches if c.kind == "state")
+        self.growth = sum(c.token_bytes for c in self.caches if c.kind is CacheForm.FULL)
+        self.state = sum(c.page for c in self.caches if c.kind is CacheForm.STATE)
 
 
 class Pool:
@@ -72,7 +73,7 @@ class Pool:
     @property
     def block(self) -> int | None:
         """Tokens per block of the layers that see everything, or of any layer that counts tokens."""
-        sizes = [g.first.block for g in self.groups if g.first.kind == "full"]
+        sizes = [g.first.block for g in self.groups if g.first.kind is CacheForm.FULL]
         return next(iter(sizes), None) or next((g.first.block for g in self.groups if g.first.block), None)
 
     def blocks(self, pools: Sequence[int]) -> int | None:
@@ -138,14 +139,14 @@ def grouped(members: Sequence[_Member]) -> tuple[Group, ...]:
         return ()
     if _same_demand([c for _, c in members]):
         return (Group(tuple(members)),)
-    if any(c.mla and c.kind == "window" for _, c in members):
+    if any(c.mla and c.kind is CacheForm.WINDOW for _, c in members):
         return _pack_groups(members)
     return _deal_groups(_one_page(members))
 
 
 def _same_demand(caches: Sequence[CacheLayer]) -> bool:
     """True when every layer needs the same number of blocks for any sequence."""
-    return len({(c.kind, c.block, c.span, c.held, c.page if c.kind == "state" else 0) for c in caches}) == 1
+    return len({(c.kind, c.block, c.span, c.held, c.page if c.kind is CacheForm.STATE else 0) for c in caches}) == 1
 
 
 def _one_page(members: Sequence[_Member]) -> list[_Member]:

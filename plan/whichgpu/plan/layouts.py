@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Architecture, Inspection, ModelClass
 from whichgpu.plan.records import Accelerator, Layout
 
@@ -44,8 +45,9 @@ def repeats_cache(architecture: Architecture | None, tp: int) -> bool:
     """True for a mixture of experts whose cache tensor parallelism stores more than once."""
     if architecture is None or not any(f.kind == "moe" for f in architecture.feed_forwards):
         return False
-    kinds = {m.kind for m in architecture.mixers}
-    return bool(kinds & {"mla", "compressed"}) or bool(architecture.kv_heads and architecture.kv_heads < tp)
+    return any(traits(m.kind).latent for m in architecture.mixers) or bool(
+        architecture.kv_heads and architecture.kv_heads < tp
+    )
 
 
 def stage_layers(layers: int, stages: int) -> list[int]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.records import Accelerator, Layout, Precision
 
-_SPLIT_BY_HEADS = frozenset({"mamba2", "gdn", "kda", "lightning"})
 """Recurrent mixers that vLLM 0.32 mamba_mixer2 and mamba_utils split by heads."""
 
 _MIN_CAPABILITY = {
@@ -57,7 +57,7 @@ def _heads(architecture: Architecture, tp: int) -> Iterator[str]:
         return
     if architecture.heads and architecture.heads % tp:
         yield f"{architecture.heads} attention heads do not divide by {tp}"
-    latent = any(m.kind in ("mla", "compressed") for m in architecture.mixers)
+    latent = any(traits(m.kind).latent for m in architecture.mixers)
     for kv in dict.fromkeys([architecture.kv_heads, *(m.kv_heads for m in architecture.mixers)]):
         if kv and not latent and kv % tp and tp % kv:
             yield f"{kv} key/value heads and {tp} cards do not divide"
@@ -67,7 +67,7 @@ def _heads(architecture: Architecture, tp: int) -> Iterator[str]:
 
 def _recurrent(architecture: Architecture, tp: int) -> Iterator[str]:
     for mixer in architecture.mixers:
-        if mixer.kind not in _SPLIT_BY_HEADS:
+        if not traits(mixer.kind).split_by_heads:
             continue
         if mixer.heads and mixer.heads % tp:
             yield f"{mixer.heads} heads of {mixer.kind} layers do not divide by {tp}"
@@ -135,11 +135,11 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
     if shared == 1:
         return
     kinds = {m.kind for m in architecture.mixers}
-    if kinds & {"sliding", "chunked", "compressed"}:
+    if any(traits(kind).windowed for kind in kinds):
         yield "decode context parallel does not take sliding windows"
     elif tp % shared:
         yield f"decode context parallel {shared} does not divide {tp} cards"
-    elif "mla" not in kinds and (architecture.kv_heads or tp) * shared > tp:
+    elif MixerKind.MLA not in kinds and (architecture.kv_heads or tp) * shared > tp:
         yield f"{architecture.kv_heads} key/value heads on {tp} cards leave none to share a context"
 
 

@@ -9,6 +9,7 @@ import re
 from enum import StrEnum
 from functools import lru_cache
 
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Part, TensorGroup
 
 
@@ -106,9 +107,6 @@ def stage_of(group: TensorGroup, architecture: Architecture | None) -> Stage:
     return Stage.DENSE if part is Part.DENSE_FFN and "dense" in kinds else Stage.EVERY
 
 
-_RECURRENT = frozenset({"mamba1", "mamba2", "gdn", "kda", "conv", "lightning", "rglru", "rwkv"})
-
-
 def layers_of(stage: Stage, architecture: Architecture) -> list[int]:
     """Indices of the layers that a stage kind stands for; all layers where the config does not tell them apart."""
     everything = list(range(architecture.layers or 1))
@@ -117,10 +115,8 @@ def layers_of(stage: Stage, architecture: Architecture) -> list[int]:
     if stage in (Stage.ATTENTION, Stage.RECURRENT):
         recurrent = stage is Stage.RECURRENT
         spec_indices = {
-            i
-            for i, m in enumerate(mixers)
-            if m.kind != "none" and (m.kind in _RECURRENT or m.kind == "hybrid") == recurrent
-        } | {i for i, m in enumerate(mixers) if m.kind == "hybrid"}
+            i for i, m in enumerate(mixers) if m.kind is not MixerKind.NONE and traits(m.kind).recurrent == recurrent
+        } | {i for i, m in enumerate(mixers) if m.kind is MixerKind.HYBRID}
         layer_indices = [i for i, index in enumerate(architecture.mixer_layout) if index in spec_indices]
     elif stage in (Stage.DENSE, Stage.EXPERTS):
         block_kind = "dense" if stage is Stage.DENSE else "moe"

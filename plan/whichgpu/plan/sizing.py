@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
@@ -147,7 +148,7 @@ class Sizer:
 
     def _attention_free(self) -> bool:
         mixers = self.inspection.architecture.mixers if self.inspection.architecture else ()
-        return all(m.kind in ("mamba1", "mamba2", "none") for m in mixers)
+        return all(traits(m.kind).attention_free for m in mixers)
 
     def _ranges(self, stages: int) -> list[range]:
         architecture = self.inspection.architecture

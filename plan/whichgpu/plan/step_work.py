@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
 from whichgpu.plan.kv_pool import Grouping
 from whichgpu.plan.padding import Kernels, kernels_of
@@ -20,7 +21,6 @@ _IDLE = frozenset(
 """Not read by every step: a lookup, encoders, drafts; the experts are counted by how many a batch touches."""
 
 _READ = frozenset(part.value for part in Part if part not in _IDLE)
-_SOFTMAX = frozenset({"full", "sliding", "chunked", "mla", "compressed", "hybrid", "cross"})
 _FP4_FACTOR = 2
 """Dense FP4 rate over FP8: B200, GB200, MI350X and MI355X; B300 and GB300 have 3 (vendor figures), counted as 2."""
 
@@ -102,7 +102,7 @@ class Works:
         self._block = next((f for f in blocks if f.kind == "moe"), None)
         self._share = (self._block.top_k or 1) / (self._block.experts or 1) if self._block else 0.0
         self._moe_layers = sum(f.layers for f in blocks if f.kind == "moe")
-        self._latent_layers = sum(m.layers for m in mixers if m.kind in ("mla", "compressed"))
+        self._latent_layers = sum(m.layers for m in mixers if traits(m.kind).latent)
         self._attended = _attention_flop(mixers)
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
         self._caches: dict[Grouping, tuple[tuple[tuple[float, int], ...], float]] = {}
@@ -185,7 +185,7 @@ def _caches(grouping: Grouping) -> tuple[tuple[tuple[float, int], ...], float]:
     """Sum layers that see the same; states are read and written once a step."""
     sizes: dict[int, float] = {}
     for cache in grouping.caches:
-        if cache.kind != "state":
+        if cache.kind is not CacheForm.STATE:
             sizes[cache.span] = sizes.get(cache.span, 0.0) + cache.token_bytes
     return tuple((size, span) for span, size in sizes.items()), 2.0 * grouping.state
 
@@ -193,13 +193,15 @@ def _caches(grouping: Grouping) -> tuple[tuple[tuple[float, int], ...], float]:
 def _attention_flop(mixers: Iterable[Mixer]) -> list[tuple[float, int]]:
     """FLOP per pair of tokens of each kind of attention: 4 × heads × head size, scores and values together."""
     return [
-        (2.0 * (m.heads or 0) * _widths(m) * m.layers, m.window or 0) for m in mixers if m.kind in _SOFTMAX and m.heads
+        (2.0 * (m.heads or 0) * _widths(m) * m.layers, m.window or 0)
+        for m in mixers
+        if traits(m.kind).softmax and m.heads
     ]
 
 
 def _widths(mixer: Mixer) -> int:
     """Elements of one head's key and value."""
-    if mixer.kind == "mla":
+    if mixer.kind is MixerKind.MLA:
         return (mixer.nope_head_dim or 128) + (mixer.rope_head_dim or 64) + (mixer.v_head_dim or 128)
     return (mixer.head_dim or 0) + (mixer.v_head_dim or mixer.head_dim or 0)
 

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
@@ -18,7 +19,6 @@ from whichgpu.plan.records import Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
 from whichgpu.plan.weights import SCHEMES, bytes_at, engine_bytes, is_converted, is_linear, is_loaded
 
-_SCALED = frozenset({"full", "sliding", "chunked", "hybrid", "mla", "encoder", "cross"})
 """Attention layers that hold scales for their query, keys, values and probabilities."""
 
 ROUNDING = "allocator rounding"
@@ -209,7 +209,7 @@ class WeightTable:
             * ((m.nope_head_dim or 0) + (m.v_head_dim or 0))
             * 2
             for m in self._architecture.mixers
-            if m.kind == "mla"
+            if m.kind is MixerKind.MLA
         )
 
 
@@ -221,7 +221,7 @@ def _buffers(architecture: Architecture | None, rotary: bool, image_factor: int)
     """
     if architecture is None:
         return 0
-    attention = [m for m in architecture.mixers if m.kind in _SCALED and not m.shares_kv]
+    attention = [m for m in architecture.mixers if traits(m.kind).scaled and not m.shares_kv]
     scales = 16 * sum(m.layers for m in attention)
     if not rotary:
         return scales

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from whichgpu.inspect.blueprint.table import Row, matrix, norm, vector
 from whichgpu.inspect.design import Design, MixerSpec
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Part
 
 _A = Part.ATTENTION
@@ -94,7 +95,7 @@ def indexer(design: Design, spec: MixerSpec) -> list[Row]:
     if not spec.index_heads or not spec.index_head_dim:
         return []
     rows = matrix("self_attn.indexer.wq_b", _A, spec.index_heads * spec.index_head_dim, spec.q_lora_rank)
-    if spec.kind == "mla":
+    if spec.kind is MixerKind.MLA:
         rows += matrix("self_attn.indexer.wk", _A, spec.index_head_dim, design.hidden)
         rows += norm("self_attn.indexer.k_norm", spec.index_head_dim, "layer")
     return rows + matrix("self_attn.indexer.weights_proj", _A, spec.index_heads, design.hidden)

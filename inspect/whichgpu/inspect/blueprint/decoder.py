@@ -11,25 +11,26 @@ from whichgpu.inspect.blueprint import attention, feed_forward, recurrent
 from whichgpu.inspect.blueprint.table import Row, Table, matrix, norm, vector
 from whichgpu.inspect.config_view import as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Part
 
 _Spec = TypeVar("_Spec", MixerSpec, FfnSpec)
 
-_MIXERS: dict[str, Callable[[Design, MixerSpec], list[Row]]] = {
-    "full": attention.grouped_query,
-    "sliding": attention.grouped_query,
-    "chunked": attention.grouped_query,
-    "mla": attention.latent,
-    "compressed": attention.compressed,
-    "cross": attention.cross,
-    "mamba1": recurrent.mamba1,
-    "mamba2": recurrent.mamba2,
-    "gdn": recurrent.gated_delta,
-    "kda": recurrent.kimi_delta,
-    "lightning": recurrent.lightning,
-    "conv": recurrent.short_convolution,
-    "rglru": recurrent.recurrent_gate,
-    "rwkv": recurrent.rwkv,
+_MIXERS: dict[MixerKind, Callable[[Design, MixerSpec], list[Row]]] = {
+    MixerKind.FULL: attention.grouped_query,
+    MixerKind.SLIDING: attention.grouped_query,
+    MixerKind.CHUNKED: attention.grouped_query,
+    MixerKind.MLA: attention.latent,
+    MixerKind.COMPRESSED: attention.compressed,
+    MixerKind.CROSS: attention.cross,
+    MixerKind.MAMBA1: recurrent.mamba1,
+    MixerKind.MAMBA2: recurrent.mamba2,
+    MixerKind.GDN: recurrent.gated_delta,
+    MixerKind.KDA: recurrent.kimi_delta,
+    MixerKind.LIGHTNING: recurrent.lightning,
+    MixerKind.CONV: recurrent.short_convolution,
+    MixerKind.RGLRU: recurrent.recurrent_gate,
+    MixerKind.RWKV: recurrent.rwkv,
 }
 
 
@@ -50,9 +51,9 @@ def _layer(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
 
 
 def _mixer(design: Design, spec: MixerSpec) -> list[Row]:
-    if spec.kind == "hybrid":
+    if spec.kind is MixerKind.HYBRID:
         return _hybrid(design, spec)
-    if spec.kind == "projection":
+    if spec.kind is MixerKind.PROJECTION:
         return matrix("self_attn.linear", Part.ATTENTION, design.hidden, design.hidden)
     make = _MIXERS.get(spec.kind)
     return make(design, spec) if make else []
@@ -71,9 +72,9 @@ def _hybrid(design: Design, spec: MixerSpec) -> list[Row]:
 def _norms(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
     family, h = design.family, design.hidden
     count = family.norms
-    if mixer.kind != "none" and ffn.kind == "none" and mixer.kind != "rwkv":
+    if mixer.kind is not MixerKind.NONE and ffn.kind == "none" and mixer.kind is not MixerKind.RWKV:
         count = 1
-    if mixer.kind == "none" and ffn.kind == "none":
+    if mixer.kind is MixerKind.NONE and ffn.kind == "none":
         count = 0
     if design.model_type in ("falcon", "RefinedWeb", "RefinedWebModel"):
         count = 2 if design.view.flag("new_decoder_architecture") or _old_falcon_40b(design) else 1
@@ -160,7 +161,7 @@ def _zamba_blocks(design: Design) -> list[Row]:
         return []
     h, wide = design.hidden, 2 * design.hidden
     inner = as_integer(design.view.value("ffn_hidden_size", "intermediate_size")) or 4 * h
-    calls = sum(1 for m in design.mixers if m.kind == "hybrid")
+    calls = sum(1 for m in design.mixers if m.kind is MixerKind.HYBRID)
     rank = as_integer(design.view.value("lora_rank", "adapter_rank")) or 128
     rows: list[Row] = []
     for name in ("q_proj", "k_proj", "v_proj"):
@@ -179,9 +180,9 @@ def _next_token_layers(design: Design) -> list[Row]:
     """
     if not design.mtp_layers:
         return []
-    mixer = _last(design.mixers, ("full", "mla")) or design.mixers[-1]
+    mixer = _last(design.mixers, (MixerKind.FULL, MixerKind.MLA)) or design.mixers[-1]
     ffn = _last(design.ffns, ("moe", "dense")) or design.ffns[-1]
-    if design.mixers[-1].kind == "compressed":
+    if design.mixers[-1].kind is MixerKind.COMPRESSED:
         mixer = replace(design.mixers[-1], compress_ratio=0, index_heads=None, index_head_dim=None)
     if design.family.mtp == "dense":
         ffn = _last(design.ffns, ("dense",)) or ffn

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable
 
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import (
     Architecture,
     FeedForward,
@@ -21,26 +22,6 @@ from whichgpu.tui.words.units import WIDTH, memory, parameters
 _LABEL = 13
 _PARTS_SHOWN = 7
 _PATTERNS_SHOWN = 4
-_MIXER_WORDS = {
-    "full": "full attention",
-    "sliding": "sliding-window attention",
-    "chunked": "chunked attention",
-    "mla": "latent attention (MLA)",
-    "compressed": "compressed sparse attention",
-    "cross": "cross attention",
-    "hybrid": "attention and Mamba side by side",
-    "mamba1": "Mamba",
-    "mamba2": "Mamba 2",
-    "gdn": "gated delta net",
-    "kda": "Kimi delta attention",
-    "lightning": "lightning attention",
-    "conv": "short convolution",
-    "rglru": "gated linear recurrence",
-    "rwkv": "RWKV time mixing",
-    "encoder": "bidirectional attention",
-    "none": "no mixer",
-    "projection": "linear instead of attention",
-}
 
 
 def what_it_is(inspection: Inspection, terminal: Terminal) -> str:
@@ -134,17 +115,17 @@ def _ignored_summary(inspection: Inspection) -> str:
 
 def mixer_words(mixer: Mixer) -> str:
     """One kind of token mixer: how many layers, and its shape."""
-    text = f"{mixer.layers} × {_MIXER_WORDS.get(mixer.kind, mixer.kind)}"
+    text = f"{mixer.layers} × {traits(mixer.kind).words}"
     if mixer.window:
         text += f" of {mixer.window:,}"
     if mixer.compress_ratio:
         text += f" and 1/{mixer.compress_ratio} of the rest"
-    if mixer.kind == "mla":
+    if mixer.kind is MixerKind.MLA:
         sparse = ", sparse indexer" if mixer.index_head_dim else ""
         return f"{text}, rank {mixer.kv_lora_rank} + {mixer.rope_head_dim}{sparse}"
     if mixer.shares_kv:
         text += " on shared KV"
-    if mixer.heads and mixer.head_dim and mixer.kind in ("full", "sliding", "chunked", "hybrid", "cross"):
+    if mixer.heads and mixer.head_dim and traits(mixer.kind).softmax and not traits(mixer.kind).latent:
         return f"{text}, {mixer.heads} heads, {mixer.kv_heads} KV, dim {mixer.head_dim}"
     return text
 
