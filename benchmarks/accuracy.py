@@ -264,7 +264,7 @@ def _start_verdict(
     if row.max_num_batched_tokens is not None or workload.batched_tokens is not None:
         return footprint.verdict
     as_library = batch_of(card, sizer.engine, workload).tokens
-    as_library = max(as_library, 16_384 if card.usable_gib >= 70 and "A100" not in card.name else 8_192)
+    as_library = max(as_library, 16_384 if card.usable_gib >= 70 and not card.small_batches else 8_192)
     other = sizer.size(workload.model_copy(update={"batched_tokens": as_library}), precision, card, layout).verdict
     return footprint.verdict if other is footprint.verdict else Verdict.TIGHT
 

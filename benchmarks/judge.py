@@ -24,8 +24,7 @@ from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.hardware import find, parse_accelerators
 from whichgpu.plan.kv_pool import Pool
-from whichgpu.plan.padding import Kernels
-from whichgpu.plan.records import Layout, Precision, Workload
+from whichgpu.plan.records import Kernels, Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.weight_table import ROUNDING
 

@@ -22,6 +22,7 @@ from benchmarks.truth import Models, card_of
 from whichgpu import assets
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.hardware import find, parse_accelerators
@@ -32,7 +33,11 @@ from whichgpu.plan.step_work import StepWork, Works
 
 FILES = ("serving.jsonl", "throughput.jsonl")
 _STATED = {"fp8": Precision.FP8, "fp4": Precision.NVFP4, "int4": Precision.INT4, "bf16": Precision.BF16}
-_LABELS = {"fp8": ("fp8",), "fp4": ("mxfp4", "nvfp4"), "int4": ("int4",), "bf16": ("bf16",)}
+_PUBLISHED = {
+    "fp8": {WeightFormat.FP8, WeightFormat.MXFP8},
+    "fp4": {WeightFormat.MXFP4, WeightFormat.NVFP4},
+    "int4": {WeightFormat.INT4},
+}
 
 START = Factors(
     bandwidth=0.8,
@@ -82,7 +87,7 @@ _BEFORE = tuple(f"vLLM 0.{minor}." for minor in range(15))
 time whatever the batch, two to three times what later versions take for like models."""
 
 
-_CALIBRATION = Calibration(START, 1.0, 1.0, 0, "")
+_CALIBRATION = Calibration(START, 1.0, 1.0, 0, "", parse_calibration(assets.read("throughput.json")).capabilities)
 """Which cards take which factors."""
 
 
@@ -185,8 +190,9 @@ class Reader:
             self._known[matched[0]] = sizer, Works(sizer)
         sizer, works = self._known[matched[0]]
         quantisation = sizer.inspection.quantisation
-        label = quantisation.label.lower() if quantisation else "bf16"
-        if stated == "native" or any(word in label for word in _LABELS.get(stated, ())):
+        published = quantisation.formats if quantisation else frozenset()
+        as_published = stated == "native" or (stated == "bf16" and quantisation is None)
+        if as_published or published & _PUBLISHED.get(stated, frozenset()):
             return works, Precision.PUBLISHED
         return (works, _STATED[stated]) if stated in _STATED else None
 
@@ -318,6 +324,7 @@ def write(path: Path, points: Sequence[Point], date: str) -> None:
         "held_out": score(1 / r for r in ratios),
         "error": [round(ratios[tenth], 2), round(ratios[-1 - tenth], 2)],
         "concurrency": 256,
+        "capabilities": sorted({p.card.capability for p in points}),
         "factors": {f.name: _factor(factors, f.name) for f in fields(Factors)},
     }
     path.write_text(json.dumps(data, indent=2) + "\n")

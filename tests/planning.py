@@ -10,9 +10,8 @@ from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import find
 from whichgpu.plan.kv_layers import CacheSetting, block_size, cache_layers, kv_dtype_of
 from whichgpu.plan.kv_pool import Grouping, Pool
-from whichgpu.plan.padding import Kernels
 from whichgpu.plan.recommend import answer
-from whichgpu.plan.records import Accelerator, Answer, Footprint, KvDtype, Layout, Plan, Precision, Workload
+from whichgpu.plan.records import Accelerator, Answer, Footprint, Kernels, KvDtype, Layout, Plan, Precision, Workload
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.weight_table import ROUNDING, WeightTable
 from whichgpu.tui.desk.facts import load_facts
@@ -83,7 +82,7 @@ def pool_of(
     made = CacheSetting(
         kv_dtype=kv_dtype_of(inspection, kv),
         tp=tp,
-        block=block_size(architecture, "9.0"),
+        block=block_size(architecture, card("h100").generation),
         state_blocks=state_blocks,
         **setting,  # type: ignore[arg-type]
     )

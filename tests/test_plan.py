@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.planning import FACTS, ONE, ask, footprint, model, plan_for
+from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Mixer
 from whichgpu.plan.commands import serve_command
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
@@ -105,7 +106,7 @@ class TestRecommendation:
     def test_an_unknown_cache_is_never_called_free(self) -> None:
         base = model("Qwen/Qwen3-32B")
         assert base.architecture is not None
-        odd = Mixer(kind="attention of tomorrow", layers=64)
+        odd = Mixer(kind=MixerKind.FULL, layers=64)  # of no known heads
         changed = base.model_copy(update={"architecture": base.architecture.model_copy(update={"mixers": (odd,)})})
         result = answer(changed, Workload(context=8192, concurrency=1), FACTS)
         assert {n.kv_bytes for n in result.needs} == {None}

@@ -10,8 +10,7 @@ from tests.planning import ATLAS, FACTS, GIB, card, footprint, model, tensors_pe
 from whichgpu.inspect.records import Inspection, Part, TensorGroup
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
-from whichgpu.plan.padding import Kernels, kernels_of
-from whichgpu.plan.records import Layout, Precision
+from whichgpu.plan.records import Kernels, Layout, Precision
 from whichgpu.plan.roles import Role, role_of
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
@@ -96,7 +95,7 @@ def test_padding_is_only_for_packed_experts_that_do_not_fit_the_kernel() -> None
     assert padding.packed_experts(v4, Kernels.MARLIN, 4) == 1
     assert padding.packed_experts(gpt, Kernels.ROCM, 1) == pytest.approx((3072 / 2880) ** 2)
     assert padding.packed_experts(gpt, Kernels.PLAIN, 1) == 1
-    assert kernels_of(card("h100")) is Kernels.TRITON
+    assert card("h100").generation.mxfp4_padding is Kernels.TRITON
     qwen = model("Qwen/Qwen3-30B-A3B")
     plain, padded = (
         tensors_per_card(qwen, Layout(tensor_parallel=1), kernels=k) for k in (Kernels.PLAIN, Kernels.MARLIN)
@@ -236,4 +235,4 @@ def test_no_layout_loses_or_invents_weights(found: Inspection) -> None:
 
 
 def test_facts_name_a_kernel_family_for_every_card() -> None:
-    assert {kernels_of(a) for a in FACTS.accelerators} == set(Kernels)
+    assert {a.generation.mxfp4_padding for a in FACTS.accelerators} == set(Kernels)

@@ -28,6 +28,7 @@ from whichgpu.inspect.records import (
 )
 from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
+from whichgpu.inspect.weight_formats import WeightFormat
 
 if TYPE_CHECKING:
     from whichgpu.inspect.blueprint.table import Row
@@ -118,7 +119,10 @@ def _detect_quantisation(tensors: tuple[TensorGroup, ...]) -> Published | None:
     method = detected_method({t.name for t in tensors})
     if method is None:
         return None
-    record = Quantisation(method=method, label=method, bits=None, source="tensor names")
+    experts_format = WeightFormat.MXFP4 if method == "mxfp4" else None
+    record = Quantisation(
+        method=method, label=method, format=None, experts_format=experts_format, bits=None, source="tensor names"
+    )
     return Published(record, None)
 
 
@@ -265,7 +269,7 @@ def _inspection(
         architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading), findings.classes),
         parameters=parameters,
         weights=weights,
-        quantisation=published.record if published is not None else None,
+        quantisation=published.record_of(groups) if published is not None else None,
         tensors=groups,
         components=component_records(groups, reading.pipeline),
         variants=tuple(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import ceil, prod
 
+from whichgpu.inspect.weight_formats import WeightFormat
+
 DTYPE_BITS: dict[str, int] = {
     "BOOL": 8,
     "F4": 4,
@@ -56,6 +58,7 @@ class Scheme:
     """
 
     name: str
+    format: WeightFormat
     bits: float
     scale_bits: int = 0
     group: int | None = None
@@ -78,14 +81,14 @@ class Scheme:
         return stored + ceil(scales * (self.scale_bits + self.zero_bits) / 8)
 
 
-FP8_TENSOR = Scheme("fp8", 8, scale_bits=0)
-FP8_CHANNEL = Scheme("fp8", 8, scale_bits=32)
+FP8_TENSOR = Scheme("fp8", WeightFormat.FP8, 8, scale_bits=0)
+FP8_CHANNEL = Scheme("fp8", WeightFormat.FP8, 8, scale_bits=32)
 """A scale per output row (compressed-tensors, strategy ``channel``)."""
 
-FP8_BLOCK = Scheme("fp8 block", 8, scale_bits=32, block=(128, 128))
-INT8 = Scheme("int8", 8, scale_bits=32)
-INT4_G128 = Scheme("int4", 4, scale_bits=16, group=128)
-MXFP4 = Scheme("mxfp4", 4, scale_bits=8, group=32)
-MXFP8 = Scheme("mxfp8", 8, scale_bits=8, group=32)
-NVFP4 = Scheme("nvfp4", 4, scale_bits=8, group=16)
-NF4 = Scheme("nf4", 4, scale_bits=8, group=64)
+FP8_BLOCK = Scheme("fp8 block", WeightFormat.FP8, 8, scale_bits=32, block=(128, 128))
+INT8 = Scheme("int8", WeightFormat.INT8, 8, scale_bits=32)
+INT4_G128 = Scheme("int4", WeightFormat.INT4, 4, scale_bits=16, group=128)
+MXFP4 = Scheme("mxfp4", WeightFormat.MXFP4, 4, scale_bits=8, group=32)
+MXFP8 = Scheme("mxfp8", WeightFormat.MXFP8, 8, scale_bits=8, group=32)
+NVFP4 = Scheme("nvfp4", WeightFormat.NVFP4, 4, scale_bits=8, group=16)
+NF4 = Scheme("nf4", WeightFormat.NF4, 4, scale_bits=8, group=64)

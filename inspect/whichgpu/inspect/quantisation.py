@@ -7,6 +7,7 @@ Order as in vLLM 0.32: ``quantization_config``, ``compression_config``, the same
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,8 +25,9 @@ from whichgpu.inspect.precisions import (
     NVFP4,
     Scheme,
 )
-from whichgpu.inspect.records import Part, Quantisation
+from whichgpu.inspect.records import Part, Quantisation, TensorGroup
 from whichgpu.inspect.text import clean
+from whichgpu.inspect.weight_formats import WeightFormat
 
 _V4_KEEP = ("compressor.wkv", "compressor.wgate", "indexer.weights_proj")
 """Built without a quantisation in vLLM 0.32's DeepSeek-V4 classes."""
@@ -51,11 +53,12 @@ class Published:
         """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
         if self.by_module:
             high_precision = part in (Part.ROUTER, Part.NORM, Part.OTHER) or ".gate." in name
-            return None if high_precision else self._scheme_by_module(_plain_module(name))
+            module = _plain_module(name)
+            listed_module = re.sub(r"\.(mlp|self_attn)\.", ".mixer.", module, count=1)  # Nemotron's one name for all
+            return None if high_precision else self._scheme_by_module(module) or self._scheme_by_module(listed_module)
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
-        routed = part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
-        if routed and self.experts is not None:
+        if _is_routed(name, part) and self.experts is not None:
             return self.experts
         if self.scheme is None or (self.scheme.experts_only and part is not Part.ROUTED_EXPERTS):
             return None
@@ -64,6 +67,21 @@ class Published:
         ):
             return None
         return self.scheme
+
+    def record_of(self, groups: Iterable[TensorGroup]) -> Quantisation:
+        """Return the record with its formats: those that most of its quantised weights have."""
+        if self.scheme is None and not self.by_module:
+            return self.record
+        counts: dict[bool, Counter[WeightFormat]] = {False: Counter(), True: Counter()}
+        for group in groups:
+            scheme = self.scheme_for(group.name, group.part) if group.quantised else None
+            if scheme is not None:
+                counts[_is_routed(group.name, group.part)][scheme.format] += group.parameters
+        dense, experts = (next((f for f, _ in counts[routed].most_common(1)), None) for routed in (False, True))
+        if dense is experts is None and self.scheme is not None:  # no tensors to go by: what the config says
+            dense = None if self.scheme.experts_only else self.scheme.format
+            experts = (self.experts or self.scheme).format
+        return self.record.model_copy(update={"format": dense, "experts_format": experts})
 
     def _scheme_by_module(self, module: str) -> Scheme | None:
         """The scheme of exactly this module or of one that holds it, else of a sibling (projections are fused and split)."""
@@ -86,6 +104,10 @@ class Published:
     def _is_unquantised(self, name: str) -> bool:
         module = name.removesuffix(".weight")
         return any(_matches(pattern, module) for pattern in self.keep)
+
+
+def _is_routed(name: str, part: Part) -> bool:
+    return part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
 
 
 def _is_fused_pair(listed: str, ours: str) -> bool:
@@ -125,6 +147,10 @@ def read_quantisation(
     if mlx is not None and as_integer(mlx.value("bits")):
         return _grouped_integers(mlx, "mlx", "config.json: quantization", layers)
     return None
+
+
+def _integers(bits: int) -> WeightFormat:
+    return WeightFormat.INT4 if bits <= 4 else WeightFormat.INT8
 
 
 def _with_experts(published: Published | None, root: ConfigView, text: ConfigView | None) -> Published | None:
@@ -212,7 +238,7 @@ def _grouped_integers(view: ConfigView, method: str, source: str, layers: int | 
     keep = _patterns(view.value("modules_to_not_convert"), layers)
     label = f"{method} int{bits}" + (f" g{group}" if group else "")
     zero = 16 if method == "mlx" else 0 if symmetric and method != "gptq" else bits
-    scheme = replace(INT4_G128, name=f"int{bits}", bits=bits, group=group, zero_bits=zero)
+    scheme = replace(INT4_G128, name=f"int{bits}", format=_integers(bits), bits=bits, group=group, zero_bits=zero)
     return Published(_record(method, label, bits, source, keep, group=group), scheme, keep)
 
 
@@ -258,7 +284,7 @@ def _compressed_scheme(fmt: str, kind: str, bits: int, group: int | None, weight
         return "int8", INT8
     label = f"int{bits}" + (f" g{group}" if group else "")
     zero = 0 if weights.flag("symmetric") is not False else bits
-    return label, replace(INT4_G128, name=f"int{bits}", bits=bits, group=group, zero_bits=zero)
+    return label, replace(INT4_G128, name=f"int{bits}", format=_integers(bits), bits=bits, group=group, zero_bits=zero)
 
 
 def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Published | None:

@@ -6,10 +6,12 @@ Sizes are bytes, counts are plain integers. ``None`` means *unknown*; it is neve
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from whichgpu.inspect.mixer_kinds import MixerKind
+from whichgpu.inspect.weight_formats import WeightFormat, formats_of_label
 
 SCHEMA_VERSION = 2
 """Version of every record below; raised when a field changes its meaning or disappears."""
@@ -218,6 +220,10 @@ class Quantisation(Record):
     """fp8, gptq, awq, mxfp4, nvfp4, compressed-tensors, bitsandbytes, modelopt, gguf, mlx, …"""
     label: str
     """Short form for a table: ``fp8 128x128``, ``int4 g128``."""
+    format: WeightFormat | None = None
+    """Of the linear weights that are no routed experts; ``None`` where they stay in high precision or it is unknown."""
+    experts_format: WeightFormat | None = None
+    """Of the routed experts, whether or not it is the same."""
     bits: float | None
     """Bits per quantised weight, scales not counted."""
     group: int | None = None
@@ -227,6 +233,24 @@ class Quantisation(Record):
     unquantised: tuple[str, ...] = ()
     """What it leaves in high precision, as published."""
     source: str = ""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _type_kept_record(cls, data: Any) -> Any:
+        """Records that were kept before formats were typed have a label alone."""
+        if (
+            isinstance(data, dict)
+            and not data.keys() & {"format", "experts_format"}
+            and isinstance(data.get("label"), str)
+        ):
+            weight_format, experts_format = formats_of_label(data["label"])
+            return {**data, "format": weight_format, "experts_format": experts_format}
+        return data
+
+    @property
+    def formats(self) -> frozenset[WeightFormat]:
+        """The formats that most of its weights have."""
+        return frozenset(f for f in (self.format, self.experts_format) if f is not None)
 
 
 class TensorGroup(Record):

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, Inspection, Tower
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.engine import Engine
-from whichgpu.plan.records import Layout, Precision, Workload
+from whichgpu.plan.formats import dense_format
+from whichgpu.plan.records import ExpertKernel, Layout, Precision, Workload
 from whichgpu.plan.runtime import Batch, CardKind, expert_kernel
 from whichgpu.plan.terms import GIB, Size, computed
 
@@ -94,7 +96,11 @@ def _passing_experts(inspection: Inspection, precision: Precision, card: CardKin
     """What Triton's MXFP4 kernels allocate for one layer and give back: rows × (3 widths + hidden) × 2."""
     architecture = inspection.architecture
     block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
-    if architecture is None or block is None or expert_kernel(inspection, precision, card) != "triton-mxfp4":
+    if (
+        architecture is None
+        or block is None
+        or expert_kernel(inspection, precision, card) is not ExpertKernel.TRITON_MXFP4
+    ):
         return 0.0
     ranks = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
     rows = card.batch.tokens * (block.top_k or 1)
@@ -116,9 +122,12 @@ def _dense_width(architecture: Architecture) -> int:
 
 def _quantised_input(inspection: Inspection) -> float:
     """Eight-bit activations beside the others, in widths of two bytes."""
-    quantisation, architecture = inspection.quantisation, inspection.architecture
-    eight = quantisation is not None and quantisation.bits == 8 and quantisation.method != "gguf"
+    architecture = inspection.architecture
+    eight = dense_format(inspection, Precision.PUBLISHED) in _EIGHT_BITS
     return _dense_width(architecture) / 2 if eight and architecture is not None else 0.0
+
+
+_EIGHT_BITS = (WeightFormat.FP8, WeightFormat.MXFP8, WeightFormat.INT8)
 
 
 def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: float) -> Size:

@@ -10,6 +10,7 @@ from typing import Any
 
 from whichgpu.inspect.records import Inspection, ModelClass
 from whichgpu.inspect.text import clean
+from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.support import is_pooling
@@ -96,10 +97,10 @@ def _against(inspection: Inspection, precision: Precision) -> str | None:
         return "vLLM serves folders and repositories; a lone file has no command"
     if source.path is not None and clean(source.path, 4096) != source.path:
         return "the folder's name holds control characters; rename it to get a command"
-    published = inspection.quantisation.label if inspection.quantisation else None
-    if precision is Precision.PUBLISHED or precision.value in (published or ""):
+    quantisation = inspection.quantisation
+    if precision is Precision.PUBLISHED or (quantisation and CONVERTED.get(precision) in quantisation.formats):
         return None
-    if published is None and precision in (Precision.BF16, Precision.FP8):
+    if quantisation is None and precision in (Precision.BF16, Precision.FP8):
         return None
     return (
         f"vLLM makes no {precision.value.upper()} of this checkpoint while loading; it takes a checkpoint published so"

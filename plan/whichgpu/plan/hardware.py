@@ -4,24 +4,35 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
-from whichgpu.plan.records import Accelerator
+from whichgpu.plan.records import Accelerator, Generation
 
 
-def parse_accelerators(data: bytes) -> tuple[Accelerator, ...]:
-    """Parse the accelerator facts.
+def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> tuple[Accelerator, ...]:
+    """Parse accelerators, each with its generation: of the same file, else of those given.
 
     Raises:
         FactsError: damaged facts.
     """
     try:
-        return tuple(Accelerator.model_validate(card) for card in json.loads(data)["accelerators"])
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
+        raw = json.loads(data)
+        own_generations = [Generation.model_validate(one) for one in raw.get("generations", ())]
+        known = {key: one for one in (*generations, *own_generations) for key in (one.name, *one.capabilities)}
+        return tuple(_accelerator(card, known) for card in raw["accelerators"])
+    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
+
+
+def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) -> Accelerator:
+    """Read one card; its generation is found by the name that it gives, else by its capability."""
+    generation = generations.get(str(card.get("generation", card.get("capability"))), Generation())
+    named_a100 = "a100" in str(card.get("name")).lower()
+    return Accelerator.model_validate({"small_batches": named_a100} | card | {"generation": generation})
 
 
 def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
@@ -72,6 +83,7 @@ def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
             "usable_gib": usable,
             "marketed_gb": gigabytes,
             "aliases": (),
+            "listed_as": (),
             "sources": {**card.sources, "memory": "as you said; usable in the proportion of the known card"},
         }
     )

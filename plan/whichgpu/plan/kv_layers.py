@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer
-from whichgpu.plan.records import KvDtype
+from whichgpu.plan.records import Generation, KvDtype
 
 _WIDTH = {"bf16": 2, "fp8": 1}
 _INDEXER_GROUP, _SCALE = 128, 4
@@ -125,16 +125,16 @@ def is_counted(mixer: Mixer, kv_dtype: str = "bf16") -> bool:
     return traits(mixer.kind).state_paged and bool(mixer.state_size or mixer.conv_size)
 
 
-def block_size(architecture: Architecture | None, capability: str) -> int:
+def block_size(architecture: Architecture | None, generation: Generation) -> int:
     """Tokens per block of the attention backend that vLLM 0.32 chooses (platforms/cuda.py)."""
     mixers = architecture.mixers if architecture else ()
-    if capability == "cpu":  # vLLM's CPU build: 128, with latent attention 16 (seen in its 0.32)
-        return 16 if any(m.kind is MixerKind.MLA for m in mixers) else 128
+    latent = any(m.kind is MixerKind.MLA for m in mixers)
     if any(m.index_head_dim for m in mixers):
-        return 64 if any(m.kind is MixerKind.MLA for m in mixers) else 128
-    if any(m.kind is MixerKind.MLA for m in mixers) and capability.startswith("10."):
-        return 32
-    return 16
+        return generation.indexed_latent_block if latent else _INDEXED_BLOCK
+    return generation.latent_block if latent else generation.block
+
+
+_INDEXED_BLOCK = 128
 
 
 def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> list[tuple[int, CacheLayer]]:

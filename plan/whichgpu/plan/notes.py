@@ -6,8 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whichgpu.inspect.records import Grade, Inspection
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
 from whichgpu.plan.engine import Engine
+from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Verdict, Workload
 from whichgpu.plan.refusals import precision_note
@@ -59,11 +61,10 @@ def _repeated_cache(
 
 
 def _padding_factor(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:
-    label = inspection.quantisation.label if inspection.quantisation else ""
-    if precision is not Precision.MXFP4 and not (precision is Precision.PUBLISHED and "mxfp4" in label):
+    if experts_format(inspection, precision) is not WeightFormat.MXFP4:
         return 1.0
     ways = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
-    return padding.packed_experts(inspection.architecture, padding.kernels_of(card), ways)
+    return padding.packed_experts(inspection.architecture, card.generation.mxfp4_padding, ways)
 
 
 def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> Iterator[str]:

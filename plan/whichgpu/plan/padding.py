@@ -11,28 +11,8 @@ layers get 256 bytes more per row where a row is a multiple of 512 bytes.
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from whichgpu.inspect.records import Architecture
-from whichgpu.plan.records import Accelerator
-
-
-class Kernels(StrEnum):
-    """Families of kernels that pad alike."""
-
-    MARLIN = "marlin"
-    TRITON = "triton"
-    ROCM = "rocm"
-    PLAIN = "plain"
-
-
-def kernels_of(card: Accelerator) -> Kernels:
-    """Return the family that a card uses."""
-    if card.vendor == "amd":
-        return Kernels.ROCM
-    if card.vendor != "nvidia":
-        return Kernels.PLAIN
-    return Kernels.TRITON if card.capability == "9.0" else Kernels.MARLIN
+from whichgpu.plan.records import Kernels
 
 
 def packed_experts(architecture: Architecture | None, kernels: Kernels, ways: int) -> float:

@@ -17,37 +17,15 @@ from whichgpu.plan.errors import FactsError
 from whichgpu.plan.hardware import is_called
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 
-_VARIANTS = {
-    "h100mem94": "h100_nvl",
-    "h100sxm5": "h100_sxm",
-    "a100sxm4": "a100_40_sxm",
-    "a100pcie": "a100_80_pcie",
-    "rtxpro6000": "rtx_pro_6000_server",
-    "rtxpro6000server": "rtx_pro_6000_server",
-    "rtx6000ada": "rtx_6000_ada",
-    "rtx4090": "rtx_4090",
-    "rtx3090": "rtx_3090",
-    "rtx5090": "rtx_5090",
-    "mi250": "mi250x",
-}
-"""Spellings of price lists that are nobody's alias, without punctuation."""
-
-_BY_MEMORY = {"a100": {40: "a100_40_sxm", 80: "a100_80_sxm"}, "v100": {16: "v100_16", 32: "v100_32"}}
-_BY_MEMORY |= {"h100": {80: "h100_sxm", 94: "h100_nvl"}, "gh200": {96: "gh200_96", 141: "gh200_144", 144: "gh200_144"}}
-_A100_BARE = "a100_40_sxm"
-"""SkyPilot writes A100 for 40 GB and A100-80GB for the other."""
-
 
 def card_key(name: str, memory_gb: float | None, known: Sequence[Accelerator]) -> str | None:
     """Return the key of a card as a price list spells it (``RTXPRO6000``, ``A100-80GB``, ``H100`` of 94 GB)."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    sized = _BY_MEMORY.get(plain, {})
+    spellings = {spelling: card.key for card in known for spelling in card.listed_as}
+    sized = {int(s.removeprefix(f"{plain}:")): s for s in spellings if s.startswith(f"{plain}:")}
     if sized and memory_gb:
-        return sized[min(sized, key=lambda size: abs(size - memory_gb))]
-    if plain == "a100":
-        return _A100_BARE
-    key = _VARIANTS.get(plain)
-    return next((c.key for c in known if c.key == key or (key is None and is_called(c, name))), None)
+        return spellings[sized[min(sized, key=lambda size: abs(size - memory_gb))]]
+    return spellings.get(plain) or next((c.key for c in known if is_called(c, name)), None)
 
 
 def read_prices(text: str, provider: str, date: str, source: str, known: Sequence[Accelerator]) -> list[PriceOffer]:

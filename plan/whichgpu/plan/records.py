@@ -8,12 +8,16 @@ from __future__ import annotations
 from pydantic import Field
 
 from whichgpu.inspect.records import Origin, Record
+from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
 from whichgpu.plan.choices import KvDtype, Objective, Precision, Verdict
 
 __all__ = [
     "Accelerator",
     "Answer",
+    "ExpertKernel",
     "Footprint",
+    "Generation",
+    "Kernels",
     "KvDtype",
     "Layout",
     "Need",
@@ -27,6 +31,7 @@ __all__ = [
     "RunnerUp",
     "SecondOpinion",
     "Speed",
+    "Support",
     "Term",
     "Verdict",
     "Workload",
@@ -75,43 +80,6 @@ class Workload(Record):
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
-
-
-class Accelerator(Record):
-    """One accelerator; every figure has its source in ``sources``."""
-
-    key: str
-    name: str
-    vendor: str
-    aliases: tuple[str, ...] = ()
-    usable_gib: float
-    """What torch reports as total memory, not the marketed figure."""
-    marketed_gb: int
-    bandwidth_gbs: float
-    bf16_tflops: float | None
-    """Dense."""
-    fp8_tflops: float | None
-    board_watts: int | None
-    facility_watts: int | None = None
-    """Power of one card at the utility's meter: with its share of server, network and cooling."""
-    memory_share: float | None = None
-    """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
-    flop_share: float | None = None
-    """Share of the dense FLOP rate that prefills reach, likewise."""
-    link_gbs: float = 0
-    """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
-    linked_cards: int = 1
-    """Cards that such links join."""
-    unified: bool = False
-    """True where the host uses the same memory."""
-    capability: str
-    """CUDA compute capability, or the gfx name of an AMD part."""
-    node_counts: tuple[int, ...]
-    """Cards per rented node."""
-    confidence: str
-    default: bool = False
-    """In the list that is considered when the user names none."""
-    sources: dict[str, str] = Field(default_factory=dict)
 
 
 class PriceOffer(Record):

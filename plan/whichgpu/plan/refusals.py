@@ -11,10 +11,9 @@ from typing import Any
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.engine import Engine
-from whichgpu.plan.records import Accelerator, Layout, Precision
-
-"""Recurrent mixers that vLLM 0.32 mamba_mixer2 and mamba_utils split by heads."""
+from whichgpu.plan.records import Accelerator, Layout, Precision, Support
 
 _MIN_CAPABILITY = {
     Precision.BF16: 8.0,
@@ -29,8 +28,16 @@ _MIN_CAPABILITY = {
 _OLDEST = 7.5
 """vLLM 0.32's wheels are built for CUDA 13, which dropped Volta."""
 
-_ROCM_FP8 = ("gfx94", "gfx95", "gfx12")
-_ROCM_CANNOT = {Precision.NVFP4: "NVFP4 needs an NVIDIA card"}
+
+_RUNS_AS = {
+    WeightFormat.NVFP4: Precision.NVFP4,
+    WeightFormat.MXFP4: Precision.MXFP4,
+    WeightFormat.FP8: Precision.FP8,
+    WeightFormat.MXFP8: Precision.FP8,
+    WeightFormat.INT8: Precision.INT8,
+    WeightFormat.INT4: Precision.INT4,
+}
+"""The precision whose least capability a format shares, the most demanding first; NF4 computes as plain BF16."""
 
 
 def layout_refusal(
@@ -146,10 +153,9 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
 def precision_refusal(inspection: Inspection, accelerator: Accelerator, precision: Precision) -> str | None:
     """Return why a card cannot run a precision, or ``None``."""
     weight_precision = _published_precision(inspection) if precision is Precision.PUBLISHED else precision
-    try:
-        capability = float(accelerator.capability)
-    except ValueError:
-        return _other_vendors(accelerator, weight_precision)
+    capability = accelerator.compute_capability
+    if capability is None:
+        return _unsupported(accelerator, weight_precision)
     least = _MIN_CAPABILITY[weight_precision] if weight_precision is not None else _OLDEST
     if capability < least:
         name = weight_precision.value if weight_precision is not None else "vLLM"
@@ -157,21 +163,20 @@ def precision_refusal(inspection: Inspection, accelerator: Accelerator, precisio
     return None
 
 
-def _other_vendors(accelerator: Accelerator, wanted: Precision | None) -> str | None:
+def _unsupported(accelerator: Accelerator, wanted: Precision | None) -> str | None:
     """Why a card without a compute capability cannot run a precision (vLLM 0.32 platforms/rocm.py supports_fp8)."""
-    if accelerator.vendor == "nvidia" or wanted is None:
-        return None
-    old = accelerator.vendor == "amd" and not accelerator.capability.startswith(_ROCM_FP8)
-    if wanted is Precision.FP8 and old:
+    if wanted is Precision.FP8 and accelerator.generation.fp8 is Support.NONE:
         return f"FP8 needs CDNA 3 or RDNA 4, {accelerator.name} has neither"
-    return _ROCM_CANNOT.get(wanted)
+    if wanted is Precision.NVFP4 and accelerator.generation.nvfp4 is Support.NONE:
+        return "NVFP4 needs an NVIDIA card"
+    return None
 
 
 def _published_precision(inspection: Inspection) -> Precision | None:
     """The precision that a published checkpoint runs at; ``None`` for FP16, which every card computes."""
-    label = inspection.quantisation.label if inspection.quantisation else ""
-    for precision in (Precision.NVFP4, Precision.MXFP4, Precision.FP8, Precision.INT8, Precision.INT4):
-        if precision.value in label:
+    formats = inspection.quantisation.formats if inspection.quantisation else ()
+    for weight_format, precision in _RUNS_AS.items():
+        if weight_format in formats:
             return precision
     dtype = inspection.architecture.dtype if inspection.architecture else None
     return None if dtype == "F16" else Precision.BF16
@@ -179,12 +184,8 @@ def _published_precision(inspection: Inspection) -> Precision | None:
 
 def precision_note(accelerator: Accelerator, precision: Precision) -> str | None:
     """Say when a precision runs, but not natively."""
-    try:
-        native = float(accelerator.capability)
-    except ValueError:
-        return None
-    if precision is Precision.FP8 and native < 8.9:
+    if precision is Precision.FP8 and accelerator.generation.fp8 is Support.WEIGHT_ONLY:
         return "FP8 runs weight-only here (no FP8 tensor cores)"
-    if precision is Precision.NVFP4 and native < 10:
+    if precision is Precision.NVFP4 and accelerator.generation.nvfp4 is Support.WEIGHT_ONLY:
         return "NVFP4 runs weight-only here (no FP4 tensor cores)"
     return None

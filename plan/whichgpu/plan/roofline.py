@@ -19,9 +19,6 @@ _PCIE_GBS = 50.0
 """Two-way rate between cards without links. Assumed: somewhat below PCIe 4.0 x16 both ways (64); not measured."""
 
 
-_FITTED = ("9.0", "10.0", "10.3")
-"""Compute capabilities in the measurements: Hopper and Blackwell of data centres."""
-
 _MEMORY_SHARE, _FLOP_SHARE = 0.77, 0.6
 """Shares of the cards in the fit, to which those of other cards are relative (accelerators.json: memory_share)."""
 
@@ -73,10 +70,12 @@ class Calibration:
     concurrency: int
     """Largest number of sequences per replica that the measurements cover."""
     date: str
+    capabilities: tuple[str, ...]
+    """Compute capabilities of the cards in the measurements."""
 
     def covers(self, card: Accelerator) -> bool:
         """True for the kinds of cards that the measurements are of."""
-        return card.capability in _FITTED
+        return card.capability in self.capabilities
 
     def factors_of(self, card: Accelerator) -> Factors:
         """Return the factors of a card: as fitted, or scaled by what is known of a kind that was not in the fit."""
@@ -105,7 +104,8 @@ def parse_calibration(data: bytes) -> Calibration:
         raw = json.loads(data)
         factors = Factors(**{f.name: float(raw["factors"][f.name]["value"]) for f in fields(Factors)})
         low, high = map(float, raw["error"])
-        return Calibration(factors, low, high, int(raw["concurrency"]), str(raw["date"]))
+        capabilities = tuple(map(str, raw["capabilities"]))
+        return Calibration(factors, low, high, int(raw["concurrency"]), str(raw["date"]), capabilities)
     except (ValueError, KeyError, TypeError) as error:
         raise FactsError("The throughput facts are damaged.", "Reinstall whichgpu.") from error
 

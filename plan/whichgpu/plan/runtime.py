@@ -11,8 +11,10 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.engine import Engine, Spread
-from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
+from whichgpu.plan.formats import experts_format
+from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, Precision, Workload
 from whichgpu.plan.terms import GIB, Size, assumed, computed
 
 _GRAPH_BASE = 0.1 * GIB
@@ -42,7 +44,7 @@ class Batch(NamedTuple):
 
 def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
     """Return the limits in force: what the user asks for, else the defaults by memory and version."""
-    large = card.usable_gib >= 70 and "A100" not in card.name
+    large = card.usable_gib >= 70 and not card.small_batches
     tokens, sequences = (8_192, 1024) if large else (2_048, 256)
     if engine.large_cards and card.usable_gib >= 160:
         tokens = 16_384
@@ -56,7 +58,7 @@ class CardKind(NamedTuple):
     """All that matters of a card for what lies beside weights and cache: cards of one kind have it in common."""
 
     vendor: str
-    capability: str
+    generation: Generation
     linked: bool
     """Joined by NVLink or Infinity Fabric rather than a bridge or PCIe."""
     unified: bool
@@ -66,7 +68,7 @@ class CardKind(NamedTuple):
 def kind_of(card: Accelerator, engine: Engine, workload: Workload) -> CardKind:
     """Return the kind of a card under a version's batch limits."""
     linked = card.link_gbs >= _LINKED and card.linked_cards >= 4
-    return CardKind(card.vendor, card.capability, linked, card.unified, batch_of(card, engine, workload))
+    return CardKind(card.vendor, card.generation, linked, card.unified, batch_of(card, engine, workload))
 
 
 def runtime_sizes(
@@ -134,34 +136,30 @@ def expert_workspace(inspection: Inspection, precision: Precision, card: CardKin
     width = block.intermediate if layout.expert_parallel else block.intermediate // ranks
     hidden = block.latent or architecture.hidden
     rows = card.batch.tokens * (layout.data_parallel if layout.expert_parallel else 1) * (block.top_k or 1)
-    if kernel == "deepgemm":
+    if kernel is ExpertKernel.DEEPGEMM:
         experts = (block.experts or 1) // (ranks if layout.expert_parallel else 1)
         rows = -(-(rows + 127 * experts) // 128) * 128
         return rows * (max(width, hidden) + max(2 * width, hidden) * 2.0)
-    factor = 2 if kernel == "marlin" else 1
+    factor = 2 if kernel is ExpertKernel.MARLIN else 1
     return rows * 2.0 * (max(factor * width, hidden) + max(2 * factor * width, hidden))
 
 
-def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) -> str:
-    """Return the kernel that runs the routed experts: triton, triton-mxfp4, marlin or deepgemm."""
-    label = inspection.quantisation.label if inspection.quantisation and precision is Precision.PUBLISHED else ""
-    label = label or precision.value
-    try:
-        capability = float(card.capability)
-    except ValueError:
-        return "triton"
-    if "mxfp4" in label:
-        return "triton-mxfp4" if capability == 9.0 else "marlin"
-    if any(word in label for word in ("int4", "nvfp4", "awq", "gptq")):
-        return "marlin" if capability < 10 else "triton"
-    blocked = inspection.quantisation is not None and inspection.quantisation.block is not None
-    return "deepgemm" if "fp8" in label and blocked and capability >= 9.0 else "triton"
+def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) -> ExpertKernel:
+    """Return the kernel that runs the routed experts."""
+    weight_format, quantisation = experts_format(inspection, precision), inspection.quantisation
+    if weight_format is WeightFormat.MXFP4:
+        return card.generation.mxfp4_experts
+    grouped = precision is Precision.PUBLISHED and quantisation is not None and quantisation.group is not None
+    if weight_format in (WeightFormat.INT4, WeightFormat.NVFP4) or (weight_format is WeightFormat.INT8 and grouped):
+        return card.generation.packed_experts
+    blocked = weight_format is WeightFormat.FP8 and quantisation is not None and quantisation.block is not None
+    return ExpertKernel.DEEPGEMM if blocked and card.generation.deepgemm else ExpertKernel.TRITON
 
 
 def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload) -> Size:
     """CUDA graphs: one of each capture size piecewise, and one more whole up to max_num_seqs."""
     batch = card.batch
-    wide = card.capability.startswith("10.") or architecture.model_type == "gpt_oss"
+    wide = card.generation.wide_graphs or architecture.model_type == "gpt_oss"
     largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), 1024 if wide else 512, batch.tokens)
     count = _graph_count(largest, batch.sequences)
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER

@@ -13,11 +13,11 @@ from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
-from whichgpu.plan.padding import Kernels, kernels_of
 from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,
+    Kernels,
     Layout,
     Plan,
     Precision,
@@ -130,7 +130,7 @@ class Planner:
 
     def _acceptable_layouts(self, precision: Precision, card: Accelerator) -> _Choices:
         """Return the layouts for one kind of node: the same for every card that comes so, so worked out once."""
-        key = (card.node_counts, precision, kernels_of(card))
+        key = (card.node_counts, precision, card.generation.mxfp4_padding)
         if key not in self._choices:
             self._choices[key] = self._vet_layouts(precision, card)
         return self._choices[key]

@@ -21,20 +21,6 @@ from whichgpu.plan.records import Accelerator, Layout, Plan, Precision, SecondOp
 from whichgpu.plan.roofline import Factors, step_time
 from whichgpu.plan.step_work import StepWork
 
-_SYSTEMS = {
-    "a100_80_sxm": "a100_sxm",
-    "h100_sxm": "h100_sxm",
-    "h200_sxm": "h200_sxm",
-    "b200": "b200_sxm",
-    "b300": "b300_sxm",
-    "gb200": "gb200",
-    "gb300": "gb300",
-    "l40s": "l40s",
-    "rtx_pro_6000_server": "rtx_pro_6000_server",
-    "b60": "b60",
-}
-"""Cards that have measured vLLM tables in 0.12, by its names."""
-
 TOO_SLOW, TOO_FAST = 2.0, 1.2
 """Factors on the roofline's time, and on the rate that physics allows."""
 
@@ -97,7 +83,8 @@ def time_per_token(asked: Asked) -> float | str:
     except ImportError as error:
         raise FactsError("aiconfigurator-core is not installed.", "pip install 'whichgpu[second-opinion]'") from error
     logging.getLogger("aiconfigurator_core").setLevel(logging.CRITICAL)
-    if asked.card.key not in _SYSTEMS:
+    system = asked.card.names.get("aiconfigurator")
+    if system is None:
         return f"it has no vLLM tables of {asked.card.name}"
     layout = asked.layout
     if layout.pipeline_parallel > 1 or layout.data_parallel > 1:
@@ -107,7 +94,7 @@ def time_per_token(asked: Asked) -> float | str:
     shipped_name = _known_as(asked.inspection)
     if shipped_name is None:
         return "it does not know this model"
-    handle = _compile_engine(EngineHandle, shipped_name, _SYSTEMS[asked.card.key], layout, asked.inspection)
+    handle = _compile_engine(EngineHandle, shipped_name, system, layout, asked.inspection)
     if isinstance(handle, str):
         return handle
     return _mixed_time(handle, asked)

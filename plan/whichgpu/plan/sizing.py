@@ -15,8 +15,7 @@ from whichgpu.plan.activations import Activations
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.kv_pool import Grouping, Pool
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
-from whichgpu.plan.padding import kernels_of
-from whichgpu.plan.records import Accelerator, Layout, Precision, Verdict, Workload
+from whichgpu.plan.records import Accelerator, Generation, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import CardKind, batch_of, kind_of, runtime_sizes
 from whichgpu.plan.terms import GIB, Size
 from whichgpu.plan.weight_table import WeightTable
@@ -27,6 +26,10 @@ _WEIGHT_ERROR = {Grade.HEADERS: 0.003, Grade.SIZES: 0.006, Grade.CONFIG: 0.006, 
 
 _DRIFT = 0.12 * GIB
 """What identical starts differ by: the allocator's segments and the card's own use."""
+
+
+_ANY_CARD = Generation(name="any")
+"""Where a pool is asked for without a card: blocks of 16, as on most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,25 +119,25 @@ class Sizer:
 
     def cache(self, workload: Workload, layout: Layout, card: Accelerator | None = None) -> Pool:
         """Return the shared pool's geometry."""
-        capability = card.capability if card is not None else "9.0"
+        generation = card.generation if card is not None else _ANY_CARD
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
         ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
-        key = (ways, capability, tokens, workload.kv_dtype, workload.speculative_tokens)
+        key = (ways, generation, tokens, workload.kv_dtype, workload.speculative_tokens)
         if key not in self._asked:
-            self._asked[key] = self._pool(workload, layout, capability, tokens)
+            self._asked[key] = self._pool(workload, layout, generation, tokens)
         return self._asked[key]
 
-    def _pool(self, workload: Workload, layout: Layout, capability: str, tokens: int) -> Pool:
+    def _pool(self, workload: Workload, layout: Layout, generation: Generation, tokens: int) -> Pool:
         """Return the pool of a setting; settings that make no difference share one."""
         architecture = self.inspection.architecture
         steps = self.engine.in_flight_steps + (layout.pipeline_parallel - 1)
         setting = kv_layers.CacheSetting(
             kv_dtype=kv_layers.kv_dtype_of(self.inspection, workload.kv_dtype),
             tp=layout.tensor_parallel,
-            block=kv_layers.block_size(architecture, capability),
+            block=kv_layers.block_size(architecture, generation),
             state_blocks=1 if self._attention_free() else self.engine.state_blocks,
             speculative=workload.speculative_tokens,
-            scaled_latent=not capability.startswith(("10.", "gfx")),
+            scaled_latent=generation.scaled_latent,
             windows=self.engine.hybrid_groups,
         )
         key = (setting, layout.pipeline_parallel, layout.context_parallel, tokens * steps)
@@ -191,7 +194,7 @@ class Sizer:
 
     def fullest(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> int:
         """Return the bytes of weights on the card that holds most of them."""
-        return max(self.table(precision, workload).per_stage(layout, kernels_of(card)))
+        return max(self.table(precision, workload).per_stage(layout, card.generation.mxfp4_padding))
 
     def room(self, workload: Workload, card: Accelerator) -> float:
         """Return the bytes that weights may take on a card if everything errs in their favour."""
@@ -233,7 +236,7 @@ class Sizer:
         self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
     ) -> tuple[tuple[tuple[Size, ...], int], ...]:
         """Return, per pipeline stage, the weights by component and in all."""
-        table, kernels = self.table(precision, workload), kernels_of(card)
+        table, kernels = self.table(precision, workload), card.generation.mxfp4_padding
         key = (id(table), layout, kernels)
         if key not in self._loaded:
             error = _WEIGHT_ERROR[self.inspection.grade]

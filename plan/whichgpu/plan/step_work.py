@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
+from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.formats import dense_format, experts_format
 from whichgpu.plan.kv_pool import Grouping
-from whichgpu.plan.padding import Kernels, kernels_of
-from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
+from whichgpu.plan.records import Accelerator, Kernels, Layout, Precision, Support, Workload
 from whichgpu.plan.sizing import Sizer
 
 _IDLE = frozenset(
@@ -107,7 +108,7 @@ class Works:
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
         self._caches: dict[Grouping, tuple[tuple[tuple[float, int], ...], float]] = {}
         self._read: dict[tuple[Precision, Layout, Kernels], tuple[float, float]] = {}
-        self._formats: dict[Precision, tuple[str, str]] = {}
+        self._formats: dict[Precision, tuple[WeightFormat | None, WeightFormat | None]] = {}
 
     def of(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> StepWork | None:
         """Return the work of one card, averaged over stages; ``None`` for what does not decode token by token."""
@@ -143,7 +144,7 @@ class Works:
         self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
     ) -> tuple[float, float]:
         """Bytes on one card that every step reads, and of routed experts."""
-        table, kernels = self._sizer.table(precision, workload), kernels_of(card)
+        table, kernels = self._sizer.table(precision, workload), card.generation.mxfp4_padding
         key = (precision, layout, kernels)
         if key not in self._read:
             stages = layout.pipeline_parallel
@@ -163,15 +164,15 @@ class Works:
         if precision not in self._formats:
             inspection = self._sizer.inspection
             self._formats[precision] = (
-                _format(inspection, precision, self._dense),
-                _format(inspection, precision, self._experts),
+                _format(inspection, precision, self._dense, routed=False),
+                _format(inspection, precision, self._experts, routed=True),
             )
         dense, experts = self._formats[precision]
         return Rates(
             dense=_rate(dense, card),
             experts=_rate(experts, card),
             unpacked=_needs_unpacking(experts if self._experts else dense, card),
-            fused=bool(self._experts) and experts in ("nvfp4", "mxfp4") and _has_fp4(card),
+            fused=bool(self._experts) and _native_fp4(experts, card),
         )
 
 
@@ -206,32 +207,38 @@ def _widths(mixer: Mixer) -> int:
     return (mixer.head_dim or 0) + (mixer.v_head_dim or mixer.head_dim or 0)
 
 
-def _format(inspection: Inspection, precision: Precision, groups: list[TensorGroup]) -> str:
-    """Format of most of the weights: bf16, fp8, int8, nvfp4, mxfp4, int4."""
+def _format(
+    inspection: Inspection, precision: Precision, groups: list[TensorGroup], routed: bool
+) -> WeightFormat | None:
+    """Format of most of these weights; ``None`` for BF16."""
+    weight_format = (experts_format if routed else dense_format)(inspection, precision)
     if precision is not Precision.PUBLISHED:
-        return precision.value
+        return weight_format
     total = sum(g.parameters for g in groups)
     quantised = sum(g.parameters for g in groups if g.quantised)
     if inspection.quantisation is None or not total or quantised < total / 2:
-        return "bf16"
-    label = inspection.quantisation.label.lower()
-    label_format = next((f for f in ("nvfp4", "mxfp4", "fp8", "int8", "int4") if f in label), None)
-    return label_format or ("int4" if (inspection.quantisation.bits or 16) <= 4 else "bf16")
+        return None
+    return weight_format or (WeightFormat.INT4 if (inspection.quantisation.bits or 16) <= 4 else None)
 
 
-def _rate(kind: str, card: Accelerator) -> float:
+def _rate(weight_format: WeightFormat | None, card: Accelerator) -> float:
     bf16 = (card.bf16_tflops or 0.0) * 1e12
     fp8 = (card.fp8_tflops or card.bf16_tflops or 0.0) * 1e12
-    if kind in ("fp8", "int8"):
+    if weight_format in (WeightFormat.FP8, WeightFormat.MXFP8, WeightFormat.INT8):
         return fp8
-    if kind == "nvfp4" and _has_fp4(card):
-        return fp8 * _FP4_FACTOR
-    return fp8 if kind == "mxfp4" and _has_fp4(card) else bf16
+    if not _native_fp4(weight_format, card):
+        return bf16
+    return fp8 * _FP4_FACTOR if weight_format is WeightFormat.NVFP4 else fp8
 
 
-def _needs_unpacking(kind: str, card: Accelerator) -> bool:
-    return kind == "int4" or (kind in ("nvfp4", "mxfp4") and not _has_fp4(card))
+def _needs_unpacking(weight_format: WeightFormat | None, card: Accelerator) -> bool:
+    return weight_format in _FOUR_BITS and not _native_fp4(weight_format, card)
 
 
-def _has_fp4(card: Accelerator) -> bool:
-    return card.capability.startswith(("10.", "12.", "gfx95"))
+_FOUR_BITS = (WeightFormat.INT4, WeightFormat.NF4, WeightFormat.NVFP4, WeightFormat.MXFP4)
+
+
+def _native_fp4(weight_format: WeightFormat | None, card: Accelerator) -> bool:
+    if weight_format is WeightFormat.NVFP4:
+        return card.generation.nvfp4 is Support.NATIVE
+    return weight_format is WeightFormat.MXFP4 and card.generation.mxfp4 is Support.NATIVE

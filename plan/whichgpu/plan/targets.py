@@ -24,18 +24,6 @@ _PORT = 8000
 _SKY_RAY_PORT = 6380
 """SkyPilot's own Ray has 6379."""
 _CACHE = "/root/.cache/huggingface"
-SKY_NAMES = {
-    "a100_80_sxm": "A100-80GB",
-    "a100_80_pcie": "A100-80GB",
-    "a100_40_sxm": "A100",
-    "a100_40_pcie": "A100",
-    "h100_sxm": "H100",
-    "h100_pcie": "H100",
-    "h200_sxm": "H200",
-    "rtx_4090": "RTX4090",
-    "rtx_pro_6000_server": "RTXPRO6000",
-}
-"""Names in SkyPilot's catalogs, where they are not our key in capitals."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +164,7 @@ def _one_node(d: Deployment, target: str) -> None:
 
 
 def _container(d: Deployment, command: list[str]) -> dict[str, Any]:
-    resource = {"amd": "amd.com/gpu", "intel": "gpu.intel.com/i915"}.get(d.card.vendor, "nvidia.com/gpu")
+    resource = d.card.generation.kubernetes_resource
     return {
         "name": "vllm",
         "image": d.image,
@@ -260,10 +248,15 @@ def _leader_worker_set(d: Deployment) -> dict[str, Any]:
     }
 
 
+def skypilot_name(card: Accelerator) -> str:
+    """What SkyPilot calls a card; most of its names are the keys, written large."""
+    return card.names.get("skypilot", card.key.upper().replace("_", "-"))
+
+
 def _sky(d: Deployment) -> str:
     if d.inspection.source.kind == "folder":
         raise TargetError("A folder of this machine is not in the cloud.", "Name a repository of the Hub.")
-    name = SKY_NAMES.get(d.card.key, d.card.key.upper().replace("_", "-"))
+    name = skypilot_name(d.card)
     run = d.line
     if d.nodes > 1:
         over = launch(d.line, d.nodes, '"$SKYPILOT_NODE_RANK"', '"$FIRST"', d.vllm, port=_SKY_RAY_PORT)

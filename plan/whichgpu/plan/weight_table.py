@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import allocator, padding
+from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import stage_layers
-from whichgpu.plan.records import Layout, Precision
+from whichgpu.plan.records import Kernels, Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
 from whichgpu.plan.weights import SCHEMES, bytes_at, engine_bytes, is_converted, is_linear, is_loaded
 
@@ -84,16 +86,16 @@ class WeightTable:
             for g in groups
         )
         self._indices = {kind: layers_of(kind, self._architecture) for kind in Stage} if self._architecture else {}
-        self._held: dict[tuple[int, int, bool, padding.Kernels], Mapping[tuple[str, Stage], float]] = {}
+        self._held: dict[tuple[int, int, bool, Kernels], Mapping[tuple[str, Stage], float]] = {}
         self._cuts: dict[int, Mapping[Stage, Sequence[float]]] = {}
-        self._sums: dict[tuple[Layout, padding.Kernels], tuple[int, ...]] = {}
-        self._memo: dict[tuple[Layout, padding.Kernels], Mapping[str, tuple[int, ...]]] = {}
+        self._sums: dict[tuple[Layout, Kernels], tuple[int, ...]] = {}
+        self._memo: dict[tuple[Layout, Kernels], Mapping[str, tuple[int, ...]]] = {}
 
     def same_as(self, other: WeightTable) -> bool:
         """True where both hold the same bytes in the same places."""
         return (self._pieces, self._buffers, self._copies) == (other._pieces, other._buffers, other._copies)
 
-    def stages(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
+    def stages(self, layout: Layout, kernels: Kernels = Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
         """Return, per component, the bytes on one card of each pipeline stage."""
         kernels = self._alike(kernels)
         key = (layout, kernels)
@@ -101,7 +103,7 @@ class WeightTable:
             self._memo[key] = self._stage_bytes(layout, kernels)
         return self._memo[key]
 
-    def per_stage(self, layout: Layout, kernels: padding.Kernels = padding.Kernels.PLAIN) -> tuple[int, ...]:
+    def per_stage(self, layout: Layout, kernels: Kernels = Kernels.PLAIN) -> tuple[int, ...]:
         """Return the bytes of everything on one card of each pipeline stage."""
         key = (layout, self._alike(kernels))
         if key not in self._sums:
@@ -109,12 +111,12 @@ class WeightTable:
             self._sums[key] = tuple(map(sum, zip(*parts, strict=True)))
         return self._sums[key]
 
-    def _alike(self, kernels: padding.Kernels) -> padding.Kernels:
+    def _alike(self, kernels: Kernels) -> Kernels:
         """Kernels that pad the same of this model are one."""
-        differ = self._packed or (self._has_rows and kernels is padding.Kernels.ROCM)
-        return kernels if differ else padding.Kernels.PLAIN
+        differ = self._packed or (self._has_rows and kernels is Kernels.ROCM)
+        return kernels if differ else Kernels.PLAIN
 
-    def _stage_bytes(self, layout: Layout, kernels: padding.Kernels) -> Mapping[str, tuple[int, ...]]:
+    def _stage_bytes(self, layout: Layout, kernels: Kernels) -> Mapping[str, tuple[int, ...]]:
         stages = layout.pipeline_parallel
         shares, part_bytes = self._shares(stages), self._one_stage(layout, kernels)
         sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * stages)
@@ -127,7 +129,7 @@ class WeightTable:
         sums["buffers"] = [float(self._buffers)] * stages
         return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
 
-    def _one_stage(self, layout: Layout, kernels: padding.Kernels) -> Mapping[tuple[str, Stage], float]:
+    def _one_stage(self, layout: Layout, kernels: Kernels) -> Mapping[tuple[str, Stage], float]:
         """Bytes per component on one card if a single stage held all layers: the same however pipelines are cut."""
         key = (layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, kernels)
         if key in self._held:
@@ -188,11 +190,11 @@ class WeightTable:
             return ranks
         return tp
 
-    def _padding(self, piece: _Piece, layout: Layout, kernels: padding.Kernels) -> float:
+    def _padding(self, piece: _Piece, layout: Layout, kernels: Kernels) -> float:
         ranks = layout.tensor_parallel * layout.data_parallel
         if piece.packed:
             return padding.packed_experts(self._architecture, kernels, 1 if layout.expert_parallel else ranks)
-        if piece.row and kernels is padding.Kernels.ROCM:
+        if piece.row and kernels is Kernels.ROCM:
             ways = layout.tensor_parallel if piece.role is not Role.EXPERT else ranks
             whole = not piece.row_sharded or (piece.role is Role.EXPERT and layout.expert_parallel)
             return padding.rows(piece.row if whole else piece.row // ways)
@@ -233,8 +235,7 @@ def _buffers(architecture: Architecture | None, rotary: bool, image_factor: int)
 
 
 def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Precision) -> dict[_Piece, int]:
-    label = inspection.quantisation.label if inspection.quantisation else ""
-    mxfp4 = precision is Precision.MXFP4 or (precision is Precision.PUBLISHED and "mxfp4" in label)
+    mxfp4 = experts_format(inspection, precision) is WeightFormat.MXFP4
     sums: dict[_Piece, int] = defaultdict(int)
     for group in groups:
         converted = (

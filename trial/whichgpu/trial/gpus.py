@@ -127,6 +127,7 @@ def _card_here(card: Accelerator, mib: int, count: int, reader: str) -> Accelera
             "key": f"{card.key}_here",
             "name": f"{card.name} (here)",
             "aliases": (),
+            "listed_as": (),
             "usable_gib": card.usable_gib if same else round(total * _TORCH_SHARE, 2),
             "node_counts": tuple(counts),
             "linked_cards": min(card.linked_cards, count),

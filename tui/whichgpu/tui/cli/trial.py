@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.plan.targets import SKY_NAMES
+from whichgpu.plan.targets import skypilot_name
 from whichgpu.trial.elsewhere import Machines, elsewhere, go, hosts_of
 from whichgpu.trial.launch import Launcher, launcher_of
 from whichgpu.trial.nodes import Left, Place, lend, read_place
@@ -128,7 +128,8 @@ def _words(text: str) -> tuple[str, ...]:
 
 def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Terminal) -> int:
     """Print how the same trial runs on another machine, or run it there and keep its record."""
-    request, key = prepared.request, prepared.request.accelerator
+    request = prepared.request
+    card = next((c for c in prepared.reply.facts.accelerators if c.key == request.accelerator), None)
     workload = prepared.reply.answer.workload.model_copy(
         update={"prompt": request.prompt, "output": request.output, "cards": request.layout.cards}
     )
@@ -140,7 +141,7 @@ def _elsewhere(prepared: Prepared, options: Mapping[str, Any], terminal: Termina
     words += ["--vllm-at", options["vllm_at"]] if options["vllm_at"] is not None else []
     minutes = int(request.budget // 60 + 30)
     machines = Machines(
-        SKY_NAMES.get(key, key.upper()),
+        skypilot_name(card) if card is not None else request.accelerator.upper(),
         request.layout.cards // request.nodes,
         request.nodes,
         "local" if options["vllm_at"] is not None else "vllm,local",

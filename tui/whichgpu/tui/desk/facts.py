@@ -69,7 +69,7 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
     facts, today = load_facts(), datetime.now(UTC).date().isoformat()
     accelerators = list(facts.accelerators)
     if own.card_file is not None:
-        theirs = hardware.parse_accelerators(_read(own.card_file).encode())
+        theirs = hardware.parse_accelerators(_read(own.card_file).encode(), [a.generation for a in accelerators])
         accelerators = [k for k in accelerators if all(k.key != t.key for t in theirs)] + list(theirs)
     keys, typed, notes = _read_specs(own, accelerators, kind, today)
     if own.card_file is not None and not own.accelerators:

@@ -1,0 +1,116 @@
+"""Records of the hardware: a card, and what vLLM does alike on all cards of its generation."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from pydantic import Field
+
+from whichgpu.inspect.records import Record
+
+
+class Support(StrEnum):
+    """How a generation of cards runs a weight format."""
+
+    NATIVE = "native"
+    """Multiplied as it is stored."""
+    WEIGHT_ONLY = "weight-only"
+    """Unpacked to BF16 on the way."""
+    NONE = "none"
+    UNKNOWN = "unknown"
+
+
+class Kernels(StrEnum):
+    """Families of kernels that pad alike."""
+
+    MARLIN = "marlin"
+    TRITON = "triton"
+    ROCM = "rocm"
+    PLAIN = "plain"
+
+
+class ExpertKernel(StrEnum):
+    """Kernels that run routed experts; each has a workspace of its own (vLLM 0.32 fused_moe)."""
+
+    TRITON = "triton"
+    TRITON_MXFP4 = "triton-mxfp4"
+    MARLIN = "marlin"
+    DEEPGEMM = "deepgemm"
+
+
+class Generation(Record):
+    """What vLLM does alike on all cards of a generation; ``accelerators.json`` has them, found by the capability or by name."""
+
+    name: str = "unknown"
+    capabilities: tuple[str, ...] = ()
+    fp8: Support = Support.UNKNOWN
+    nvfp4: Support = Support.UNKNOWN
+    mxfp4: Support = Support.UNKNOWN
+    mxfp4_padding: Kernels = Kernels.PLAIN
+    """Kernels of MXFP4 experts, which round rows and columns up."""
+    packed_experts: ExpertKernel = ExpertKernel.TRITON
+    """Kernel of experts in NVFP4, or in integers with a scale per group of inputs."""
+    mxfp4_experts: ExpertKernel = ExpertKernel.TRITON
+    deepgemm: bool = False
+    """Block FP8 experts go through DeepGEMM."""
+    block: int = 16
+    """Tokens per block of the KV cache; of the attention backend that vLLM chooses."""
+    latent_block: int = 16
+    """The same for latent attention (MLA)."""
+    indexed_latent_block: int = 64
+    """The same where an indexer chooses among the latents."""
+    scaled_latent: bool = True
+    """A sparse FP8 latent is kept with its scales."""
+    wide_graphs: bool = False
+    """CUDA graphs are captured to 1,024 tokens, else to 512."""
+    kubernetes_resource: str = "nvidia.com/gpu"
+    source: str = ""
+
+
+class Accelerator(Record):
+    """One accelerator; every figure has its source in ``sources``."""
+
+    key: str
+    name: str
+    vendor: str
+    aliases: tuple[str, ...] = ()
+    listed_as: tuple[str, ...] = ()
+    """Spellings of price lists without punctuation; ``a100:80`` where the memory in GB tells cards apart."""
+    names: dict[str, str] = Field(default_factory=dict)
+    """What other tools call it: ``skypilot``, ``aiconfigurator``."""
+    usable_gib: float
+    """What torch reports as total memory, not the marketed figure."""
+    marketed_gb: int
+    bandwidth_gbs: float
+    bf16_tflops: float | None
+    """Dense."""
+    fp8_tflops: float | None
+    board_watts: int | None
+    facility_watts: int | None = None
+    """Power of one card at the utility's meter: with its share of server, network and cooling."""
+    memory_share: float | None = None
+    """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
+    flop_share: float | None = None
+    """Share of the dense FLOP rate that prefills reach, likewise."""
+    link_gbs: float = 0
+    """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
+    linked_cards: int = 1
+    """Cards that such links join."""
+    unified: bool = False
+    """True where the host uses the same memory."""
+    capability: str
+    """CUDA compute capability, or the gfx name of an AMD part."""
+    generation: Generation = Generation()
+    small_batches: bool = False
+    """vLLM's batch defaults stay small in spite of the memory (arg_utils: “a100” in the device's name)."""
+    node_counts: tuple[int, ...]
+    """Cards per rented node."""
+    confidence: str
+    default: bool = False
+    """In the list that is considered when the user names none."""
+    sources: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def compute_capability(self) -> float | None:
+        """CUDA's as a number; ``None`` for other vendors' cards and where it is unknown."""
+        return float(self.capability) if self.capability.replace(".", "", 1).isdecimal() else None

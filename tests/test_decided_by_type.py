@@ -1,0 +1,163 @@
+"""What decides is a type: a checkpoint's formats, and the traits of a card's generation."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.planning import card, model
+from whichgpu import assets
+from whichgpu.inspect.config_view import ConfigView
+from whichgpu.inspect.quantisation import read_quantisation
+from whichgpu.inspect.records import Part, Quantisation, TensorGroup
+from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.choices import Precision
+from whichgpu.plan.formats import dense_format, experts_format
+from whichgpu.plan.hardware import find, parse_accelerators, read_card
+from whichgpu.plan.prices import card_key
+from whichgpu.plan.records import ExpertKernel, Kernels, Support, Workload
+from whichgpu.plan.refusals import precision_refusal
+from whichgpu.plan.runtime import expert_kernel, kind_of
+from whichgpu.plan.targets import skypilot_name
+from whichgpu.tui.desk.facts import load_facts
+
+FACTS = load_facts()
+_WORKLOAD = Workload(context=8192, concurrency=1)
+
+F = WeightFormat
+_EXPERTS = TensorGroup(
+    name="layers.*.mlp.experts.*.up_proj.weight",
+    part=Part.ROUTED_EXPERTS,
+    shape=(64, 64),
+    count=8,
+    dtype="",
+    parameters=4096 * 8,
+    bytes=None,
+    quantised=True,
+)
+_DENSE = _EXPERTS.model_copy(update={"name": "layers.*.self_attn.q_proj.weight", "part": Part.ATTENTION, "count": 1})
+
+
+def _mixed(**algorithms: str) -> dict[str, Any]:
+    names = {"experts": "model.layers.0.mlp.experts.0.up_proj", "attention": "model.layers.0.self_attn.q_proj"}
+    layers = {names[part]: {"quant_algo": algorithm} for part, algorithm in algorithms.items()}
+    return {"quant_method": "modelopt", "quant_algo": "MIXED_PRECISION", "quantized_layers": layers}
+
+
+@pytest.mark.parametrize(
+    ("config", "dense", "experts"),
+    [
+        ({"quant_method": "fp8", "weight_block_size": [128, 128]}, F.FP8, F.FP8),
+        ({"quant_method": "mxfp4"}, None, F.MXFP4),
+        ({"quant_method": "gptq", "bits": 3, "group_size": 128}, F.INT4, F.INT4),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, F.INT8, F.INT8),
+        ({"quant_method": "awq", "bits": 4}, F.INT4, F.INT4),
+        ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, F.NF4, F.NF4),
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, F.INT8, F.INT8),
+        ({"quant_method": "modelopt", "quant_algo": "W4A8_AWQ"}, F.INT4, F.INT4),
+        ({"quant_method": "modelopt", "quant_algo": "MXFP8"}, F.MXFP8, F.MXFP8),
+        (_mixed(experts="NVFP4", attention="FP8"), F.FP8, F.NVFP4),
+        (_mixed(experts="FP8", attention="NVFP4"), F.NVFP4, F.FP8),
+        ({"quant_method": "hqq", "bits": 4}, None, None),
+    ],
+)
+def test_formats_are_typed_where_the_config_is_read(config: dict[str, Any], dense: F | None, experts: F | None) -> None:
+    published = read_quantisation(ConfigView({"quantization_config": config}, "config.json"), None, {}, 1)
+    assert published is not None
+    record = published.record_of([_DENSE, _EXPERTS])
+    assert (record.format, record.experts_format) == (dense, experts)
+
+
+def test_one_name_for_all_mixers_still_finds_the_experts() -> None:
+    """Nemotron 3.5 Lightning lists ``backbone.layers.N.mixer.experts``: 21.5 GB, not 64."""
+    weights = model("nvidia/NVIDIA-Nemotron-3.5-Lightning-30B-A3B-NVFP4").weights
+    assert weights is not None
+    assert weights.total.value == pytest.approx(21.5e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("label", "formats"),
+    [
+        ("fp8 128x128", (F.FP8, F.FP8)),
+        ("fp8 128x128 + mxfp4 experts", (F.FP8, F.MXFP4)),
+        ("modelopt nvfp4 + fp8", (F.FP8, F.NVFP4)),
+        ("mxfp4 experts", (None, F.MXFP4)),
+        ("bitsandbytes nf4", (F.NF4, F.NF4)),
+        ("gguf q4_k_m", (None, None)),
+        ("unknown 8-bit", (None, None)),
+    ],
+)
+def test_records_kept_before_formats_were_typed_are_read(label: str, formats: tuple[F | None, F | None]) -> None:
+    record = Quantisation.model_validate({"method": "", "label": label, "bits": None})
+    assert (record.format, record.experts_format) == formats
+    again = Quantisation.model_validate(record.model_dump(mode="json", exclude_defaults=True))
+    assert again == record
+
+
+def test_no_label_decides() -> None:
+    """The same checkpoint under a misleading label keeps its kernels, formats and least capability."""
+    inspection = model("deepseek-ai/DeepSeek-V3")
+    assert inspection.quantisation is not None
+    renamed = inspection.quantisation.model_copy(update={"label": "int4 mxfp4 nvfp4 awq"})
+    other = inspection.model_copy(update={"quantisation": renamed})
+    for name in ("h100", "b200", "mi300x", "t4"):
+        kind = kind_of(card(name), FACTS.engines.of(_WORKLOAD.vllm), _WORKLOAD)
+        before, after = (expert_kernel(i, Precision.PUBLISHED, kind) for i in (inspection, other))
+        assert before is after
+        assert precision_refusal(inspection, card(name), Precision.PUBLISHED) == precision_refusal(
+            other, card(name), Precision.PUBLISHED
+        )
+    assert dense_format(other, Precision.PUBLISHED) is experts_format(other, Precision.PUBLISHED) is F.FP8
+
+
+def test_every_card_has_a_known_generation_with_its_source() -> None:
+    for accelerator in FACTS.accelerators:
+        generation = accelerator.generation
+        assert generation.source, accelerator.key
+        assert Support.UNKNOWN not in (generation.fp8, generation.nvfp4, generation.mxfp4)
+
+
+def test_a_new_generation_is_one_entry() -> None:
+    """Its traits reach kernels, padding and rates without a line of code; an unknown one is refused nothing."""
+    raw = json.loads(assets.read("accelerators.json"))
+    hopper = next(g for g in raw["generations"] if g["name"] == "Hopper")
+    h100 = next(a for a in raw["accelerators"] if a["key"] == "h100_sxm")
+    tomorrow = hopper | {"name": "Feynman", "capabilities": ["13.0"], "packed_experts": "triton", "latent_block": 64}
+    new, odd = ({**h100, "key": k, "capability": c} for k, c in (("x1", "13.0"), ("x2", "14.0")))
+    x1, x2 = parse_accelerators(json.dumps({"generations": [tomorrow], "accelerators": [new, odd]}).encode())
+    assert (x1.generation.name, x1.generation.latent_block, x1.generation.mxfp4_padding) == (
+        "Feynman",
+        64,
+        Kernels.TRITON,
+    )
+    assert x1.generation.packed_experts is ExpertKernel.TRITON
+    assert (x2.generation.name, x2.generation.fp8) == ("unknown", Support.UNKNOWN)
+    (own,) = parse_accelerators(json.dumps({"accelerators": [h100]}).encode(), [card("h100").generation])
+    assert own.generation == card("h100").generation
+
+
+@pytest.mark.parametrize(("name", "sky"), [("h100:60GB", "H100"), ("a100_80_pcie", "A100-80GB"), ("l40s", "L40S")])
+def test_other_tools_names_follow_the_card(name: str, sky: str) -> None:
+    assert skypilot_name(read_card(name, FACTS.accelerators)[0]) == sky
+
+
+@pytest.mark.parametrize(
+    ("name", "memory", "key"),
+    [
+        ("A100", None, "a100_40_sxm"),
+        ("A100", 80, "a100_80_sxm"),
+        ("H100", 93, "h100_nvl"),
+        ("GH200", 141, "gh200_144"),
+        ("RTXPRO6000", None, "rtx_pro_6000_server"),
+        ("H200", None, "h200_sxm"),
+        ("H1000", None, None),
+    ],
+)
+def test_price_lists_spell_cards_their_own_way(name: str, memory: float | None, key: str | None) -> None:
+    assert card_key(name, memory, FACTS.accelerators) == key
+
+
+def test_gaudi_is_asked_of_kubernetes_by_its_own_name() -> None:
+    assert find("gaudi3", FACTS.accelerators).generation.kubernetes_resource == "habana.ai/gaudi"
