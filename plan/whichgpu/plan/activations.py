@@ -15,6 +15,7 @@ from __future__ import annotations
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, Inspection, Tower
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.formats import dense_format
 from whichgpu.plan.records import ExpertKernel, Layout, Precision, Workload
@@ -54,7 +55,13 @@ class Activations:
         """Return the peak on one card of a pipeline stage; ``first`` holds the encoders, ``last`` samples."""
         architecture = self._inspection.architecture
         if architecture is None or not architecture.hidden:
-            return computed("activations", GIB, (0.3, 2.0), "an allowance: the hidden size is unknown")
+            return computed(
+                "activations",
+                GIB,
+                (0.3, 2.0),
+                "an allowance: the hidden size is unknown",
+                group=MemoryGroup.ACTIVATIONS,
+            )
         batch = card.batch
         embeds = _embeds(architecture, batch, workload)
         passing = embeds + _passing_experts(self._inspection, precision, card, layout)
@@ -72,7 +79,7 @@ class Activations:
         widest = max(self._width, self._attention) / layout.tensor_parallel
         size = batch.tokens * _DTYPE * (copies * hidden + widest) + embeds
         why = "one step of max_num_batched_tokens through the widest layer"
-        return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens")
+        return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens", MemoryGroup.ACTIVATIONS)
 
 
 def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> float:
@@ -135,7 +142,7 @@ def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: f
     hidden = batch.tokens * (architecture.hidden or 0) * _DTYPE
     size = logits * (engine.sampler_bytes + _DTYPE) + _SAMPLER_BASE + hidden + embeds
     why = f"max_num_seqs × vocabulary × {engine.sampler_bytes + _DTYPE:.1f} bytes, beside the hidden states"
-    return computed("sampler", size, (0.93, 1.06), why, "--max-num-seqs")
+    return computed("sampler", size, (0.93, 1.06), why, "--max-num-seqs", MemoryGroup.ACTIVATIONS)
 
 
 def _encoder(tower: Tower, architecture: Architecture, layout: Layout, engine: Engine, batch: Batch) -> Size:
@@ -147,7 +154,9 @@ def _encoder(tower: Tower, architecture: Architecture, layout: Layout, engine: E
     outputs = batch.tokens * (architecture.hidden or 0) * _DTYPE
     size = patches * _DTYPE * (6 * hidden + 2 * width / layout.tensor_parallel) + outputs
     why = f"{patches:,} patches through the {tower.modality} encoder at once"
-    return computed(f"{tower.modality} encoder", size, (0.4, 1.9), why, "--limit-mm-per-prompt")
+    return computed(
+        f"{tower.modality} encoder", size, (0.4, 1.9), why, "--limit-mm-per-prompt", MemoryGroup.ACTIVATIONS
+    )
 
 
 def encoded_patches(tower: Tower, batch: Batch) -> int:

@@ -32,6 +32,16 @@ class Verdict(StrEnum):
     """Not everything that has to fit is known."""
 
 
+class MemoryGroup(StrEnum):
+    """What a part of a card's memory belongs to."""
+
+    WEIGHTS = "weights"
+    ACTIVATIONS = "activations"
+    """The peak of a step, beside what stays."""
+    RUNTIME = "runtime"
+    """What stays besides weights and cache."""
+
+
 class Objective(StrEnum):
     """What a recommendation is best at."""
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.records import Footprint, Layout, Workload
 from whichgpu.plan.sizing import Sizer, Sizes
-
-ACTIVATIONS = ("activations", "forward pass", "sampler", "vision encoder", "audio encoder")
 
 
 def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout, detailed: bool = True) -> Footprint:
     """Return the record; figures are of the pipeline stage that runs out first, broken down when ``detailed``."""
     stage, cache, blocks = sizes.stage, sizes.cache, sizes.blocks
-    activations = stage.named(*ACTIVATIONS)
+    activations = stage.of(MemoryGroup.ACTIVATIONS)
     spent = sizes.budget - stage.pool
     cache_is_known = sizer.knows_cache(workload)
     usable_blocks = blocks if cache_is_known and blocks and blocks > 1 else None

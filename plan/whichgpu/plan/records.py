@@ -5,11 +5,11 @@ Memory is bytes (GiB = 2^30 on screen), rates are as vendors print them (GB = 10
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import AliasChoices, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
-from whichgpu.plan.choices import KvDtype, Objective, Precision, Verdict
+from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, Verdict
 
 __all__ = [
     "Accelerator",
@@ -20,6 +20,7 @@ __all__ = [
     "Kernels",
     "KvDtype",
     "Layout",
+    "MemoryGroup",
     "Need",
     "Objective",
     "Plan",
@@ -31,6 +32,7 @@ __all__ = [
     "RunnerUp",
     "SecondOpinion",
     "Speed",
+    "StepTime",
     "Support",
     "Term",
     "Verdict",
@@ -173,6 +175,7 @@ class Term(Record):
     """The rule and its source."""
     flag: str | None = None
     """The vLLM option that changes it."""
+    group: MemoryGroup = MemoryGroup.RUNTIME
 
 
 class Footprint(Record):
@@ -234,6 +237,18 @@ class Range(Record):
     high: float
 
 
+class StepTime(Record):
+    """Parts of the time per output token, in milliseconds; of weights and compute, which overlap, the longer counts."""
+
+    weights: float
+    compute: float
+    kv_cache: float = Field(validation_alias=AliasChoices("kv_cache", "KV cache"))
+    links: float
+    overheads: float
+    prefills: float = Field(validation_alias=AliasChoices("prefills", "others' prefills"))
+    """Of other sequences' prompts."""
+
+
 class Speed(Record):
     """What one replica serves in the steady state, as computed by the roofline."""
 
@@ -260,8 +275,7 @@ class Speed(Record):
     """Tokens per second and watt at the utility's meter; ``None`` where that power is not known."""
     limit: str
     """What takes most of the time."""
-    step_ms: dict[str, float]
-    """Parts of the time per token."""
+    step_ms: StepTime
     in_range: bool
     """False where the fit has not seen such a card or so many sequences; the range is wider then."""
     learned: str | None = None

@@ -12,6 +12,7 @@ from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
+from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.kv_pool import Grouping, Pool
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
@@ -41,8 +42,8 @@ class StageSizes:
     """Weights by component, then activations, then what stays resident."""
     pool: int
 
-    def named(self, *names: str) -> int:
-        return round(sum(p.bytes for p in self.parts if p.name in names))
+    def of(self, group: MemoryGroup) -> int:
+        return round(sum(p.bytes for p in self.parts if p.group is group))
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,11 +246,7 @@ class Sizer:
             components = table.stages(layout, kernels).items()
             stages: list[tuple[tuple[Size, ...], int]] = []
             for index in range(layout.pipeline_parallel):
-                parts = tuple(
-                    Size(name, s[index], s[index] * (1 - error), s[index] * (1 + error), origin, _WHY_WEIGHTS)
-                    for name, s in components
-                    if s[index]
-                )
+                parts = tuple(_tensors(name, s[index], error, origin) for name, s in components if s[index])
                 stages.append((parts, round(sum(p.bytes for p in parts))))
             self._loaded[key] = tuple(stages)
         return self._loaded[key]
@@ -271,7 +268,9 @@ class Sizer:
         return Verdict.TIGHT if (cache.blocks([p + up for p in pools]) or 0) >= needed_blocks else Verdict.NO
 
 
-_WHY_WEIGHTS = "tensors of this component on one card"
+def _tensors(component: str, size: float, error: float, origin: Origin) -> Size:
+    low, high = size * (1 - error), size * (1 + error)
+    return Size(component, size, low, high, origin, "tensors of this component on one card", MemoryGroup.WEIGHTS)
 
 
 def _poorest(stages: Sequence[StageSizes], cache: Pool) -> int:
@@ -289,7 +288,7 @@ def _errors(parts: Iterable[Size]) -> tuple[int, int]:
     down = up = 0.0
     down_weights = up_weights = 0.0
     for part in parts:
-        if part.because is _WHY_WEIGHTS:
+        if part.group is MemoryGroup.WEIGHTS:
             down_weights += part.high - part.bytes
             up_weights += part.bytes - part.low
         else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
-from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, Verdict, Workload
+from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, StepTime, Verdict, Workload
 from whichgpu.plan.roofline import Calibration, Step, step_time
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.step_work import Works
@@ -119,12 +119,12 @@ def _error(card: Accelerator, running: int, calibration: Calibration) -> tuple[f
     return calibration.low / _WIDER, calibration.high * wider
 
 
-def _parts(step: Step) -> dict[str, float]:
-    return {
-        "weights": step.weights * 1e3,
-        "compute": step.compute * 1e3,
-        "KV cache": step.cache * 1e3,
-        "links": step.links * 1e3,
-        "overheads": step.overhead * 1e3,
-        "others' prefills": step.prefill * 1e3,
-    }
+def _parts(step: Step) -> StepTime:
+    return StepTime(
+        weights=step.weights * 1e3,
+        compute=step.compute * 1e3,
+        kv_cache=step.cache * 1e3,
+        links=step.links * 1e3,
+        overheads=step.overhead * 1e3,
+        prefills=step.prefill * 1e3,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from whichgpu.inspect.records import Origin
+from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.engine import Spread
 from whichgpu.plan.records import Term
 
@@ -20,6 +21,7 @@ class Size(NamedTuple):
     high: float
     origin: Origin
     because: str
+    group: MemoryGroup
     flag: str | None = None
 
     def term(self) -> Term:
@@ -32,14 +34,23 @@ class Size(NamedTuple):
             origin=self.origin,
             because=self.because,
             flag=self.flag,
+            group=self.group,
         )
 
 
-def computed(name: str, size: float, spread: tuple[float, float], because: str, flag: str | None = None) -> Size:
+def computed(
+    name: str,
+    size: float,
+    spread: tuple[float, float],
+    because: str,
+    flag: str | None = None,
+    group: MemoryGroup = MemoryGroup.RUNTIME,
+) -> Size:
     """A size that follows from sizes; ``spread`` gives its bounds as factors."""
-    return Size(name, size, size * spread[0], size * spread[1], Origin.COMPUTED, because, flag)
+    return Size(name, size, size * spread[0], size * spread[1], Origin.COMPUTED, because, group, flag)
 
 
 def assumed(name: str, spread: Spread, because: str, flag: str | None = None) -> Size:
     """A size that was measured elsewhere and is taken over."""
-    return Size(name, spread.expected * GIB, spread.low * GIB, spread.high * GIB, Origin.ASSUMED, because, flag)
+    bounds = spread.expected * GIB, spread.low * GIB, spread.high * GIB
+    return Size(name, *bounds, Origin.ASSUMED, because, MemoryGroup.RUNTIME, flag)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tabulate import tabulate
 
+from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.records import Answer, Footprint, Term
 from whichgpu.tui.words.report_plans import cures
 from whichgpu.tui.words.report_speed import step_table
@@ -54,8 +55,8 @@ def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> t
 
 def _reasons(terms: tuple[Term, ...]) -> list[str]:
     """Say why, for everything that is not simply a tensor."""
-    tensor_reasons = {t.because for t in terms if t.flag is None and t.origin.value == "computed"}
-    lines = [line for t in terms if t.because not in tensor_reasons for line in wrapped(f"{t.name}: {t.because}", 2)]
+    others = (t for t in terms if t.group is not MemoryGroup.WEIGHTS)
+    lines = [line for t in others for line in wrapped(f"{t.name}: {t.because}", 2)]
     return ["", *lines] if lines else []
 
 

@@ -48,10 +48,19 @@ def _second(plan: Plan) -> list[str]:
 
 def step_table(speed: Speed) -> list[str]:
     """Return where the time of one output token goes."""
-    parts = [f"{name} {value:.2f}" for name, value in speed.step_ms.items() if value >= 0.005]
+    step = speed.step_ms
+    named = (
+        ("weights", step.weights),
+        ("compute", step.compute),
+        ("KV cache", step.kv_cache),
+        ("links", step.links),
+        ("overheads", step.overheads),
+        ("others' prefills", step.prefills),
+    )
+    parts = [f"{name} {value:.2f}" for name, value in named if value >= 0.005]
     total = f"= {speed.tpot_ms.expected:.2f} ms per output token"
     words = " + ".join(parts)
-    shorter = "" if not speed.step_ms["compute"] else " (weights and compute overlap: the longer counts)"
+    shorter = "" if not step.compute else " (weights and compute overlap: the longer counts)"
     return wrapped(f"{words} {total}{shorter}", 2)
 
 
