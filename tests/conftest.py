@@ -20,6 +20,20 @@ from tests.trying import VLLM
 settings.register_profile("whichgpu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("whichgpu")  # a busy machine is no failure
 
+_WAITING = ("test_trial", "test_on_gpu", "test_serve", "test_fleet")
+"""Modules that mostly wait for processes of their own."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Half of the suite waits for terminals, servers and budgets: twice as many workers as processors."""
+    return 2 * (os.cpu_count() or 1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest waits come first, so that everything else is done beside them."""
+    items.sort(key=lambda item: not item.path.stem.startswith(_WAITING))
+
+
 _SCRUBBED = (
     "HF_",
     "WHICHGPU_",

@@ -14,6 +14,8 @@ from whichgpu.tui.app.browse import Browse
 from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.app.workload_form import parsed
+from whichgpu.tui.asking.question import asked_words
 from whichgpu.tui.desk.desk import open_desk
 
 Task = Callable[[Pilot[None], WhichgpuApp], Any]
@@ -69,3 +71,7 @@ async def settled(pilot: Pilot[None], app: WhichgpuApp) -> str:
         await pilot.pause(0.7)
         before, now = now, app.export_screenshot(title="whichgpu", simplify=True)
     return now
+
+
+def parsed_with(screen: PlanScreen, words: list[str]) -> Any:
+    return parsed([*asked_words(screen.asked), *words])

@@ -136,6 +136,8 @@ def test_a_new_generation_is_one_entry() -> None:
     assert (x2.generation.name, x2.generation.fp8) == ("unknown", Support.UNKNOWN)
     (own,) = parse_accelerators(json.dumps({"accelerators": [h100]}).encode(), [card("h100").generation])
     assert own.generation == card("h100").generation
+    (printed,) = parse_accelerators(json.dumps({"accelerators": [card("h100").model_dump(mode="json")]}).encode())
+    assert printed == card("h100")
 
 
 @pytest.mark.parametrize(("name", "sky"), [("h100:60GB", "H100"), ("a100_80_pcie", "A100-80GB"), ("l40s", "L40S")])

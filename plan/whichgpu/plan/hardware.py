@@ -29,8 +29,10 @@ def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> t
 
 
 def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) -> Accelerator:
-    """Read one card; its generation is found by the name that it gives, else by its capability."""
-    generation = generations.get(str(card.get("generation", card.get("capability"))), Generation())
+    """Read one card; its generation is written out, or found by the name that it gives, else by its capability."""
+    generation = card.get("generation", card.get("capability"))
+    if not isinstance(generation, dict):
+        generation = generations.get(str(generation), Generation())
     named_a100 = "a100" in str(card.get("name")).lower()
     return Accelerator.model_validate({"small_batches": named_a100} | card | {"generation": generation})
 

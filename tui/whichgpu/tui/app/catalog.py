@@ -236,7 +236,8 @@ class CatalogScreen(Page):
     def export(self) -> Export | None:
         if not self._rows:
             return None
-        return Export("catalog.jsonl", "\n".join(r.model_dump_json() for r in self._rows.values()) + "\n")
+        rows = tuple(self._rows.values())
+        return Export("catalog.jsonl", lambda: "\n".join(r.model_dump_json() for r in rows) + "\n")
 
 
 def _headers() -> tuple[str, ...]:

@@ -73,7 +73,8 @@ class CompareScreen(Page):
     def export(self) -> Export | None:
         if not self._replies:
             return None
-        return Export("compare.json", json.dumps([compared_record(r) for r in self._replies], indent=2))
+        replies = tuple(self._replies)
+        return Export("compare.json", lambda: json.dumps([compared_record(r) for r in replies], indent=2))
 
 
 class ComparePlans(Page):
@@ -100,5 +101,7 @@ class ComparePlans(Page):
         return self._command
 
     def export(self) -> Export | None:
-        plans = [p.model_dump(mode="json") for p in self._plans]
-        return Export(f"{self._model}-plans.json", json.dumps(plans, indent=2))
+        plans = tuple(self._plans)
+        return Export(
+            f"{self._model}-plans.json", lambda: json.dumps([p.model_dump(mode="json") for p in plans], indent=2)
+        )

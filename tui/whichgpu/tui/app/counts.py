@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -106,10 +107,12 @@ class CountsScreen(Page):
     def export(self) -> Export | None:
         if not self._plans:
             return None
-        plan_records = {
-            k: {str(c): p.model_dump(mode="json") for c, p in plans.items()} for k, plans in self._plans.items()
-        }
-        return Export(f"{self._reply.inspection.source.name}-counts.json", json.dumps(plan_records, indent=2))
+        return Export(f"{self._reply.inspection.source.name}-counts.json", partial(_as_json, dict(self._plans)))
+
+
+def _as_json(by_card: Mapping[str, Mapping[int, Plan]]) -> str:
+    records = {k: {str(c): p.model_dump(mode="json") for c, p in plans.items()} for k, plans in by_card.items()}
+    return json.dumps(records, indent=2)
 
 
 def _row(key: str, plans: Mapping[int, Plan], figure: Callable[[Plan], str]) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import ClassVar
 
 from textual import work
@@ -76,10 +77,13 @@ class CurveScreen(Page):
     def export(self) -> Export | None:
         if not self._plans:
             return None
-        plans = [p.model_dump(mode="json") for p in self._plans]
-        pairs = zip(CONCURRENCIES, plans, strict=False)
-        text = json.dumps([{"concurrency": n, "plan": p} for n, p in pairs], indent=2)
-        return Export(f"{self._reply.inspection.source.name}-{self._accelerator}-curve.json", text)
+        name = f"{self._reply.inspection.source.name}-{self._accelerator}-curve.json"
+        return Export(name, partial(_as_json, tuple(self._plans)))
+
+
+def _as_json(plans: Sequence[Plan]) -> str:
+    pairs = zip(CONCURRENCIES, plans, strict=False)
+    return json.dumps([{"concurrency": n, "plan": p.model_dump(mode="json")} for n, p in pairs], indent=2)
 
 
 def _headers() -> tuple[str, ...]:

@@ -218,6 +218,7 @@ class FleetScreen(Page):
         return f"printf '%s\\n' {names} | whichgpu fleet - {words}"
 
     def export(self) -> Export | None:
-        return (
-            Export("fleet.json", json.dumps(fleet_record(self._fleet), indent=2)) if self._fleet is not None else None
-        )
+        fleet = self._fleet
+        if fleet is None:
+            return None
+        return Export("fleet.json", lambda: json.dumps(fleet_record(fleet), indent=2))

@@ -172,8 +172,8 @@ class ModelScreen(Page):
     def export(self) -> Export | None:
         if self.reply is None:
             return None
-        source = self.reply.inspection.source
-        return Export(f"{source.name}.json", self.reply.inspection.model_dump_json(indent=2))
+        inspection = self.reply.inspection
+        return Export(f"{inspection.source.name}.json", lambda: inspection.model_dump_json(indent=2))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Planning waits for the answer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 
 from textual.app import ComposeResult
@@ -34,7 +34,8 @@ class Export(NamedTuple):
 
     name: str
     """Of the file, without folder."""
-    text: str
+    text: Callable[[], str]
+    """Its content, which is made when it is written: whether there is one is asked at every key."""
 
 
 class Page(Screen[None]):
@@ -122,4 +123,4 @@ class Page(Screen[None]):
         """Write what is shown as a file, or download it in a browser."""
         export = self.export()
         if export is not None:
-            self.own_app.deliver(export.name, export.text)
+            self.own_app.deliver(export.name, export.text())

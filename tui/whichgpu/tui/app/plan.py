@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import work
@@ -280,7 +281,7 @@ class PlanScreen(Page):
     def export(self) -> Export | None:
         from whichgpu.tui.words.json_report import as_json
 
-        return Export(f"{self.reply.inspection.source.name}-plan.json", as_json(self.reply))
+        return Export(f"{self.reply.inspection.source.name}-plan.json", partial(as_json, self.reply))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Copying needs a command, fixes something to mend, a trial a machine of one's own."""

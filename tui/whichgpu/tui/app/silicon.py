@@ -70,8 +70,8 @@ class SiliconScreen(Page):
         return f"whichgpu silicon {self.query_one(KeyTable).current or ''}".strip()
 
     def export(self) -> Export | None:
-        chips = [c.model_dump(mode="json") for c in self._chips.values()]
-        return Export("silicon.json", json.dumps(chips, indent=2))
+        chips = tuple(self._chips.values())
+        return Export("silicon.json", lambda: json.dumps([c.model_dump(mode="json") for c in chips], indent=2))
 
 
 def _cut(text: str) -> str:

@@ -312,6 +312,7 @@ class TrialScreen(Page):
         return shlex.join(words)
 
     def export(self) -> Export | None:
-        if self._trial is None:
+        trial = self._trial
+        if trial is None:
             return None
-        return Export(f"trial-{self._trial.identity}.json", self._trial.model_dump_json(indent=2))
+        return Export(f"trial-{trial.identity}.json", lambda: trial.model_dump_json(indent=2))
