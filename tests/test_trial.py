@@ -167,6 +167,12 @@ def running() -> Iterator[str]:
     server.server_close()
 
 
+def _heed_signals() -> None:
+    """Under nohup and in the background of a script, hang-ups and interrupts are ignored, and children inherit that."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class TestOnAStandIn:
     def test_a_whole_trial(self, ask: Run, fake: Callable[[str], str], tiny: str, tmp_path: Path) -> None:
         result = ask(*words_of(tiny, fake("ok"), tmp_path, "--sweep", "1,4", "--json"))
@@ -235,7 +241,7 @@ class TestOnAStandIn:
             cwd=tmp_path,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509 - under nohup it is ignored
+            preexec_fn=_heed_signals,  # noqa: PLW1509 - nothing of this process is touched
         )
         for _ in range(400):
             engines = list((tmp_path / "runs").rglob("engine.pid")) if (tmp_path / "runs").exists() else []
