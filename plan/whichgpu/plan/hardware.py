@@ -16,16 +16,22 @@ from whichgpu.plan.records import Accelerator, Generation
 def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> tuple[Accelerator, ...]:
     """Parse accelerators, each with its generation: of the same file, else of those given.
 
+    A list is taken too, as ``whichgpu gpus --json`` prints it.
+
     Raises:
         FactsError: damaged facts.
     """
     try:
         raw = json.loads(data)
-        own_generations = [Generation.model_validate(one) for one in raw.get("generations", ())]
+        listed, named = (raw, ()) if isinstance(raw, list) else (raw["accelerators"], raw.get("generations", ()))
+        own_generations = [Generation.model_validate(one) for one in named]
         known = {key: one for one in (*generations, *own_generations) for key in (one.name, *one.capabilities)}
-        return tuple(_accelerator(card, known) for card in raw["accelerators"])
+        accelerators = tuple(_accelerator(card, known) for card in listed)
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
+    if not accelerators:
+        raise FactsError("There is no accelerator in it.", "whichgpu gpus --json prints what one looks like.")
+    return accelerators
 
 
 def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) -> Accelerator:
@@ -34,7 +40,8 @@ def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) ->
     if not isinstance(generation, dict):
         generation = generations.get(str(generation), Generation())
     named_a100 = "a100" in str(card.get("name")).lower()
-    return Accelerator.model_validate({"small_batches": named_a100} | card | {"generation": generation})
+    own = {key: value for key, value in card.items() if key != "price"}  # printed beside it, and dated elsewhere
+    return Accelerator.model_validate({"small_batches": named_a100} | own | {"generation": generation})
 
 
 def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
