@@ -148,7 +148,9 @@ class TestPrecisions:
         ],
     )
     def test_against_the_card(self, key: str, precision: Precision, refused: bool) -> None:
-        assert (precision_refusal(model("Qwen/Qwen3-32B"), card(key), precision) is not None) == refused
+        assert (
+            precision_refusal(model("Qwen/Qwen3-32B"), card(key), precision, FACTS.engines.of(None)) is not None
+        ) == refused
 
     def test_what_is_not_native_says_so(self) -> None:
         result = ask("Qwen/Qwen3-32B", "a100_80_sxm")

@@ -16,10 +16,10 @@ from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, Inspection, Tower
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.choices import MemoryGroup
-from whichgpu.plan.engine import Engine
+from whichgpu.plan.engine import Batch, Engine
 from whichgpu.plan.formats import dense_format
 from whichgpu.plan.records import ExpertKernel, Layout, Precision, Workload
-from whichgpu.plan.runtime import Batch, CardKind, expert_kernel
+from whichgpu.plan.runtime import CardKind, expert_kernel
 from whichgpu.plan.terms import GIB, Size, computed
 
 _DTYPE = 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
 from whichgpu.inspect.records import Record
+from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 
 _NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
@@ -21,6 +22,23 @@ class Spread(Record):
     low: float
     expected: float
     high: float
+
+
+class Batch(NamedTuple):
+    """Batch limits of ``vllm serve`` on a card."""
+
+    tokens: int
+    """max_num_batched_tokens."""
+    sequences: int
+    """max_num_seqs."""
+
+
+class GraphTokens(Record):
+    """Largest batches that CUDA graphs are captured for."""
+
+    usual: int
+    wide: int
+    """On the generations that say so, and for gpt-oss."""
 
 
 class Engine(Record):
@@ -58,6 +76,16 @@ class Engine(Record):
     """How many times longer than the context the rotary table of Qwen3-VL and Qwen3.5 is."""
     block_fp8_refined: bool
     """Expert widths that are no multiple of 128 are taken by refining the FP8 scale blocks."""
+    small_batch: Batch
+    """Default limits of cards below 70 GiB, and of A100s."""
+    large_batch: Batch
+    huge_batch_tokens: int
+    """max_num_batched_tokens from 160 GiB, where ``large_cards``."""
+    graph_tokens: GraphTokens
+    oldest_capability: float
+    """Least CUDA compute capability that wheels are built for."""
+    least_capability: dict[Precision, float]
+    """The same per precision; below 8.9 FP8 runs weight-only."""
     sources: tuple[str, ...] = ()
 
 

@@ -15,20 +15,6 @@ from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.records import Accelerator, Layout, Precision, Support
 
-_MIN_CAPABILITY = {
-    Precision.BF16: 8.0,
-    Precision.FP8: 7.5,
-    Precision.INT8: 7.5,
-    Precision.INT4: 7.5,
-    Precision.NVFP4: 7.5,
-    Precision.MXFP4: 8.0,
-}
-"""Least CUDA compute capability per precision (vLLM 0.32 get_min_capability); below 8.9 FP8 runs weight-only."""
-
-_OLDEST = 7.5
-"""vLLM 0.32's wheels are built for CUDA 13, which dropped Volta."""
-
-
 _RUNS_AS = {
     WeightFormat.NVFP4: Precision.NVFP4,
     WeightFormat.MXFP4: Precision.MXFP4,
@@ -150,13 +136,15 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
         yield f"{architecture.kv_heads} key/value heads on {tp} cards leave none to share a context"
 
 
-def precision_refusal(inspection: Inspection, accelerator: Accelerator, precision: Precision) -> str | None:
+def precision_refusal(
+    inspection: Inspection, accelerator: Accelerator, precision: Precision, engine: Engine
+) -> str | None:
     """Return why a card cannot run a precision, or ``None``."""
     weight_precision = _published_precision(inspection) if precision is Precision.PUBLISHED else precision
     capability = accelerator.compute_capability
     if capability is None:
         return _unsupported(accelerator, weight_precision)
-    least = _MIN_CAPABILITY[weight_precision] if weight_precision is not None else _OLDEST
+    least = engine.oldest_capability if weight_precision is None else engine.least_capability[weight_precision]
     if capability < least:
         name = weight_precision.value if weight_precision is not None else "vLLM"
         return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"

@@ -93,7 +93,7 @@ def _changes(
     for flag, changed in _settings(sizer, workload, card):
         yield _Change(flag, workload.model_copy(update=changed), precision, layout)
     unquantised = precision in (Precision.PUBLISHED, Precision.BF16) and sizer.inspection.quantisation is None
-    if unquantised and precision_refusal(sizer.inspection, card, Precision.FP8) is None:
+    if unquantised and precision_refusal(sizer.inspection, card, Precision.FP8, sizer.engine) is None:
         yield _Change("--quantization fp8", workload, Precision.FP8, layout)
     for other in _layouts(sizer, precision, card, layout, registry):
         yield _Change(_layout_flags(other), workload, precision, other)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
-from whichgpu.plan.engine import Engine, Spread
+from whichgpu.plan.engine import Batch, Engine, Spread
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, Precision, Workload
 from whichgpu.plan.terms import GIB, Size, assumed, computed
@@ -33,23 +33,14 @@ _LINKED = 300
 """GB/s from which cards are joined by NVLink or Infinity Fabric rather than a bridge."""
 
 
-class Batch(NamedTuple):
-    """Batch limits of ``vllm serve`` on a card."""
-
-    tokens: int
-    """max_num_batched_tokens."""
-    sequences: int
-    """max_num_seqs."""
-
-
 def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
     """Return the limits in force: what the user asks for, else the defaults by memory and version."""
     large = card.usable_gib >= 70 and not card.small_batches
-    tokens, sequences = (8_192, 1024) if large else (2_048, 256)
+    tokens, sequences = engine.large_batch if large else engine.small_batch
     if engine.large_cards and card.usable_gib >= 160:
-        tokens = 16_384
+        tokens = engine.huge_batch_tokens
     if engine.whole_prompts:
-        tokens, sequences = max(2_048, workload.context), 256
+        tokens, sequences = max(engine.small_batch.tokens, workload.context), engine.small_batch.sequences
     tokens = workload.batched_tokens or tokens
     return Batch(tokens, min(workload.max_sequences or sequences, tokens))
 
@@ -99,7 +90,7 @@ def runtime_sizes(
         why = "routed tokens × both expert widths, kept by the fused expert kernel"
         yield computed("expert workspace", workspace, (0.5, 1.3), why, "--max-num-batched-tokens")
     if engine.graphs_charged and not workload.eager and architecture.mixers and not overestimates_graphs(layout):
-        yield graphs(architecture, card, layout, workload)
+        yield graphs(architecture, card, layout, workload, engine)
 
 
 def overestimates_graphs(layout: Layout) -> bool:
@@ -156,11 +147,12 @@ def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) 
     return ExpertKernel.DEEPGEMM if blocked and card.generation.deepgemm else ExpertKernel.TRITON
 
 
-def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload) -> Size:
+def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload, engine: Engine) -> Size:
     """CUDA graphs: one of each capture size piecewise, and one more whole up to max_num_seqs."""
     batch = card.batch
     wide = card.generation.wide_graphs or architecture.model_type == "gpt_oss"
-    largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), 1024 if wide else 512, batch.tokens)
+    captured = engine.graph_tokens.wide if wide else engine.graph_tokens.usual
+    largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), captured, batch.tokens)
     count = _graph_count(largest, batch.sequences)
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"

@@ -257,7 +257,7 @@ def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | 
         return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
     if sizer.total(precision) is None:
         return "the size of the weights at this precision is unknown"
-    return precision_refusal(inspection, card, precision)
+    return precision_refusal(inspection, card, precision, sizer.engine)
 
 
 def _make_plan(
