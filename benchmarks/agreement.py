@@ -172,7 +172,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("models", type=Path)
     parser.add_argument("--write", type=Path, help="markdown file to write")
-    parser.add_argument("--atlas", type=Path, help="build this atlas from the ids in assets/atlas_ids.txt instead")
+    parser.add_argument(
+        "--atlas", type=Path, help="build this atlas from the ids in assets/whichgpu/assets/atlas_ids.txt instead"
+    )
     parser.add_argument("--verbose", action="store_true")
     options = parser.parse_args()
     if options.atlas:

@@ -30,7 +30,7 @@ class Empty(App):
         yield Footer()
 Empty().run()
 """
-_OURS = "from whichgpu.tui.app.application import run; run(True, None)"
+_OURS = "from whichgpu.tui.app.application import run; from whichgpu.tui.desk.desk import open_desk; run(open_desk(), True, None)"
 _COMMAND = "import sys; sys.argv = ['whichgpu']; from whichgpu.tui.main import main; main()"
 _READY = "adept/fuyu-8b"
 """A row of the list that a new user sees first."""
@@ -133,7 +133,7 @@ def key_times(environment: dict[str, str], keys: str, ready: str) -> list[float]
 
 def peak_memory(environment: dict[str, str], model: str, ready: str) -> float:
     """MiB that the app had at most, with a model read from a Hub and its tree of tensors open."""
-    terminal = Terminal(f"from whichgpu.tui.app.application import run; run(False, {model!r})", environment)
+    terminal = Terminal(_OURS.replace("True, None", f"False, {model!r}"), environment)
     terminal.read(120, ready)
     terminal.press("4", 1.0)
     terminal.press("\r", 1.0)

@@ -32,7 +32,7 @@ _KEYS = (
     (2.5, "\x1b"),
 )
 """(seconds before it, keys)."""
-_CODE = "from whichgpu.tui.app.application import run; run(True, None)"
+_CODE = "from whichgpu.tui.app.application import run; from whichgpu.tui.desk.desk import open_desk; run(open_desk(), True, None)"
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""Render docs/json.md, docs/cli.md, docs/app.md and docs/claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
+"""Render docs/json.md, cli.md, app.md, catalog.md and claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import click
 from click.testing import CliRunner
 from pydantic import BaseModel
+
+from whichgpu.inspect.records import SCHEMA_VERSION
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -42,7 +44,7 @@ def json_page() -> str:
         "",
         "| key | what |",
         "|---|---|",
-        "| `schema_version` | 2 |",
+        f"| `schema_version` | {SCHEMA_VERSION} |",
         "| `whichgpu` | version that answered |",
         "| `origin` | `hub`, `folder`, `file`, `cache`, `catalog` or `atlas` |",
         "| `origin_note` | a sentence when the answer is not fresh |",
@@ -61,6 +63,7 @@ def json_page() -> str:
         "Footprint",
         "Term",
         "Speed",
+        "StepTime",
         "Range",
         "Remedy",
         "Price",
@@ -203,7 +206,9 @@ def app_page() -> str:
             lines.append(f"| `{keys}` | {binding.description} | `{binding.id}` |")
     lines += ["", "## Settings", "", *_SETTINGS.splitlines(), "", "| setting | default | what |", "|---|---|---|"]
     for name, value in Settings().model_dump().items():
-        shown = {True: "true", False: "false"}.get(value, f"`{value}`") if not isinstance(value, dict) else "none"
+        shown = (
+            (str(value).lower() if isinstance(value, bool) else f"`{value}`") if not isinstance(value, dict) else "none"
+        )
         lines.append(f"| `{name}` | {shown if value != '' else 'none'} | {MEANINGS[name]} |")
     return "\n".join(lines) + "\n"
 

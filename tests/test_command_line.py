@@ -69,7 +69,7 @@ def test_json_is_one_stable_document(ask: Ask) -> None:
     second = ask("--model", "openai/gpt-oss-20b", "--offline", "--json", "--catalog", "/dev/null/x")
     reply = json.loads(first.out)
     assert list(reply) == ["schema_version", "whichgpu", "origin", "origin_note", "warnings", "inspection", "answer"]
-    assert reply["schema_version"] == reply["inspection"]["schema_version"] == 2
+    assert reply["schema_version"] == reply["inspection"]["schema_version"] == 3
     assert reply["answer"] == json.loads(second.out)["answer"]
     assert first.out.isascii()
 

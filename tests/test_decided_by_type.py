@@ -14,8 +14,9 @@ from whichgpu.inspect.quantisation import read_quantisation
 from whichgpu.inspect.records import Part, Quantisation, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.choices import Precision
+from whichgpu.plan.errors import FactsError
 from whichgpu.plan.formats import dense_format, experts_format
-from whichgpu.plan.hardware import find, parse_accelerators, read_card
+from whichgpu.plan.hardware import find, parse_accelerators, parse_generations, read_card
 from whichgpu.plan.prices import card_key
 from whichgpu.plan.records import ExpertKernel, Kernels, Support, Workload
 from whichgpu.plan.refusals import precision_refusal
@@ -134,13 +135,19 @@ def test_a_new_generation_is_one_entry() -> None:
     )
     assert x1.generation.packed_experts is ExpertKernel.TRITON
     assert (x2.generation.name, x2.generation.fp8) == ("unknown", Support.UNKNOWN)
+    misspelled = {**h100, "generation": "Hoper"}
+    with pytest.raises(FactsError):
+        parse_accelerators(json.dumps({"accelerators": [misspelled]}).encode(), [card("h100").generation])
     (own,) = parse_accelerators(json.dumps({"accelerators": [h100]}).encode(), [card("h100").generation])
     assert own.generation == card("h100").generation
     (printed,) = parse_accelerators(json.dumps({"accelerators": [card("h100").model_dump(mode="json")]}).encode())
     assert printed == card("h100")
 
 
-@pytest.mark.parametrize(("name", "sky"), [("h100:60GB", "H100"), ("a100_80_pcie", "A100-80GB"), ("l40s", "L40S")])
+@pytest.mark.parametrize(
+    ("name", "sky"),
+    [("h100", "H100"), ("a100_40_sxm:80GB", "A100-40-SXM-80GB"), ("a100_80_pcie", "A100-80GB"), ("l40s", "L40S")],
+)
 def test_other_tools_names_follow_the_card(name: str, sky: str) -> None:
     assert skypilot_name(read_card(name, FACTS.accelerators)[0]) == sky
 
@@ -159,6 +166,32 @@ def test_other_tools_names_follow_the_card(name: str, sky: str) -> None:
 )
 def test_price_lists_spell_cards_their_own_way(name: str, memory: float | None, key: str | None) -> None:
     assert card_key(name, memory, FACTS.accelerators) == key
+
+
+def test_a_card_of_a_known_vendor_alone_keeps_what_all_of_them_have() -> None:
+    old = card("mi210").model_dump(mode="json") | {"capability": "gfx1030", "generation": None}
+    (accelerator,) = parse_accelerators(json.dumps([old]).encode(), parse_generations(assets.read("accelerators.json")))
+    assert accelerator.generation.kubernetes_resource == "amd.com/gpu"
+    assert accelerator.generation.mxfp4_padding is Kernels.ROCM
+    for precision in (Precision.FP8, Precision.NVFP4):
+        assert precision_refusal(model("Qwen/Qwen3-32B"), accelerator, precision, _ENGINE) is not None
+
+
+@pytest.mark.parametrize(
+    ("method", "weight_format", "kernel"),
+    [
+        ("gptq", F.INT8, ExpertKernel.MARLIN),
+        ("gptq or awq", None, ExpertKernel.MARLIN),
+        ("compressed-tensors", F.INT8, ExpertKernel.TRITON),
+        ("bitsandbytes", F.NF4, ExpertKernel.TRITON),
+    ],
+)
+def test_packed_integers_take_their_methods_kernel(method: str, weight_format: F | None, kernel: ExpertKernel) -> None:
+    """GPTQ of eight bits per channel has no group, and is Marlin's all the same."""
+    record = Quantisation(method=method, label="", format=weight_format, experts_format=weight_format, bits=8)
+    inspection = model("Qwen/Qwen3-30B-A3B").model_copy(update={"quantisation": record})
+    kind = kind_of(card("h100"), _ENGINE, _WORKLOAD)
+    assert expert_kernel(inspection, Precision.PUBLISHED, kind) is kernel
 
 
 def test_gaudi_is_asked_of_kubernetes_by_its_own_name() -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.planning import FACTS, ask, card, model, plan_for
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Quantisation
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.layouts import candidate_layouts, repeats_cache
 from whichgpu.plan.records import Layout, Precision
 from whichgpu.plan.refusals import layout_refusal, precision_refusal
@@ -77,7 +78,14 @@ class TestFp8Blocks:
 
 
 def test_groups_of_packed_integers_are_not_cut() -> None:
-    packed = Quantisation(method="gptq", label="gptq int4 g128", bits=4, group=128)
+    packed = Quantisation(
+        method="gptq",
+        label="gptq int4 g128",
+        format=WeightFormat.INT4,
+        experts_format=WeightFormat.INT4,
+        bits=4,
+        group=128,
+    )
     narrow = (FeedForward(kind="dense", layers=64, intermediate=18_944),)
     assert refusal(changed().model_copy(update={"quantisation": packed}), tensor_parallel=4) == ""
     cut = changed(feed_forwards=narrow).model_copy(update={"quantisation": packed})

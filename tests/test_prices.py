@@ -241,6 +241,11 @@ def test_a_card_file_adds_a_card(ask: Run, tmp_path: Path) -> None:
     path.write_text(ask("gpus", "h100_sxm", "--json").out.replace('"h100_sxm"', '"mine"').replace("H100 SXM5", "Mine"))
     result = ask("--offline", "-m", "Qwen/Qwen3-32B", "--gpu-file", str(path), "--gpu", "mine", "-q")
     assert "Mine" in result.out, "what is printed is what is read"
-    for text, word in (("[1]", "damaged"), ("[{}]", "damaged"), ("[]", "no accelerator")):
+    for text, word in (
+        ("[1]", "damaged"),
+        (json.dumps([known | {"listed_as": ["h100:much"]}]), "damaged"),
+        ("[{}]", "damaged"),
+        ("[]", "no accelerator"),
+    ):
         path.write_text(text)
         assert word in ask("--offline", "-m", "Qwen/Qwen3-32B", "--gpu-file", str(path)).err

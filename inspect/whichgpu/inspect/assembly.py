@@ -49,7 +49,14 @@ def _find_quantisation(reading: Reading) -> Published | None:
         return None
     text = reading.design.view if reading.design is not None else None
     if reading.gguf_elements is not None:
-        record = Quantisation(method="gguf", label=f"gguf {reading.gguf_type}", bits=None, source="GGUF header")
+        record = Quantisation(
+            method="gguf",
+            label=f"gguf {reading.gguf_type}",
+            format=None,
+            experts_format=None,
+            bits=None,
+            source="GGUF header",
+        )
         return Published(record, None)
     return read_quantisation(reading.root, text, reading.extras, reading.design.layers if reading.design else None)
 

@@ -209,6 +209,8 @@ def _record(
     return Quantisation(
         method=method,
         label=label,
+        format=None,  # of the tensors that have it, in record_of
+        experts_format=None,
         bits=bits,
         group=group,
         block=block,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.weight_formats import WeightFormat, formats_of_label
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Version of every record below; raised when a field changes its meaning or disappears."""
 
 
@@ -220,9 +220,9 @@ class Quantisation(Record):
     """fp8, gptq, awq, mxfp4, nvfp4, compressed-tensors, bitsandbytes, modelopt, gguf, mlx, …"""
     label: str
     """Short form for a table: ``fp8 128x128``, ``int4 g128``."""
-    format: WeightFormat | None = None
+    format: WeightFormat | None
     """Of the linear weights that are no routed experts; ``None`` where they stay in high precision or it is unknown."""
-    experts_format: WeightFormat | None = None
+    experts_format: WeightFormat | None
     """Of the routed experts, whether or not it is the same."""
     bits: float | None
     """Bits per quantised weight, scales not counted."""
@@ -238,14 +238,12 @@ class Quantisation(Record):
     @classmethod
     def _type_kept_record(cls, data: Any) -> Any:
         """Records that were kept before formats were typed have a label alone."""
-        if (
-            isinstance(data, dict)
-            and not data.keys() & {"format", "experts_format"}
-            and isinstance(data.get("label"), str)
-        ):
-            weight_format, experts_format = formats_of_label(data["label"])
-            return {**data, "format": weight_format, "experts_format": experts_format}
-        return data
+        if not isinstance(data, dict) or not isinstance(data.get("label"), str):
+            return data
+        by_key: dict[str, Any] = {"format": None, "experts_format": None}
+        if not data.keys() & by_key:
+            by_key = dict(zip(by_key, formats_of_label(data["label"]), strict=True))
+        return {**by_key, **data}
 
     @property
     def formats(self) -> frozenset[WeightFormat]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from whichgpu.inspect.records import Record
 
@@ -39,7 +40,7 @@ class ExpertKernel(StrEnum):
 
 
 class Generation(Record):
-    """What vLLM does alike on all cards of a generation; ``accelerators.json`` has them, found by the capability or by name."""
+    """What vLLM does alike on all cards of a generation; ``accelerators.json`` has them, found by name, capability or vendor."""
 
     name: str = "unknown"
     capabilities: tuple[str, ...] = ()
@@ -74,7 +75,7 @@ class Accelerator(Record):
     name: str
     vendor: str
     aliases: tuple[str, ...] = ()
-    listed_as: tuple[str, ...] = ()
+    listed_as: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(:[0-9]{1,5})?$")], ...] = ()
     """Spellings of price lists without punctuation; ``a100:80`` where the memory in GB tells cards apart."""
     names: dict[str, str] = Field(default_factory=dict)
     """What other tools call it: ``skypilot``, ``aiconfigurator``."""

@@ -129,8 +129,9 @@ def _dense_width(architecture: Architecture) -> int:
 
 def _quantised_input(inspection: Inspection) -> float:
     """Eight-bit activations beside the others, in widths of two bytes."""
-    architecture = inspection.architecture
+    quantisation, architecture = inspection.quantisation, inspection.architecture
     eight = dense_format(inspection, Precision.PUBLISHED) in _EIGHT_BITS
+    eight = eight or (quantisation is not None and not quantisation.formats and quantisation.bits == 8)
     return _dense_width(architecture) / 2 if eight and architecture is not None else 0.0
 
 

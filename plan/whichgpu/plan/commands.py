@@ -44,10 +44,10 @@ def serve_words(
     words = ["vllm", "serve", source.path if source.kind == "folder" and source.path else source.name]
     if source.revision and source.kind == "hub":
         words += ["--revision", source.revision]
-    if is_pooling(inspection, registry):
-        words += ["--runner", "pooling"]
+    pooling = is_pooling(inspection, registry)
+    words += ["--runner", "pooling"] if pooling else []
     words += _layout_words(layout)
-    if "pooling" not in words:
+    if not pooling:
         words += ["--max-model-len", str(workload.context)]
     if precision is Precision.FP8 and inspection.quantisation is None:
         words += ["--quantization", "fp8"]

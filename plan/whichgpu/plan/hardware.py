@@ -23,10 +23,9 @@ def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> t
     """
     try:
         raw = json.loads(data)
-        listed, named = (raw, ()) if isinstance(raw, list) else (raw["accelerators"], raw.get("generations", ()))
-        own_generations = [Generation.model_validate(one) for one in named]
-        known = {key: one for one in (*generations, *own_generations) for key in (one.name, *one.capabilities)}
-        accelerators = tuple(_accelerator(card, known) for card in listed)
+        facts = {"accelerators": raw} if isinstance(raw, list) else raw
+        by_key = {key: one for one in (*generations, *_generations(facts)) for key in (one.name, *one.capabilities)}
+        accelerators = tuple(_accelerator(card, by_key) for card in facts["accelerators"])
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
     if not accelerators:
@@ -34,14 +33,37 @@ def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> t
     return accelerators
 
 
+def parse_generations(data: bytes) -> tuple[Generation, ...]:
+    """Parse the generations of the accelerator facts, those that no card of the list has among them.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+    try:
+        return _generations(json.loads(data))
+    except (ValueError, TypeError, AttributeError, ValidationError) as error:
+        raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu.") from error
+
+
+def _generations(facts: Mapping[str, Any]) -> tuple[Generation, ...]:
+    return tuple(Generation.model_validate(one) for one in facts.get("generations", ()))
+
+
 def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) -> Accelerator:
-    """Read one card; its generation is written out, or found by the name that it gives, else by its capability."""
-    generation = card.get("generation", card.get("capability"))
-    if not isinstance(generation, dict):
-        generation = generations.get(str(generation), Generation())
+    """Read one card; its generation is written out or named, else found by its capability, else by its vendor.
+
+    Raises:
+        KeyError: it names a generation that there is not.
+    """
+    generation = card.get("generation")
+    if generation is None:
+        by_vendor = generations.get(str(card.get("vendor")), Generation())
+        generation = generations.get(str(card.get("capability")), by_vendor)
+    elif not isinstance(generation, dict):
+        generation = generations[str(generation)]
     named_a100 = "a100" in str(card.get("name")).lower()
-    own = {key: value for key, value in card.items() if key != "price"}  # printed beside it, and dated elsewhere
-    return Accelerator.model_validate({"small_batches": named_a100} | own | {"generation": generation})
+    fields = {key: value for key, value in card.items() if key != "price"}  # printed beside it, and dated elsewhere
+    return Accelerator.model_validate({"small_batches": named_a100} | fields | {"generation": generation})
 
 
 def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
@@ -93,6 +115,7 @@ def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
             "marketed_gb": gigabytes,
             "aliases": (),
             "listed_as": (),
+            "names": {},
             "sources": {**card.sources, "memory": "as you said; usable in the proportion of the known card"},
         }
     )

@@ -22,9 +22,9 @@ def card_key(name: str, memory_gb: float | None, known: Sequence[Accelerator]) -
     """Return the key of a card as a price list spells it (``RTXPRO6000``, ``A100-80GB``, ``H100`` of 94 GB)."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
     spellings = {spelling: card.key for card in known for spelling in card.listed_as}
-    sized = {int(s.removeprefix(f"{plain}:")): s for s in spellings if s.startswith(f"{plain}:")}
-    if sized and memory_gb:
-        return spellings[sized[min(sized, key=lambda size: abs(size - memory_gb))]]
+    by_memory = {int(s.removeprefix(f"{plain}:")): k for s, k in spellings.items() if s.startswith(f"{plain}:")}
+    if by_memory and memory_gb:
+        return by_memory[min(by_memory, key=lambda size: abs(size - memory_gb))]
     return spellings.get(plain) or next((c.key for c in known if is_called(c, name)), None)
 
 

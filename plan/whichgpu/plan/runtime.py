@@ -121,7 +121,7 @@ def expert_workspace(inspection: Inspection, precision: Precision, card: CardKin
     if architecture is None or block is None or not architecture.hidden or not block.intermediate:
         return 0.0
     kernel = expert_kernel(inspection, precision, card)
-    if kernel == "triton-mxfp4":
+    if kernel is ExpertKernel.TRITON_MXFP4:
         return 0.0  # matmul_ogs allocates for the moment: nothing of gpt-oss stays (2.87 GiB, 0.19 on H100)
     ranks = layout.tensor_parallel * layout.data_parallel
     width = block.intermediate if layout.expert_parallel else block.intermediate // ranks
@@ -140,11 +140,15 @@ def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) 
     weight_format, quantisation = experts_format(inspection, precision), inspection.quantisation
     if weight_format is WeightFormat.MXFP4:
         return card.generation.mxfp4_experts
-    grouped = precision is Precision.PUBLISHED and quantisation is not None and quantisation.group is not None
-    if weight_format in (WeightFormat.INT4, WeightFormat.NVFP4) or (weight_format is WeightFormat.INT8 and grouped):
+    method = quantisation.method if quantisation is not None and precision is Precision.PUBLISHED else None
+    if weight_format in (WeightFormat.INT4, WeightFormat.NVFP4) or method in _PACKED:
         return card.generation.packed_experts
     blocked = weight_format is WeightFormat.FP8 and quantisation is not None and quantisation.block is not None
     return ExpertKernel.DEEPGEMM if blocked and card.generation.deepgemm else ExpertKernel.TRITON
+
+
+_PACKED = frozenset({"gptq", "awq", "gptq_marlin", "awq_marlin", "gptq or awq"})
+"""Methods that pack integers of four and eight bits alike for Marlin (vLLM 0.32 quantization/{gptq,awq}_marlin.py)."""
 
 
 def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload, engine: Engine) -> Size:

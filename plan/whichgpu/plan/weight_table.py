@@ -21,8 +21,6 @@ from whichgpu.plan.records import Kernels, Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
 from whichgpu.plan.weights import SCHEMES, bytes_at, engine_bytes, is_converted, is_linear, is_loaded
 
-"""Attention layers that hold scales for their query, keys, values and probabilities."""
-
 ROUNDING = "allocator rounding"
 """Component that is no tensor; the rest of ``WeightTable.stages`` sums to parameters and buffers."""
 

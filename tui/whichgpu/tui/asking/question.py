@@ -44,11 +44,11 @@ def question_of(options: Mapping[str, Any], desk: Desk) -> Question:
     Raises:
         UsageError: a request longer than the context.
     """
-    asked = asked_of(options)
+    request = asked_of(options)
     return Question(
         model=options["model"],
-        workload=asked.workload,
-        own=asked.own,
+        workload=request.workload,
+        own=request.own,
         second_opinion=options.get("second_opinion", False),
         catalog=desk.catalog,
         **fields_of(Owner.QUESTION, _ROWS, options),
@@ -70,5 +70,5 @@ def asked_words(asked: Asked) -> list[str]:
 def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
-    own = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
-    return shlex.join([*words, *asked_words(replace(asked, own=own))])
+    cards_and_prices = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
+    return shlex.join([*words, *asked_words(replace(asked, own=cards_and_prices))])

@@ -21,10 +21,10 @@ class Finite(click.FloatRange):
     """A number within bounds; NaN and infinity are none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = super().convert(value, param, ctx)
-        if not math.isfinite(found):
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
             self.fail(f"{value} is no number to reckon with", param, ctx)
-        return float(found)
+        return float(number)
 
 
 class Owner(StrEnum):

@@ -69,19 +69,22 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
     facts, today = load_facts(), datetime.now(UTC).date().isoformat()
     accelerators = list(facts.accelerators)
     if own.card_file is not None:
-        theirs = hardware.parse_accelerators(_read(own.card_file).encode(), [a.generation for a in accelerators])
+        generations = hardware.parse_generations(assets.read("accelerators.json"))
+        theirs = hardware.parse_accelerators(_read(own.card_file).encode(), generations)
         accelerators = [k for k in accelerators if all(k.key != t.key for t in theirs)] + list(theirs)
-    keys, typed, notes = _read_specs(own, accelerators, kind, today)
+    keys, typed_prices, notes = _read_specs(own, accelerators, kind, today)
     if own.card_file is not None and not own.accelerators:
         keys += [t.key for t in theirs]
     catalog_prices, trouble = _kept_prices(catalog)
     from_file: list[PriceOffer] = []
     if own.price_file is not None:
-        read = read_prices(_read(own.price_file), own.price_file.stem, today, str(own.price_file.name), accelerators)
-        from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in read]
-    listed = [o for o in catalog_prices if not o.contract]
+        price_rows = read_prices(
+            _read(own.price_file), own.price_file.stem, today, str(own.price_file.name), accelerators
+        )
+        from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in price_rows]
+    refreshed = [o for o in catalog_prices if not o.contract]
     contracts = [o for o in catalog_prices if o.contract]
-    offers = combined(list(_of(own.providers, combined(facts.offers, listed))), contracts, from_file, typed)
+    offers = combined(list(_of(own.providers, combined(facts.offers, refreshed))), contracts, from_file, typed_prices)
     if own.excluded:
         out = {hardware.find(name, accelerators).key for name in own.excluded}
         keys = [k for k in keys or [a.key for a in accelerators if a.default] if k not in out]

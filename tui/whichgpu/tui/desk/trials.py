@@ -11,7 +11,7 @@ from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.sources.base import Progress as ReadProgress
 from whichgpu.inspect.sources.base import silent
 from whichgpu.plan.commands import serve_words
-from whichgpu.plan.records import Accelerator, Generation, Layout, Plan, Workload
+from whichgpu.plan.records import Accelerator, Generation, Layout, Plan, Support, Workload
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.speed import lengths, speed_as_run
 from whichgpu.plan.weight_table import ROUNDING
@@ -33,7 +33,9 @@ CPU = Accelerator(
     fp8_tflops=None,
     board_watts=None,
     capability="cpu",
-    generation=Generation(name="vLLM's CPU build", block=128, indexed_latent_block=16, source="seen in its 0.32"),
+    generation=Generation(
+        name="vLLM's CPU build", nvfp4=Support.NONE, block=128, indexed_latent_block=16, source="seen in its 0.32"
+    ),
     node_counts=(1,),
     confidence="low",
     sources={"memory": "this machine's; vLLM's CPU build is told how much of it the cache may take"},
