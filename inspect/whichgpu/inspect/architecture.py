@@ -8,7 +8,7 @@ from typing import Any
 from whichgpu.inspect import mixer_specs
 from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer, layer_count, text_view
 from whichgpu.inspect.design import Design, MixerSpec
-from whichgpu.inspect.families import FAMILIES, UNKNOWN, Family
+from whichgpu.inspect.families import FAMILIES, Family, family_of
 from whichgpu.inspect.feed_forwards import feed_forwards
 from whichgpu.inspect.layer_patterns import mixer_kinds
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
@@ -37,7 +37,7 @@ def read_design(root: ConfigView) -> Design | None:
     """
     view = text_view(root)
     model_type = view.string("model_type") or root.string("model_type")
-    family = FAMILIES.get(model_type or "", UNKNOWN)
+    family = family_of(model_type)
     view = ConfigView(_flatten(view.raw), view.where, family.defaults)
     hidden = view.integer("hidden", *HIDDEN_KEYS)
     layers = layer_count(view)
@@ -59,8 +59,7 @@ def read_design(root: ConfigView) -> Design | None:
     )
     design.mixers = _mixers(view, design)
     design.ffns = feed_forwards(design)
-    wrapper = FAMILIES.get(root.string("model_type") or "", family)
-    if "absent" not in (family.mtp, wrapper.mtp):
+    if "absent" not in (family.mtp, family_of(root.string("model_type")).mtp):
         design.mtp_layers = as_integer(view.value("mtp_num_hidden_layers", "num_nextn_predict_layers")) or 0
     _summarise_heads(design)
     return design

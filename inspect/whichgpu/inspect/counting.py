@@ -69,7 +69,7 @@ def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -
         from whichgpu.inspect.blueprint.table import Row
 
         rows = [*rows, Row("lm_head.weight", Part.HEAD, (design.vocabulary, design.hidden))]
-    if not has_head and listed and design.model_type != "chatglm":
+    if not has_head and listed and not design.family.bare_head:
         rows = [r for r in rows if r.part is not Part.HEAD]
     return rows
 

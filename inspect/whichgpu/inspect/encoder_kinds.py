@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whichgpu.inspect.config_view import ConfigView
+from whichgpu.inspect.families import family_of
 
 
 def encoder_kind(root: ConfigView) -> str | None:
@@ -17,6 +18,4 @@ def encoder_kind(root: ConfigView) -> str | None:
         return "bart" if root.value("speech_encoder_layers") is None else None
     if root.value("type_vocab_size") is not None and root.value("hidden_size") is not None:
         return "bert"
-    if root.string("model_type") == "distilbert":
-        return "distilbert"
-    return None
+    return family_of(root.string("model_type")).encoder or None

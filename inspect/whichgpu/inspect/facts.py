@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
+from whichgpu.inspect.families import family_of
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
 from whichgpu.inspect.rope import rotary_tables, tower_table
@@ -40,10 +41,9 @@ def architecture_record(
             towers=tower_records,
         )
     record = _full(design, listed, tower_records, dtype)
-    kind = root.string("model_type")
-    tables = [
-        t for tower in tower_records if tower.modality == "vision" for t in tower_table(kind, tower.hidden, tower.heads)
-    ]
+    family = family_of(root.string("model_type"))
+    images = [tower for tower in tower_records if tower.modality == "vision"]
+    tables = [table for tower in images for table in tower_table(family, tower.hidden, tower.heads)]
     record = record.model_copy(update={"rotary_tables": (*record.rotary_tables, *tables)})
     return _cacheless(record, design, classes)
 

@@ -9,8 +9,11 @@ out from its keys alone, with a warning. To add one, add a row; see CONTRIBUTING
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any
+
+_FFN_BIAS_KEYS = ("mlp_bias", "ffn_bias", "add_bias_linear")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +24,46 @@ class Family:
     """Projections with a bias when the config is silent: any of the letters q, k, v, o."""
     config_bias: str = "qkvo"
     """Projections that get a bias when the config says ``attention_bias: true``."""
+    ignores_bias_key: bool = False
+    """True where the class has its biases although published configs say ``attention_bias: false``."""
     qk_norm: str = ""
     """``head``: one norm of head_dim for q and one for k; ``full``: over all heads; ``each``: per head; ``layer``: with bias."""
+    weightless_qk_norm: bool = False
+    """True where the norm that the config names has no parameters."""
+    rotary: bool = True
+    """False for learned positions, biases, or none at all."""
+    rotary_share: float = 1.0
+    """Share of a head that is rotated when the config is silent."""
+    rotary_bytes: int = 2
+    """Bytes per value of the rotary table: some scaled ones stay FP32."""
+    short_image_positions: bool = False
+    """Three-directional positions whose table vLLM 0.32 no longer lengthens; with all others it is four times as long, for the
+    indices of long videos (rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
     gated: bool = True
     """Feed-forward with a gate (SwiGLU: three matrices) or without (two)."""
     ffn_bias: bool = False
+    ffn_bias_keys: tuple[str, ...] = _FFN_BIAS_KEYS
+    """Keys by which a config may say otherwise."""
+    halved_width: bool = False
+    """True where intermediate_size counts gate and up together."""
+    shared_feed_forwards: bool = False
+    """True where they lie in blocks that several layers call, not in the layers."""
+    expert_bias: bool = False
+    """Experts and router with a bias."""
     norm: str = "rms"
     """``rms`` (weight), ``layer`` (weight and bias) or ``none`` (no parameters)."""
     norms: int = 2
     """Norms per layer."""
+    shared_norm: bool = False
+    """One norm for both blocks of a layer, unless its keys and values are grouped (Falcon)."""
+    layer_scalar: bool = False
+    """One more parameter per layer, which scales what it adds."""
+    scan_norms: bool = False
+    """Norms on a Mamba mixer's dt, B and C."""
+    mixing_adapters: bool = False
+    """Time mixing that depends on the data through low-rank adapters (RWKV 6)."""
+    mixer: str = ""
+    """Every layer's mixer where the config names none, in the words of ``layer_patterns``."""
     tied: bool = False
     """Whether the head shares the embedding when the config is silent."""
     stores_tied_head: bool = False
@@ -38,6 +72,8 @@ class Family:
     """Learned position embeddings: rows beyond the context, or ``None`` for rotary and ALiBi."""
     embedding_norm: bool = False
     head_bias: bool = False
+    bare_head: bool = False
+    """True where a class that is named like a bare model has a head all the same."""
     mixture: bool = False
     """True where the class always has experts, so an absent key is a default and not a dense model."""
     defaults: Mapping[str, Any] = field(default_factory=dict)
@@ -48,6 +84,16 @@ class Family:
     """Next-token layers in published checkpoints: ``same`` (like the last layer), ``dense`` or ``absent``."""
     mtp_ends: bool = False
     """True where each next-token layer stores the embedding and the head once more."""
+    tower: str = ""
+    """model_type of an image encoder that the class always has and the config does not describe."""
+    rotating_tower: bool = False
+    """True where the image encoder has rotary positions (vLLM 0.32 models/qwen2_5_vl.py and its kin)."""
+    projector: str = ""
+    """Projector between encoder and language model, by its name in ``blueprint.projectors``; else the encoder's usual one."""
+    merger_norm: str = "layer"
+    """Norm before Qwen-VL's merger."""
+    encoder: str = ""
+    """Design of an encoder whose keys do not tell it, by its name in ``encoder_kinds``."""
 
 
 _LLAMA = {
@@ -67,6 +113,7 @@ _GEMMA3 = {
 }
 _QWEN2 = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _GPT2 = {"n_inner": None}
+_FALCON = Family(gated=False, norm="layer", shared_norm=True, tied=True, stores_tied_head=True)
 
 FAMILIES: dict[str, Family] = {
     "llama": Family(defaults=_LLAMA),
@@ -75,7 +122,7 @@ FAMILIES: dict[str, Family] = {
     "mistral3": Family(),
     "mistral4": Family(mixture=True),
     "mixtral": Family(mixture=True),
-    "qwen": Family(attention_bias="qkv"),
+    "qwen": Family(attention_bias="qkv", halved_width=True),
     "qwen2": Family(attention_bias="qkv", defaults=_QWEN2),
     "qwen2_moe": Family(attention_bias="qkv", mixture=True),
     "qwen2_vl": Family(attention_bias="qkv"),
@@ -107,7 +154,7 @@ FAMILIES: dict[str, Family] = {
     "gemma3n_text": Family(tied=True, norms=4, qk_norm="head", window_every=5),
     "gemma4": Family(tied=True, norms=4, qk_norm="head"),
     "gemma4_text": Family(tied=True, norms=4, qk_norm="head"),
-    "recurrent_gemma": Family(tied=True, attention_bias="o", ffn_bias=True),
+    "recurrent_gemma": Family(tied=True, attention_bias="o", ignores_bias_key=True, ffn_bias=True, halved_width=True),
     "cohere": Family(tied=True, norm="rms", norms=1),
     "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),
     "olmo2": Family(qk_norm="full"),
@@ -116,7 +163,7 @@ FAMILIES: dict[str, Family] = {
     "granite": Family(),
     "granitemoe": Family(mixture=True),
     "exaone": Family(),
-    "exaone4": Family(qk_norm="head"),
+    "exaone4": Family(qk_norm="head", ffn_bias_keys=(*_FFN_BIAS_KEYS, "use_bias")),
     "smollm3": Family(tied=True),
     "seed_oss": Family(attention_bias="qkv", config_bias="qkv"),
     "internlm": Family(config_bias="qkvo"),
@@ -126,36 +173,52 @@ FAMILIES: dict[str, Family] = {
     "orion": Family(norm="layer"),
     "minicpm": Family(tied=True),
     "minicpm3": Family(tied=True),
-    "minicpmv": Family(),
+    "minicpmv": Family(projector="resampler"),
     "minicpmv4_6": Family(qk_norm="head", mtp="absent"),
     "mimo": Family(attention_bias="qkv", config_bias="qkv"),
     "mimo_v2_flash": Family(mixture=True),
     "phi3": Family(),
-    "phi3_v": Family(),
+    "phi3_v": Family(projector="phi3"),
     "phi4mm": Family(),
-    "phi3small": Family(attention_bias="qkvo", ffn_bias=True, norm="layer", tied=True),
+    "phi3small": Family(attention_bias="qkvo", ignores_bias_key=True, ffn_bias=True, norm="layer", tied=True),
     "phi": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "phi-msft": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "phimoe": Family(norm="layer", mixture=True, head_bias=True),
-    "starcoder2": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True),
+    "starcoder2": Family(
+        attention_bias="qkvo",
+        ffn_bias=True,
+        ffn_bias_keys=(*_FFN_BIAS_KEYS, "use_bias"),
+        gated=False,
+        norm="layer",
+        tied=True,
+    ),
     "stablelm": Family(norm="layer"),
     "stablelm_epoch": Family(norm="layer"),
     "gpt2": Family(
-        attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=0, defaults=_GPT2
+        attention_bias="qkvo",
+        ffn_bias=True,
+        ffn_bias_keys=(),
+        gated=False,
+        norm="layer",
+        tied=True,
+        positions=0,
+        defaults=_GPT2,
     ),
     "gpt_bigcode": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=0),
     "gpt_neox": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
     "gpt_neox_reward_model": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
     "gptj": Family(ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "opt": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=2),
-    "bloom": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, embedding_norm=True),
-    "falcon": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
-    "RefinedWeb": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
-    "RefinedWebModel": Family(gated=False, norm="layer", tied=True, stores_tied_head=True),
-    "mpt": Family(gated=False, norm="rms", tied=True),
+    "bloom": Family(
+        attention_bias="qkvo", rotary=False, ffn_bias=True, gated=False, norm="layer", tied=True, embedding_norm=True
+    ),
+    "falcon": _FALCON,
+    "RefinedWeb": _FALCON,
+    "RefinedWebModel": _FALCON,
+    "mpt": Family(rotary=False, gated=False, norm="rms", tied=True),
     "persimmon": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
     "fuyu": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", qk_norm="layer"),
-    "chatglm": Family(attention_bias="qkv"),
+    "chatglm": Family(attention_bias="qkv", rotary_share=0.5, bare_head=True),
     "glm": Family(attention_bias="qkv", config_bias="qkv"),
     "glm4": Family(attention_bias="qkv", config_bias="qkv", norms=4),
     "glm4v": Family(attention_bias="qkv", config_bias="qkv", norms=4),
@@ -168,14 +231,21 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v2": Family(mixture=True),
     "deepseek_v3": Family(mixture=True, mtp_ends=True),
     "deepseek_v32": Family(mixture=True, mtp_ends=True),
-    "deepseek_v4": Family(mixture=True),
-    "deepseek_ref": Family(mixture=True),
-    "deepseek_vl_v2": Family(mixture=True),
+    "deepseek_v4": Family(mixture=True, rotary_bytes=4, defaults={"expert_dtype": "fp4"}),
+    "deepseek_ref": Family(mixture=True, rotary_bytes=4),
+    "deepseek_vl_v2": Family(mixture=True, projector="vl2"),
     "DeepseekOCR": Family(mixture=True),
     "unlimited-ocr": Family(mixture=True),
     "kimi_k2": Family(mixture=True, mtp_ends=True),
     "kimi_linear": Family(mixture=True),
-    "gpt_oss": Family(attention_bias="qkvo", mixture=True),
+    "gpt_oss": Family(
+        attention_bias="qkvo",
+        ignores_bias_key=True,
+        rotary_bytes=4,
+        mixture=True,
+        expert_bias=True,
+        defaults={"add_full_attention_sink_bias": True},
+    ),
     "hunyuan": Family(qk_norm="head", tied=True),
     "minimax_m1": Family(mixture=True),
     "minimax_m2": Family(qk_norm="full", mixture=True, mtp="absent"),
@@ -191,18 +261,49 @@ FAMILIES: dict[str, Family] = {
     "nemotron_h": Family(gated=False, norms=1),
     "lfm2": Family(qk_norm="head", tied=True),
     "falcon_h1": Family(),
-    "jamba": Family(mixture=True),
-    "zamba2": Family(tied=True),
+    "jamba": Family(rotary=False, mixture=True, scan_norms=True),
+    "zamba2": Family(tied=True, shared_feed_forwards=True),
     "mamba": Family(tied=True, norms=1),
     "mamba2": Family(norms=1),
     "falcon_mamba": Family(tied=True, norms=1),
     "rwkv": Family(norm="layer"),
     "rwkv5": Family(norm="layer"),
-    "rwkv6": Family(norm="layer"),
-    "molmo": Family(),
+    "rwkv6": Family(norm="layer", mixing_adapters=True),
+    "molmo": Family(halved_width=True, tower="molmo_vision"),
     "PanguEmbedded": Family(attention_bias="qkvo", config_bias="qkvo"),
-    "ultravox": Family(),
+    "ultravox": Family(projector="ultravox"),
 }
 
 UNKNOWN = Family()
 """Llama's conventions, used when the model_type is not in the table; the answer says so."""
+
+_KIN: tuple[tuple[str, Mapping[str, Any]], ...] = (
+    ("qwen2_vl", {"rotating_tower": True}),
+    ("qwen2_5", {"merger_norm": "rms"}),
+    ("qwen2_5_vl", {"rotating_tower": True}),
+    ("qwen3_vl", {"rotating_tower": True, "short_image_positions": True}),
+    ("qwen3_5", {"rotating_tower": True, "short_image_positions": True}),
+    ("qwen3_omni", {"rotating_tower": True}),
+    ("glm4v", {"rotating_tower": True}),
+    ("gemma4", {"layer_scalar": True}),
+    ("llama4", {"weightless_qk_norm": True, "defaults": {"n_shared_experts": 1}}),
+    ("nemotron_h", {"rotary": False, "defaults": {"mamba_ssm_cache_dtype": "float32"}}),
+    ("mamba2", {"defaults": {"layer": "Mamba2"}}),
+    ("rwkv", {"mixer": "rwkv"}),
+    ("bert", {"rotary": False}),
+    ("roberta", {"rotary": False}),
+    ("xlm-roberta", {"rotary": False}),
+    ("distilbert", {"encoder": "distilbert"}),
+    ("clip", {"projector": "none"}),
+)
+"""What all model types share that begin alike, whether or not they have a row."""
+
+
+@cache
+def family_of(model_type: str | None) -> Family:
+    """Return a model type's conventions: its row, else Llama's, with what its kin share."""
+    row = FAMILIES.get(model_type or "", UNKNOWN)
+    for beginning, shared in _KIN:
+        if model_type is not None and model_type.startswith(beginning):
+            row = replace(row, **shared)
+    return row

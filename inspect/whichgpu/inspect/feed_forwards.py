@@ -34,8 +34,6 @@ _DENSE_WIDTH_KEYS = (
     "block_ff_dim",
     "d_intermediate",
 )
-_HALVED_WIDTH = frozenset({"qwen", "molmo", "recurrent_gemma"})
-"""Classes whose intermediate_size counts gate and up together."""
 _SHARED_COUNT_KEYS = ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts")
 _SHARED_WIDTH_KEYS = (
     "shared_expert_intermediate_size",
@@ -70,8 +68,8 @@ def feed_forwards(design: Design) -> list[FfnSpec]:
 
 def _per_layer(design: Design, index: int, ffn: FfnSpec) -> FfnSpec:
     mixer = design.mixers[index]
-    if design.model_type == "zamba2":
-        return FfnSpec(kind="none")  # its feed-forwards lie in the shared blocks
+    if design.family.shared_feed_forwards:
+        return FfnSpec(kind="none")
     if mixer.shares_kv and design.view.flag("use_double_wide_mlp") and ffn.intermediate:
         return replace(ffn, intermediate=2 * ffn.intermediate)
     pattern = design.view.string("hybrid_override_pattern")
@@ -117,7 +115,7 @@ def _dense(design: Design) -> FfnSpec:
         ratio = as_integer(view.value("expansion_ratio")) or 4
         width = ratio * design.hidden
         view.sources["intermediate"] = f"computed: {ratio} × hidden size"
-    if design.model_type in _HALVED_WIDTH and width:
+    if design.family.halved_width and width:
         width //= 2
     gated = design.family.gated and "position_encoding_2d" not in view
     if view.string("mlp_hidden_act", "hidden_act") in ("relu2",) or view.flag("gated_linear_unit") is False:
@@ -131,12 +129,9 @@ def _mixture(design: Design, experts: int, dense: FfnSpec) -> FfnSpec:
     if width is None:
         width = first_integer(view, "expert_intermediate", "intermediate_size", "ffn_hidden_size")
     count = first_integer(view, "shared_experts", *_SHARED_COUNT_KEYS)
-    if count is None and "llama4" in (design.model_type or ""):
-        count = 1
     shared = first_integer(view, "shared_intermediate", *_SHARED_WIDTH_KEYS)
     total_shared = shared * max(1, count or 1) if shared else (width or 0) * (count or 0)
     parallel = dense.intermediate if view.flag("enable_moe_block") else None
-    has_bias = design.model_type == "gpt_oss"
     return FfnSpec(
         kind="moe",
         intermediate=width,
@@ -146,8 +141,8 @@ def _mixture(design: Design, experts: int, dense: FfnSpec) -> FfnSpec:
         shared_intermediate=total_shared or None,
         gated=dense.gated,
         latent=as_integer(view.value("moe_latent_size", "routed_expert_hidden_size")),
-        expert_bias=has_bias,
-        router_bias=has_bias or _router_bias(view),
+        expert_bias=design.family.expert_bias,
+        router_bias=design.family.expert_bias or _router_bias(view),
         shared_gate="shared_expert_intermediate_size" in view,
         parallel_dense=parallel,
     )

@@ -35,8 +35,10 @@ def mixer_kinds(view: ConfigView, layers: int, family: Family) -> list[str]:
             return _fit(kinds, layers)
     if view.value("state_size", "d_state", "ssm_cfg") is not None and view.value("num_attention_heads") is None:
         return ["mamba"] * layers
-    if view.value("time_mix_extra_dim", "head_size_divisor") is not None or "rwkv" in (view.string("model_type") or ""):
+    if view.value("time_mix_extra_dim", "head_size_divisor") is not None:
         return ["rwkv"] * layers
+    if family.mixer:
+        return [family.mixer] * layers
     return _windows(view, layers, family)
 
 

@@ -24,7 +24,6 @@ def attention(view: ConfigView, hidden: int, kind: MixerKind) -> MixerSpec:
         window = view.integer("chunk", "attention_chunk_size")
     sparse = view.sub("sparse_attention_config")
     indexed = sparse is not None and bool(sparse.flag("use_sparse_attention"))
-    sinks = bool(view.flag("add_full_attention_sink_bias")) or view.string("model_type") == "gpt_oss"
     spec = MixerSpec(
         kind=kind,
         heads=heads,
@@ -33,7 +32,7 @@ def attention(view: ConfigView, hidden: int, kind: MixerKind) -> MixerSpec:
         v_head_dim=as_integer(view.value("v_head_dim")) or head_dim,
         window=window if traits(kind).form is not CacheForm.FULL else None,
         output_gate=bool(view.flag("attn_output_gate", "attention_output_gate")),
-        sinks=sinks,
+        sinks=bool(view.flag("add_full_attention_sink_bias")),
         index_heads=as_integer(sparse.value("sparse_num_index_heads")) if sparse is not None and indexed else None,
         index_head_dim=as_integer(sparse.value("sparse_index_dim")) if sparse is not None and indexed else None,
     )
@@ -140,7 +139,7 @@ def mamba(view: ConfigView, hidden: int) -> MixerSpec:
     stated = as_integer(view.value("mamba_d_ssm", "mamba_intermediate_size"))
     head_dim = as_integer(view.value("mamba_head_dim", "mamba_d_head", "mamba_headdim"))
     heads = as_integer(view.value("mamba_num_heads", "mamba_n_heads", "n_mamba_heads"))
-    second = ssm.string("layer") == "Mamba2" or "mamba2" in (view.string("model_type") or "")
+    second = "Mamba2" in (ssm.string("layer"), view.string("layer"))
     if second and head_dim is None:
         head_dim = as_integer(ssm.value("headdim", "head_dim")) or 64
         heads = heads or as_integer(view.value("num_heads"))
@@ -161,13 +160,8 @@ def mamba(view: ConfigView, hidden: int) -> MixerSpec:
         state_dim=as_integer(ssm.value("ssm_state_size", "mamba_d_state", "state_size", "d_state")) or 128,
         groups=as_integer(ssm.value("n_groups", "mamba_n_groups", "mamba_ngroups", "ngroups")) or 1,
         conv_kernel=kernel,
-        state_dtype=view.string("mamba_ssm_cache_dtype", "mamba_ssm_dtype") or _default_state_dtype(view),
+        state_dtype=view.string("mamba_ssm_cache_dtype", "mamba_ssm_dtype"),
     )
-
-
-def _default_state_dtype(view: ConfigView) -> str | None:
-    """NemotronHConfig's own default of mamba_ssm_cache_dtype."""
-    return "float32" if (view.string("model_type") or "").startswith("nemotron_h") else None
 
 
 def linear(view: ConfigView, hidden: int) -> MixerSpec:

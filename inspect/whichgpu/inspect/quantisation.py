@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.families import family_of
 from whichgpu.inspect.precisions import (
     FP8_BLOCK,
     FP8_CHANNEL,
@@ -156,8 +157,8 @@ def _integers(bits: int) -> WeightFormat:
 def _with_experts(published: Published | None, root: ConfigView, text: ConfigView | None) -> Published | None:
     """DeepSeek-V4 publishes FP8 with FP4 experts (``expert_dtype``); its compressors and index weights stay BF16."""
     dtype = root.string("expert_dtype") or (text.string("expert_dtype") if text else None)
-    fp4 = dtype == "fp4" or (dtype is None and (root.string("model_type") or "") == "deepseek_v4")
-    if published is None or not fp4 or published.record.method != "fp8":
+    dtype = dtype or family_of(root.string("model_type")).defaults.get("expert_dtype")
+    if published is None or dtype != "fp4" or published.record.method != "fp8":
         return published
     experts = NVFP4 if _named_group(root) == 16 else MXFP4
     label = f"{published.record.label} + {experts.name} experts"

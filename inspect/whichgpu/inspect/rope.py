@@ -10,38 +10,22 @@ from collections.abc import Mapping
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design
+from whichgpu.inspect.families import Family
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import RotaryTable
-
-_LEARNED = ("gpt2", "gpt_bigcode", "opt", "bloom", "mpt", "jamba", "nemotron_h", "bert", "roberta", "xlm-roberta")
-"""Families whose attention has no rotary positions: learned ones, biases, or none at all."""
-
-_HALF = ("chatglm",)
-"""Families that rotate half of a head without saying so."""
-
-_IMAGE_POSITIONS = ("qwen3_vl", "qwen3_5")
-"""Families with three-directional positions whose table vLLM 0.32 no longer lengthens; with all others it is four times
-as long, for the indices of long videos (rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
-
-_ROTATING_TOWERS = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl", "qwen3_5", "qwen3_omni", "glm4v")
-"""Families whose image encoder has rotary positions (vLLM 0.32 models/qwen2_5_vl.py and its kin)."""
-
-_DOUBLE_PRECISION = ("gpt_oss", "deepseek_v4", "deepseek_ref")
-"""Families whose scaled tables stay FP32 (four bytes)."""
 
 
 def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     """Return one entry per distinct table; empty without rotary positions or without a known length."""
     mixer = next((m for m in design.mixers if traits(m.kind).rotary), None)
-    positions = design.family.positions is not None
-    if mixer is None or design.model_type in _LEARNED or positions or design.context is None:
+    view, family = design.view, design.family
+    if mixer is None or not family.rotary or family.positions is not None or design.context is None:
         return ()
-    view = design.view
     stated = as_integer(view.value("max_position_embeddings", "model_max_length", "seq_length", "max_sequence_length"))
     length = stated or design.context
     width = mixer.rope_head_dim or int((mixer.head_dim or 0) * _partial(view))
-    width = as_integer(view.value("rotary_dim")) or (width // 2 if design.model_type in _HALF else width)
-    size = 4 if design.model_type in _DOUBLE_PRECISION else 2
+    width = as_integer(view.value("rotary_dim")) or int(width * family.rotary_share)
+    size = family.rotary_bytes
     scaling = view.sub("rope_scaling") or view.sub("rope_parameters")
     if not width:
         return ()
@@ -49,7 +33,7 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
         width=width,
         positions=_scaled_length(length, scaling, _has_long_video(design, scaling)),
         bytes_per_value=size,
-        image_positions=(design.model_type or "").startswith(_IMAGE_POSITIONS),
+        image_positions=family.short_image_positions,
     )
     if view.value("compress_rope_theta") is not None:
         plain = any(m.compress_ratio == 0 for m in design.mixers)
@@ -57,7 +41,7 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     local = (
         view.value("rope_local_base_freq", "swa_rope_theta") is not None
         or _per_layer_type(view)
-        or design.family.window_every == 6
+        or family.window_every == 6
     )
     two = local and any(m.kind is MixerKind.SLIDING for m in design.mixers)
     if not two:
@@ -68,9 +52,9 @@ def rotary_tables(design: Design) -> tuple[RotaryTable, ...]:
     return (widened, RotaryTable(width=width, positions=length, bytes_per_value=size))
 
 
-def tower_table(kind: str | None, hidden: int | None, heads: int | None) -> tuple[RotaryTable, ...]:
+def tower_table(family: Family, hidden: int | None, heads: int | None) -> tuple[RotaryTable, ...]:
     """Return the table of an image encoder of the Qwen-VL kind: 8,192 positions, half a head wide."""
-    if kind is None or not kind.startswith(_ROTATING_TOWERS) or not hidden or not heads:
+    if not family.rotating_tower or not hidden or not heads:
         return ()
     return (RotaryTable(width=hidden // heads // 2, positions=8192, bytes_per_value=2),)
 
@@ -90,7 +74,7 @@ def _per_layer_type(view: ConfigView) -> bool:
 
 
 def _has_long_video(design: Design, scaling: ConfigView | None) -> bool:
-    if scaling is None or (design.model_type or "").startswith(_IMAGE_POSITIONS):
+    if scaling is None or design.family.short_image_positions:
         return False
     kind = scaling.string("rope_type", "type") or ""
     return "mrope" in kind or scaling.value("mrope_section") is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.families import family_of
 
 _VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
 _AUDIO_KEYS = ("audio_config", "audio_encoder_config", "speech_config", "audio_model")
@@ -50,8 +51,9 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
 
 
 def _named_tower(root: ConfigView) -> ConfigView | None:
-    if root.string("model_type") == "molmo":
-        return ConfigView({"model_type": "molmo_vision"}, "assumed: the class's vision backbone; ")
+    own = family_of(root.string("model_type")).tower
+    if own:
+        return ConfigView({"model_type": own}, "assumed: the class's vision backbone; ")
     processor = root.sub("img_processor")
     name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
     for tower_name, config in _NAMED_TOWERS.items():

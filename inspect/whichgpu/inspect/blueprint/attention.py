@@ -20,17 +20,12 @@ def attention_bias(design: Design) -> str:
     if view.flag("use_bias", "bias", "add_bias_linear") is True:
         return "qkvo"
     stated = view.flag("attention_bias", "use_bias", "qkv_bias", "use_qkv_bias", "bias")
-    return "" if stated is False and not _always_biased(design) else family.attention_bias
-
-
-def _always_biased(design: Design) -> bool:
-    """GPT-NeoX and Phi-3-small write ``attention_bias: false`` or leave ``bias`` unused."""
-    return design.model_type in ("phi3small", "gpt_oss", "recurrent_gemma")
+    return "" if stated is False and not family.ignores_bias_key else family.attention_bias
 
 
 def qk_norm(design: Design) -> str:
     stated = design.view.flag("use_qk_norm", "qk_layernorm", "attention_qk_norm", "use_query_key_norm")
-    if design.model_type and "llama4" in design.model_type:
+    if design.family.weightless_qk_norm:
         return ""
     if stated is True:
         return design.family.qk_norm or "head"

@@ -76,18 +76,14 @@ def _norms(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
         count = 1
     if mixer.kind is MixerKind.NONE and ffn.kind == "none":
         count = 0
-    if design.model_type in ("falcon", "RefinedWeb", "RefinedWebModel"):
-        count = 2 if design.view.flag("new_decoder_architecture") or _old_falcon_40b(design) else 1
+    if family.shared_norm:
+        count = 2 if design.view.flag("new_decoder_architecture") or (design.kv_heads or 0) > 1 else 1
     rows = [row for i in range(count) for row in norm(f"norm_{i}", h, family.norm)]
     if ffn.parallel_dense:
         rows += [row for i in range(3) for row in norm(f"moe_norm_{i}", h)]
-    if design.model_type and design.model_type.startswith("gemma4"):
+    if family.layer_scalar:
         rows.append(Row("layer_scalar", Part.NORM, (1,)))
     return rows + _hyper_connections(design)
-
-
-def _old_falcon_40b(design: Design) -> bool:
-    return design.model_type == "RefinedWeb" and (design.kv_heads or 0) > 1
 
 
 def _hyper_connections(design: Design) -> list[Row]:
@@ -113,7 +109,7 @@ def _ends(design: Design) -> list[Row]:
     rows += norm("final_norm", h, family.norm)
     names = design.view.words("architectures") or []
     stored = not design.tied or family.stores_tied_head
-    if stored and (has_language_head(names) or design.model_type == "chatglm"):
+    if stored and (has_language_head(names) or family.bare_head):
         rows += [Row("lm_head.weight", Part.HEAD, (vocab or 0, width), linear=True)]
         rows += vector("lm_head.bias", Part.HEAD, vocab if _head_bias(design) else None)
     return rows

@@ -8,12 +8,8 @@ from whichgpu.inspect.records import Part
 
 
 def ffn_bias(design: Design) -> bool:
-    stated = design.view.flag("mlp_bias", "ffn_bias", "add_bias_linear")
-    if stated is not None and design.model_type not in ("gpt2",):
-        return stated
-    if design.view.flag("use_bias") is not None and design.model_type in ("starcoder2", "exaone4"):
-        return bool(design.view.flag("use_bias"))
-    return design.family.ffn_bias
+    stated = design.view.flag(*design.family.ffn_bias_keys)
+    return design.family.ffn_bias if stated is None else stated
 
 
 def dense(design: Design, width: int | None, gated: bool, part: Part = Part.DENSE_FFN, name: str = "mlp") -> list[Row]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
 from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.families import family_of
 from whichgpu.inspect.records import Part
 
 _P = Part.PROJECTOR
@@ -15,8 +16,11 @@ def _merger(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list
     """Qwen-VL: norm, then two linears over merged patches; Qwen3-VL repeats it for each deep-stack level."""
     merged = width * (as_integer(view.value("spatial_merge_size")) or 2) ** 2
     out = as_integer(view.value("out_hidden_size")) or hidden
-    kind = "rms" if "qwen2_5" in (root.string("model_type") or "") else "layer"
-    rows = norm("norm", width, kind) + matrix("fc1", _P, merged, merged, True) + matrix("fc2", _P, out, merged, True)
+    rows = (
+        norm("norm", width, family_of(root.string("model_type")).merger_norm)
+        + matrix("fc1", _P, merged, merged, True)
+        + matrix("fc2", _P, out, merged, True)
+    )
     levels = len(view.numbers("deepstack_visual_indexes") or [])
     if levels:
         deep = norm("deep.norm", merged, "layer")

@@ -19,7 +19,7 @@ def mamba1(design: Design, spec: MixerSpec) -> list[Row]:
     rows += matrix("mixer.x_proj", _S, rank + 2 * state, inner) + matrix("mixer.dt_proj", _S, inner, rank, True)
     rows += [Row("mixer.A_log", _S, (inner, state)), Row("mixer.D", _S, (inner,))]
     rows += matrix("mixer.out_proj", _S, h, inner, bias)
-    if design.model_type == "jamba":
+    if design.family.scan_norms:
         rows += norm("mixer.dt_norm", rank) + norm("mixer.b_norm", state) + norm("mixer.c_norm", state)
     return rows
 
@@ -120,7 +120,7 @@ def rwkv(design: Design, spec: MixerSpec) -> list[Row]:
 
 
 def _rwkv_mixing(design: Design, hidden: int, width: int, heads: int, head_dim: int) -> list[Row]:
-    if design.model_type != "rwkv6":
+    if not design.family.mixing_adapters:
         return [
             Row("attention.time_mix_*", _S, (hidden,), 4),
             Row("attention.time_decay", _S, (heads, head_dim)),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from whichgpu.inspect.blueprint import special_towers
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
 from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.families import family_of
 from whichgpu.inspect.records import Part
 from whichgpu.inspect.tower_views import sizes, towers
 
@@ -70,6 +71,15 @@ STYLES: dict[str, TowerStyle] = {
 }
 
 
+_KIN = (
+    ("qwen3", "qwen3_vl"),
+    ("qwen2_5", "qwen2_5_vl"),
+    ("kimi", "moonvit"),
+    ("internvl", "intern_vit_6b"),
+    ("intern_vit", "intern_vit_6b"),
+)
+"""Words in the names of model types whose towers are built like a listed one."""
+
 _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] = {
     "mllama_vision_model": special_towers.mllama,
     "glm4v": special_towers.glm4v,
@@ -78,6 +88,10 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "gemma4_audio": special_towers.gemma4_audio,
     "molmo_vision": special_towers.molmo,
 }
+
+
+_OWN_PROJECTORS = {"ultravox": special_towers.ultravox_projector}
+"""Projectors whose sizes do not follow from the encoder's and the language model's widths alone."""
 
 
 def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: ConfigView) -> list[Row]:
@@ -106,15 +120,8 @@ def style_of(view: ConfigView, root: ConfigView) -> TowerStyle:
     for name in names:
         if name in STYLES:
             return STYLES[name]
-    if any("qwen3" in n for n in names):
-        return STYLES["qwen3_vl"]
-    if any("qwen2_5" in n for n in names):
-        return STYLES["qwen2_5_vl"]
-    if any("kimi" in n for n in names):
-        return STYLES["moonvit"]
-    if any("internvl" in n or "intern_vit" in n for n in names):
-        return STYLES["intern_vit_6b"]
-    return TowerStyle()
+    kin = (style for word, style in _KIN if any(word in name for name in names))
+    return STYLES.get(next(kin, ""), TowerStyle())
 
 
 def _vision(view: ConfigView, root: ConfigView) -> list[Row]:
@@ -190,15 +197,10 @@ def _projector(modality: str, view: ConfigView, hidden: int | None, root: Config
     from whichgpu.inspect.blueprint.projectors import PROJECTORS
 
     _, width, _, _ = sizes(view)
-    if root.string("model_type") == "ultravox":
-        return special_towers.ultravox_projector(view, root, hidden)
+    family = family_of(root.string("model_type"))
+    if family.projector in _OWN_PROJECTORS:
+        return _OWN_PROJECTORS[family.projector](view, root, hidden)
     if not hidden or not width:
         return []
-    kind = "one" if modality == "audio" else _projector_kind(view, root)
+    kind = "one" if modality == "audio" else family.projector or style_of(view, root).projector
     return PROJECTORS[kind](view, width, hidden, root)
-
-
-def _projector_kind(view: ConfigView, root: ConfigView) -> str:
-    family = root.string("model_type") or ""
-    by_family = {"minicpmv": "resampler", "phi3_v": "phi3", "clip": "none", "deepseek_vl_v2": "vl2"}
-    return by_family.get(family, style_of(view, root).projector)
