@@ -13,7 +13,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +29,11 @@ from benchmarks.truth import Models, TruthRow, card_of, read_truth, truth_files
 from whichgpu import assets
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection, ModelClass
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Engine, Engines
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import parse_accelerators
-from whichgpu.plan.records import Accelerator, Footprint, KvDtype, Layout, Precision, Verdict, Workload
+from whichgpu.plan.records import Footprint, KvDtype, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import batch_of
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.terms import GIB
@@ -130,9 +131,10 @@ class Judge:
         card = card_of(row, self._cards)
         result.settings_known = stated and card is not None and row.gpu_mem_util is not None
         workload, layout = _workload(row, inspection), _layout(row)
-        sizer = Sizer(inspection, engine, self._registry)
+        sizer = Sizer(ServedModel(inspection, engine, self._registry))
         sizing_card = card or next(c for c in self._cards if c.key == "h100_sxm")
-        sizes = sizer.size(workload, precision, sizing_card, layout)
+        case = Case(workload, precision, sizing_card, layout)
+        sizes = sizer.size(case)
         result.kv_exact = _kv_exact(row, sizer, sizes, workload, stated)
         if _recipe_unknown(matched, precision, inspection):
             result.doubt = result.doubt or "another build, whose recipe is not at hand"
@@ -140,13 +142,13 @@ class Judge:
         result.predicted_weights = _nearest([s.weights / GIB for s in sizes.stages], row.weights_gib)
         if card is None or not stated:
             return
-        footprint = footprint_of(sizer, sizes, workload, layout)
+        footprint = footprint_of(sizer, case, sizes)
         result.predicted_kv = _nearest([s.pool / GIB for s in sizes.stages], row.kv_gib)
         if result.predicted_kv is not None:
             result.kv_low = result.predicted_kv - sizes.error_down / GIB
             result.kv_high = result.predicted_kv + sizes.error_up / GIB
         result.predicted_tokens = footprint.printed_tokens
-        result.verdict = str(_start_verdict(row, footprint, sizer, workload, precision, card, layout))
+        result.verdict = str(_start_verdict(row, footprint, sizer, case))
 
 
 def _beyond(row: TruthRow) -> str | None:
@@ -248,24 +250,18 @@ def _kv_exact(row: TruthRow, sizer: Sizer, sizes: Sizes, workload: Workload, sta
     return bool(printed[0] - block <= row.kv_tokens <= printed[1] + block)
 
 
-def _start_verdict(
-    row: TruthRow,
-    footprint: Footprint,
-    sizer: Sizer,
-    workload: Workload,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-) -> Verdict:
+def _start_verdict(row: TruthRow, footprint: Footprint, sizer: Sizer, case: Case) -> Verdict:
     """Whether one sequence fits; where the row does not say how it was started, under either default.
 
     vLLM takes 8,192 tokens a step as a server and 16,384 as a library on large cards, 2,048 and 8,192 on others.
     """
+    workload, card = case.workload, case.card
     if row.max_num_batched_tokens is not None or workload.batched_tokens is not None:
         return footprint.verdict
     as_library = batch_of(card, sizer.engine, workload).tokens
     as_library = max(as_library, 16_384 if card.usable_gib >= 70 and not card.small_batches else 8_192)
-    other = sizer.size(workload.model_copy(update={"batched_tokens": as_library}), precision, card, layout).verdict
+    asked = workload.model_copy(update={"batched_tokens": as_library})
+    other = sizer.size(replace(case, workload=asked)).verdict
     return footprint.verdict if other is footprint.verdict else Verdict.TIGHT
 
 

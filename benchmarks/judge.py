@@ -21,6 +21,7 @@ from typing import Any
 from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.hardware import find, parse_accelerators
 from whichgpu.plan.kv_pool import Pool
@@ -98,7 +99,7 @@ def compare(kept: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
             continue
         if name not in sizers:
             assert inspection is not None
-            sizers[name] = Sizer(inspection, engine, registry)
+            sizers[name] = Sizer(ServedModel(inspection, engine, registry))
         yield verdict_of(sizers[name], row)
 
 

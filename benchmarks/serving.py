@@ -23,11 +23,12 @@ from whichgpu import assets
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.hardware import find, parse_accelerators
 from whichgpu.plan.records import Accelerator, Layout, Precision, Workload
-from whichgpu.plan.roofline import Calibration, Factors, parse_calibration, step_time
+from whichgpu.plan.roofline import Calibration, Factors, Load, Machine, parse_calibration, step_time
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.step_work import StepWork, Works
 
@@ -120,7 +121,9 @@ class Point:
 
     def predicted(self, factors: Factors) -> float:
         factors = replace(_CALIBRATION, factors=factors).factors_of(self.card)
-        return step_time(self.work, self.card, self.layout, factors, self.running, self.prompt, self.output).total
+        return step_time(
+            self.work, Machine(self.card, self.layout, factors), Load(self.running, self.prompt, self.output)
+        ).total
 
 
 class Reader:
@@ -148,7 +151,7 @@ class Reader:
         works, precision = model_match
         copies, layout = _layout(row)
         workload = Workload(context=int(row["input_len"] + row["output_len"]), concurrency=int(row["concurrency"]))
-        work = works.of(workload, precision, card, layout)
+        work = works.of(Case(workload, precision, card, layout))
         if work is None:
             return "not a model that decodes token by token"
         return Point(
@@ -186,7 +189,7 @@ class Reader:
                 inspection: Inspection = self._inspection_of(matched[0])
             except WhichgpuError:
                 return None
-            sizer = Sizer(inspection, self._engine, self._registry)
+            sizer = Sizer(ServedModel(inspection, self._engine, self._registry))
             self._known[matched[0]] = sizer, Works(sizer)
         sizer, works = self._known[matched[0]]
         quantisation = sizer.inspection.quantisation

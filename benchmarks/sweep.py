@@ -20,6 +20,7 @@ from tabulate import tabulate
 from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Layout, Precision, Workload
 from whichgpu.plan.sizing import Sizer
@@ -71,14 +72,14 @@ def sizings(atlas: Atlas) -> Iterator[None]:
     facts = load_facts()
     engine = facts.engines.of(None)
     models = [m for n in _MODELS if (m := atlas.find(n)) is not None]
-    sizers = [Sizer(m, engine, facts.architectures) for m in models]
+    sizers = [Sizer(ServedModel(m, engine, facts.architectures)) for m in models]
     layouts = [Layout(tensor_parallel=tp) for tp in (1, 2, 4, 8)]
     precisions = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
     workloads = [Workload(context=c, concurrency=n) for c in (2048, 8192, 32_768) for n in (1, 16, 256)]
     for sizer, workload, card, layout, precision in itertools.cycle(
         itertools.product(sizers, workloads, facts.accelerators, layouts, precisions)
     ):
-        sizer.size(workload, precision, card, layout)
+        sizer.size(Case(workload, precision, card, layout))
         yield
 
 

@@ -6,10 +6,11 @@ from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.records import Inspection
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.hardware import find
 from whichgpu.plan.kv_layers import CacheSetting, block_size, cache_layers, kv_dtype_of
-from whichgpu.plan.kv_pool import Grouping, Pool
+from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Accelerator, Answer, Footprint, Kernels, KvDtype, Layout, Plan, Precision, Workload
 from whichgpu.plan.sizing import Sizer
@@ -32,6 +33,10 @@ def card(name: str) -> Accelerator:
     return find(name, FACTS.accelerators)
 
 
+def served(inspection: Inspection, version: str | None = None) -> ServedModel:
+    return ServedModel(inspection, FACTS.engines.of(version), FACTS.architectures)
+
+
 def ask(name: str, *cards: str, **workload: object) -> Answer:
     asked = Workload.model_validate({"context": 8192, "concurrency": 16, "accelerators": cards, **workload})
     return answer(model(name), asked, FACTS)
@@ -49,8 +54,9 @@ def footprint(
     **workload: object,
 ) -> Footprint:
     asked = Workload.model_validate({"context": 8192, "concurrency": 1, **workload})
-    sizer = Sizer(inspection, FACTS.engines.of(asked.vllm))
-    return footprint_of(sizer, sizer.size(asked, precision, card(key), layout), asked, layout)
+    sizer = Sizer(served(inspection, asked.vllm))
+    case = Case(asked, precision, card(key), layout)
+    return footprint_of(sizer, case, sizer.size(case))
 
 
 def tensors_per_card(
@@ -62,7 +68,7 @@ def tensors_per_card(
 ) -> int:
     """Parameters and buffers on the fullest card, without what the allocator rounds up."""
     left_out = (ROUNDING,) if copies else (ROUNDING, "MLA copies")
-    parts = WeightTable(inspection, precision).stages(layout, kernels)
+    parts = WeightTable(served(inspection), precision).stages(layout, kernels)
     return max(map(sum, zip(*(v for k, v in parts.items() if k not in left_out), strict=True)))
 
 
@@ -86,4 +92,5 @@ def pool_of(
         state_blocks=state_blocks,
         **setting,  # type: ignore[arg-type]
     )
-    return Pool(Grouping(cache_layers(architecture, made)), [range(10**6)], in_flight, shared=shared)
+    schedule = Schedule(in_flight, shared=shared)
+    return Pool(Grouping(cache_layers(served(inspection), made)), [range(10**6)], schedule)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from benchmarks.judge import CLOSE, EXPLAINED, Verdict, compare, record, rows, verdict_of
 
-from tests.planning import ATLAS, FACTS
+from tests.planning import ATLAS, served
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.reference import parse_reference
 from whichgpu.plan.sizing import Sizer
@@ -55,6 +55,6 @@ def test_vllm_says_the_same(folder: Path, tp: int, said: dict[tuple[str, int], d
     assert "error" not in row
     assert "cache_error" not in row
     inspection = inspect_model(parse_reference(str(folder)))
-    verdict = verdict_of(Sizer(inspection, FACTS.engines.of("0.32"), FACTS.architectures), row)
+    verdict = verdict_of(Sizer(served(inspection, "0.32")), row)
     assert abs(verdict.weights_off) <= 0.0015
     assert verdict.cache_agrees

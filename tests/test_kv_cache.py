@@ -11,7 +11,7 @@ from tests.planning import GIB, ask, footprint, model, pool_of
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind
 from whichgpu.inspect.records import Mixer
 from whichgpu.plan.kv_layers import CacheLayer, CacheSetting, _layers, is_counted
-from whichgpu.plan.kv_pool import Grouping, Pool, grouped
+from whichgpu.plan.kv_pool import Grouping, Pool, Schedule, grouped
 from whichgpu.plan.records import KvDtype
 
 # (model, TP, length, bytes per block, blocks that one sequence holds in each group) from vLLM 0.32's own
@@ -135,7 +135,7 @@ class TestPools:
 
     def test_the_poorest_stage_decides(self) -> None:
         layers = [(i, CacheLayer(CacheForm.FULL, 4096, 16)) for i in range(6)]
-        pool = Pool(Grouping(layers), [range(4), range(4, 6)], 0)
+        pool = Pool(Grouping(layers), [range(4), range(4, 6)], Schedule(0))
         assert pool.bytes_per_block == (4 * 4096, 2 * 4096)
         assert pool.blocks([40 * 4096, 1000 * 4096]) == 10
         assert pool.blocks([400 * 4096, -1]) == 0
@@ -169,7 +169,7 @@ class TestPools:
         assert sorted(i for g in groups for i, _ in g.members) == [i for i, _ in members]
         if len(groups) > 1:
             assert len({c.page for g in groups for _, c in g.members}) == 1
-        pool = Pool(Grouping(members), [range(10**6)], 8192)
+        pool = Pool(Grouping(members), [range(10**6)], Schedule(8192))
         assert pool.per_sequence(tokens) <= pool.per_sequence(tokens + 1)
 
     @given(st.integers(2, 400_000), st.integers(16, 10**6))

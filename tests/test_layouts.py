@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.planning import FACTS, ask, card, model, plan_for
+from tests.planning import FACTS, ask, card, model, plan_for, served
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, FeedForward, Inspection, Mixer, Quantisation
 from whichgpu.inspect.weight_formats import WeightFormat
@@ -25,7 +25,7 @@ def refusal(
     inspection: Inspection, precision: Precision = Precision.PUBLISHED, version: str | None = None, **layout: Any
 ) -> str:
     made = Layout.model_validate({"tensor_parallel": 1, **layout})
-    return layout_refusal(inspection, made, precision, FACTS.engines.of(version), FACTS.architectures) or ""
+    return layout_refusal(served(inspection, version), made, precision) or ""
 
 
 def test_divisible_is_accepted() -> None:
@@ -103,7 +103,7 @@ class TestPipelines:
     def test_a_pipeline_serves_where_heads_do_not_divide(self) -> None:
         """Whatever does not split by heads still runs on four cards, as stages."""
         odd = changed(heads=27, kv_heads=27)
-        layouts = list(candidate_layouts(odd, card("h100")))
+        layouts = list(candidate_layouts(odd, card("h100").node_counts))
         assert Layout(tensor_parallel=1, pipeline_parallel=4) in layouts
         assert "attention heads" in refusal(odd, tensor_parallel=4)
         assert refusal(odd, pipeline_parallel=4) == ""

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.planning import ATLAS, FACTS, GIB, ONE, ask, card, footprint, model, plan_for
+from tests.planning import ATLAS, FACTS, GIB, ONE, ask, card, footprint, model, plan_for, served
 from whichgpu.inspect.records import Origin
+from whichgpu.plan.case import Case
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 from whichgpu.plan.records import KvDtype, Layout, Precision, Verdict, Workload
@@ -157,9 +158,9 @@ class TestHonesty:
     )
     def test_asking_for_more_never_makes_it_fit(self, name: str, key: str, concurrency: int, context: int) -> None:
         order = [Verdict.FITS, Verdict.TIGHT, Verdict.NO]
-        sizer = Sizer(model(name), FACTS.engines.of(None))
+        sizer = Sizer(served(model(name)))
         verdicts = [
-            sizer.size(Workload(context=c, concurrency=n), Precision.PUBLISHED, card(key), ONE).verdict
+            sizer.size(Case(Workload(context=c, concurrency=n), Precision.PUBLISHED, card(key), ONE)).verdict
             for c, n in ((context, concurrency), (context + 16, concurrency), (context, concurrency + 1))
         ]
         assert order.index(verdicts[1]) >= order.index(verdicts[0])

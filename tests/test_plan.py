@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.planning import FACTS, ONE, ask, footprint, model, plan_for
+from tests.planning import FACTS, ONE, ask, footprint, model, plan_for, served
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Mixer
 from whichgpu.plan.commands import serve_command
@@ -137,7 +137,7 @@ class TestRecommendation:
     ) -> None:
         base = model(name)
         changed = base.model_copy(update={"source": base.source.model_copy(update=changes)})
-        made = serve_command(changed, Workload(context=8192, concurrency=1), precision, ONE, FACTS.architectures)
+        made = serve_command(served(changed), Workload(context=8192, concurrency=1), precision, ONE)
         assert made.text is None
         assert word in made.reasons[0]
 
@@ -145,11 +145,10 @@ class TestRecommendation:
         base = model("Qwen/Qwen3-32B")
         source = base.source.model_copy(update={"kind": "folder", "path": "/m/my model; rm"})
         made = serve_command(
-            base.model_copy(update={"source": source}),
+            served(base.model_copy(update={"source": source})),
             Workload(context=8192, concurrency=1),
             Precision.PUBLISHED,
             ONE,
-            FACTS.architectures,
         )
         assert made.text == "vllm serve '/m/my model; rm' --max-model-len 8192"
 

@@ -55,12 +55,12 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         monkeypatch.syspath_prepend(tmp_path)
 
     seam._configs.cache_clear()
-    seam._ENGINES.clear()
+    seam._compiled.cache_clear()
     yield install
     for name in [m for m in sys.modules if m.split(".")[0] == "aiconfigurator_core"]:
         del sys.modules[name]
     seam._configs.cache_clear()
-    seam._ENGINES.clear()
+    seam._compiled.cache_clear()
 
 
 def opinion(ask: Run, *more: str) -> dict[str, object]:

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning import FACTS, ask, card, model, plan_for
+from tests.planning import FACTS, ONE, ask, card, model, plan_for, served
+from whichgpu.plan.case import Case
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.records import Layout, Objective, Precision, Speed, Workload
-from whichgpu.plan.roofline import parse_calibration, prefill_time, step_time
+from whichgpu.plan.roofline import Load, Machine, parse_calibration, prefill_time, step_time
 from whichgpu.plan.sizing import Sizer
-from whichgpu.plan.speed import speed_of
+from whichgpu.plan.speed import Speeds
 from whichgpu.plan.step_work import StepWork, Works
 from whichgpu.tui.words.exit_codes import ExitCode
 
@@ -24,9 +25,9 @@ H100 = card("h100_sxm")
 
 
 def work(name: str, layout: Layout | None = None, precision: Precision = Precision.PUBLISHED) -> StepWork:
-    sizer = Sizer(model(name), FACTS.engines.of(None))
     asked = Workload(context=2048, concurrency=32)
-    found = Works(sizer).of(asked, precision, H100, layout or Layout(tensor_parallel=1))
+    case = Case(asked, precision, H100, layout or ONE)
+    found = Works(Sizer(served(model(name)))).of(case)
     assert found is not None
     return found
 
@@ -56,9 +57,8 @@ def test_published_rates_lie_in_the_range(name: str, key: str, precision: str, m
 def test_a_70b_model_at_batch_32_cannot_reach_3000_tokens_on_one_h100() -> None:
     """Even at the whole published rate, reading 67.7 GiB of FP8 weights takes 21.7 ms a step."""
     ideal = replace(FACTORS, bandwidth=1.0, cache=1.0, step=0, layer=0, sequence=0, prefill=1.0)
-    layout = Layout(tensor_parallel=1)
     fp8 = work("meta-llama/Llama-3.1-70B-Instruct", precision=Precision.FP8)
-    assert 32 / step_time(fp8, H100, layout, ideal, 32, 1024, 1024).total < 1500
+    assert 32 / step_time(fp8, Machine(H100, ONE, ideal), Load(32, 1024, 1024)).total < 1500
 
 
 @given(
@@ -72,13 +72,12 @@ def test_a_70b_model_at_batch_32_cannot_reach_3000_tokens_on_one_h100() -> None:
 def test_more_at_once_is_slower_for_each_and_never_faster_than_the_memory(
     running: int, prompt: int, output: int, name: str
 ) -> None:
-    one = Layout(tensor_parallel=1)
-    some = work(name)
-    now = step_time(some, H100, one, FACTORS, running, prompt, output)
-    more = step_time(some, H100, one, FACTORS, running + 1, prompt, output)
+    some, machine = work(name), Machine(H100, ONE, FACTORS)
+    now = step_time(some, machine, Load(running, prompt, output))
+    more = step_time(some, machine, Load(running + 1, prompt, output))
     assert more.total >= now.total
     assert now.total > some.weights / (H100.bandwidth_gbs * 1e9)
-    assert prefill_time(some, H100, one, FACTORS, prompt + 1) >= prefill_time(some, H100, one, FACTORS, prompt)
+    assert prefill_time(some, machine, prompt + 1) >= prefill_time(some, machine, prompt)
 
 
 @given(tokens=st.floats(1, 1e6))
@@ -100,10 +99,11 @@ def test_a_cache_is_read_up_to_its_windows() -> None:
 
 
 def test_sequences_beyond_the_pool_queue() -> None:
-    sizer = Sizer(model("Qwen/Qwen3-32B"), FACTS.engines.of(None))
-    asked, layout = Workload(context=8192, concurrency=10_000), Layout(tensor_parallel=2)
-    foot = footprint_of(sizer, sizer.size(asked, Precision.PUBLISHED, H100, layout), asked, layout)
-    found = speed_of(Works(sizer), asked, Precision.PUBLISHED, H100, layout, foot, FACTS.calibration, None, Learned())
+    sizer = Sizer(served(model("Qwen/Qwen3-32B")))
+    asked = Workload(context=8192, concurrency=10_000)
+    case = Case(asked, Precision.PUBLISHED, H100, Layout(tensor_parallel=2))
+    foot = footprint_of(sizer, case, sizer.size(case))
+    found = Speeds(Works(sizer), FACTS.calibration, Learned()).of(case, foot)
     assert found is not None
     assert found.running == foot.max_sequences
     assert found.running + found.waiting == 10_000

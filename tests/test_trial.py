@@ -542,13 +542,15 @@ def test_tokens_as_a_real_vllm_counted_them(ask: Run, tmp_path: Path, name: str,
     folder.mkdir()
     (folder / "config.json").write_text(json.dumps(CONFIGS[name]))
     from whichgpu.inspect.inspector import inspect_model
+    from whichgpu.plan.case import ServedModel
     from whichgpu.plan.records import Layout, Workload
     from whichgpu.plan.sizing import Sizer
     from whichgpu.tui.desk.facts import load_facts
     from whichgpu.tui.desk.trials import CPU
 
     facts = load_facts()
-    sizer = Sizer(inspect_model(str(folder)), facts.engines.of("0.32.0"), facts.architectures)
+    served = ServedModel(inspect_model(str(folder)), facts.engines.of("0.32.0"), facts.architectures)
+    sizer = Sizer(served)
     cache = sizer.cache(Workload(context=1024, concurrency=1), Layout(tensor_parallel=1), CPU)
     blocks = cache.blocks([256 * 2**20])
     assert blocks is not None

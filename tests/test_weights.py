@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.planning import ATLAS, FACTS, GIB, card, footprint, model, tensors_per_card
+from tests.planning import ATLAS, FACTS, GIB, card, footprint, model, served, tensors_per_card
 from whichgpu.inspect.records import Inspection, Part, TensorGroup
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
@@ -133,7 +133,7 @@ class TestRoles:
         ],
     )
     def test_by_name(self, name: str, part: Part, role: Role) -> None:
-        assert role_of(self.group(name, part), None) is role
+        assert role_of(self.group(name, part), None, FACTS.engines.of(None).classes) is role
 
     def test_key_value_heads_are_repeated_beyond_their_number(self) -> None:
         """Llama-3.1-8B has 8: on 16 cards each keeps one (0.998 GiB, vLLM 0.32's classes)."""
@@ -157,8 +157,8 @@ class TestLayoutsOfExperts:
     def test_experts_that_do_not_divide_go_to_the_first_ranks(self) -> None:
         found = model("openai/gpt-oss-20b")
         layout = Layout(tensor_parallel=1, data_parallel=3, expert_parallel=True)
-        experts = WeightTable(found, Precision.PUBLISHED).stages(layout)["routed experts"][0]
-        whole = WeightTable(found, Precision.PUBLISHED).stages(Layout(tensor_parallel=1))["routed experts"][0]
+        experts = WeightTable(served(found), Precision.PUBLISHED).stages(layout)["routed experts"][0]
+        whole = WeightTable(served(found), Precision.PUBLISHED).stages(Layout(tensor_parallel=1))["routed experts"][0]
         assert experts / whole == pytest.approx(11 / 32, rel=1e-6)
 
 
@@ -166,14 +166,14 @@ class TestStages:
     def test_as_vllm_cuts_them(self) -> None:
         """Layer counts by vLLM 0.32's get_pp_indices; 65.74 GiB each is its own Llama 3.1 70B BF16 on two stages."""
         assert stage_layers(61, 8) == [7, 7, 8, 8, 8, 8, 8, 7]
-        table = WeightTable(model("meta-llama/Llama-3.1-70B-Instruct"), Precision.PUBLISHED)
+        table = WeightTable(served(model("meta-llama/Llama-3.1-70B-Instruct")), Precision.PUBLISHED)
         first, last = table.per_stage(Layout(tensor_parallel=1, pipeline_parallel=2))
         assert first / GIB == pytest.approx(65.74, rel=0.002)
         assert last / GIB == pytest.approx(65.74, rel=0.002)
 
     def test_dense_layers_stay_on_the_first_stage(self) -> None:
         """DeepSeek-V3's three dense layers are its first: the other stages hold none of them."""
-        table = WeightTable(model("deepseek-ai/DeepSeek-V3"), Precision.PUBLISHED)
+        table = WeightTable(served(model("deepseek-ai/DeepSeek-V3")), Precision.PUBLISHED)
         dense = table.stages(Layout(tensor_parallel=8, pipeline_parallel=4))["dense ffn"]
         assert dense[0] > 0
         assert dense[1:] == (0, 0, 0)
@@ -191,14 +191,14 @@ class TestSpeculation:
         """Qwen3.6-27B-NVFP4: 20.57 GiB were loaded with MTP (0.23.1 on GB10), 19.66 without."""
         found = model("nvidia/Qwen3.6-27B-NVFP4")
         one = Layout(tensor_parallel=1)
-        without = WeightTable(found, Precision.PUBLISHED).per_stage(one)[0] / GIB
-        drafting = WeightTable(found, Precision.PUBLISHED, speculative=True).per_stage(one)[0] / GIB
+        without = WeightTable(served(found), Precision.PUBLISHED).per_stage(one)[0] / GIB
+        drafting = WeightTable(served(found), Precision.PUBLISHED, speculative=True).per_stage(one)[0] / GIB
         assert without == pytest.approx(19.75, rel=0.006)
         assert drafting == pytest.approx(20.57, rel=0.006)
 
     def test_text_only_leaves_encoders_out(self) -> None:
         found = model("Qwen/Qwen2.5-VL-7B-Instruct")
-        parts = WeightTable(found, Precision.PUBLISHED, text_only=True).stages(Layout(tensor_parallel=1))
+        parts = WeightTable(served(found), Precision.PUBLISHED, text_only=True).stages(Layout(tensor_parallel=1))
         assert not {"vision", "projector"} & set(parts)
 
 
@@ -221,7 +221,7 @@ ALL = [i for n in ATLAS.names() if (i := ATLAS.find(n)) is not None and i.tensor
 @pytest.mark.parametrize("found", ALL[::7], ids=lambda i: i.source.name)
 def test_no_layout_loses_or_invents_weights(found: Inspection) -> None:
     """Over all cards of a layout there is at least everything once; more cards never mean more on one."""
-    table = WeightTable(found, Precision.PUBLISHED)
+    table = WeightTable(served(found), Precision.PUBLISHED)
     total = total_bytes(found, Precision.PUBLISHED)
     assert total is not None
     sizes = [table.per_stage(Layout(tensor_parallel=tp))[0] for tp in (1, 2, 4, 8)]

@@ -111,6 +111,10 @@ class Accelerator(Record):
     """In the list that is considered when the user names none."""
     sources: dict[str, str] = Field(default_factory=dict)
 
+    def __hash__(self) -> int:
+        """By its key: two cards of one key in one answer are one, and ``sources`` can't be hashed."""
+        return hash(self.key)
+
     @property
     def compute_capability(self) -> float | None:
         """CUDA's as a number; ``None`` for other vendors' cards and where it is unknown."""

@@ -15,11 +15,12 @@ from __future__ import annotations
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Architecture, Inspection, Tower
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.engine import Batch, Engine
 from whichgpu.plan.formats import dense_format
-from whichgpu.plan.records import ExpertKernel, Layout, Precision, Workload
-from whichgpu.plan.runtime import CardKind, expert_kernel
+from whichgpu.plan.records import ExpertKernel, Precision
+from whichgpu.plan.runtime import StageCase, expert_kernel
 from whichgpu.plan.terms import GIB, Size, computed
 
 _DTYPE = 2
@@ -41,19 +42,17 @@ _ANY_SIZE_TOKENS = 16_384
 class Activations:
     """The peak of one model under one version of vLLM; what its cards have in common is worked out once."""
 
-    def __init__(self, inspection: Inspection, engine: Engine) -> None:
-        self._inspection, self._engine = inspection, engine
-        architecture = inspection.architecture
+    def __init__(self, model: ServedModel) -> None:
+        self._model = model
+        architecture = model.architecture
         if architecture is not None:
-            self._width = 3 * _dense_width(architecture) + _quantised_input(inspection)
+            self._width = 3 * _dense_width(architecture) + _quantised_input(model.inspection)
             self._attention = _attention_width(architecture)
-            self._copies = _HIDDEN_COPIES + 3 * (_residual_streams(inspection) - 1)
+            self._copies = _HIDDEN_COPIES + 3 * (_residual_streams(model.inspection) - 1)
 
-    def size(
-        self, precision: Precision, card: CardKind, layout: Layout, workload: Workload, first: bool, last: bool
-    ) -> Size:
-        """Return the peak on one card of a pipeline stage; ``first`` holds the encoders, ``last`` samples."""
-        architecture = self._inspection.architecture
+    def size(self, case: StageCase) -> Size:
+        """Return the peak on one card of a pipeline stage."""
+        architecture, engine = self._model.architecture, self._model.engine
         if architecture is None or not architecture.hidden:
             return computed(
                 "activations",
@@ -62,31 +61,30 @@ class Activations:
                 "an allowance: the hidden size is unknown",
                 group=MemoryGroup.ACTIVATIONS,
             )
-        batch = card.batch
-        embeds = _embeds(architecture, batch, workload)
-        passing = embeds + _passing_experts(self._inspection, precision, card, layout)
-        candidates = [self._forward(architecture.hidden, layout, batch, passing, single=first and last)]
-        if last:
-            candidates.append(_sampler(architecture, self._engine, batch, embeds))
-        if first and not workload.text_only:
-            candidates += [_encoder(t, architecture, layout, self._engine, batch) for t in architecture.towers]
+        embeds = _embeds(architecture, case)
+        passing = embeds + _passing_experts(self._model.inspection, case)
+        candidates = [self._forward(architecture.hidden, case, passing)]
+        if case.last:
+            candidates.append(_sampler(architecture, engine, case.card.batch, embeds))
+        if case.first and not case.text_only:
+            candidates += [_encoder(t, architecture, engine, case) for t in architecture.towers]
         largest = max(candidates, key=lambda s: s.bytes)
-        low = max(s.low for s in candidates) * (_ROCM_LEAST if card.vendor == "amd" else 1)
+        low = max(s.low for s in candidates) * (_ROCM_LEAST if case.card.vendor == "amd" else 1)
         return largest._replace(low=low, high=max(s.high for s in candidates))
 
-    def _forward(self, hidden: int, layout: Layout, batch: Batch, embeds: float, single: bool) -> Size:
-        copies = self._copies + (0 if single else _STAGE_COPIES)
-        widest = max(self._width, self._attention) / layout.tensor_parallel
-        size = batch.tokens * _DTYPE * (copies * hidden + widest) + embeds
+    def _forward(self, hidden: int, case: StageCase, passing: float) -> Size:
+        copies = self._copies + (0 if case.first and case.last else _STAGE_COPIES)
+        widest = max(self._width, self._attention) / case.ways.tensor_parallel
+        size = case.card.batch.tokens * _DTYPE * (copies * hidden + widest) + passing
         why = "one step of max_num_batched_tokens through the widest layer"
         return computed("forward pass", size, (0.6, 1.25), why, "--max-num-batched-tokens", MemoryGroup.ACTIVATIONS)
 
 
-def _embeds(architecture: Architecture, batch: Batch, workload: Workload) -> float:
+def _embeds(architecture: Architecture, case: StageCase) -> float:
     """Input embeddings that a multimodal model keeps beside its tokens."""
-    if not architecture.towers or workload.text_only:
+    if not architecture.towers or case.text_only:
         return 0.0
-    return batch.tokens * (architecture.hidden or 0) * _DTYPE
+    return case.card.batch.tokens * (architecture.hidden or 0) * _DTYPE
 
 
 def _attention_width(architecture: Architecture) -> int:
@@ -99,18 +97,19 @@ def _attention_width(architecture: Architecture) -> int:
     return max(widths, default=0)
 
 
-def _passing_experts(inspection: Inspection, precision: Precision, card: CardKind, layout: Layout) -> float:
+def _passing_experts(inspection: Inspection, case: StageCase) -> float:
     """What Triton's MXFP4 kernels allocate for one layer and give back: rows × (3 widths + hidden) × 2."""
     architecture = inspection.architecture
     block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
     if (
         architecture is None
         or block is None
-        or expert_kernel(inspection, precision, card) is not ExpertKernel.TRITON_MXFP4
+        or expert_kernel(inspection, case.precision, case.card) is not ExpertKernel.TRITON_MXFP4
     ):
         return 0.0
-    ranks = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
-    rows = card.batch.tokens * (block.top_k or 1)
+    ways = case.ways
+    ranks = 1 if ways.expert_parallel else ways.tensor_parallel * ways.data_parallel
+    rows = case.card.batch.tokens * (block.top_k or 1)
     return rows * 2.0 * (3 * (block.intermediate or 0) // ranks + (architecture.hidden or 0))
 
 
@@ -146,14 +145,15 @@ def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: f
     return computed("sampler", size, (0.93, 1.06), why, "--max-num-seqs", MemoryGroup.ACTIVATIONS)
 
 
-def _encoder(tower: Tower, architecture: Architecture, layout: Layout, engine: Engine, batch: Batch) -> Size:
+def _encoder(tower: Tower, architecture: Architecture, engine: Engine, case: StageCase) -> Size:
+    batch = case.card.batch
     patches = encoded_patches(tower, batch)
     if engine.whole_prompts and any(m.kind is MixerKind.CROSS for m in architecture.mixers):
         per_image = ((tower.image_size or 0) // (tower.patch_size or 1)) ** 2
         patches = max(patches, batch.sequences * _TILES * per_image)
     hidden, width = tower.hidden or 1152, tower.intermediate or 4304
     outputs = batch.tokens * (architecture.hidden or 0) * _DTYPE
-    size = patches * _DTYPE * (6 * hidden + 2 * width / layout.tensor_parallel) + outputs
+    size = patches * _DTYPE * (6 * hidden + 2 * width / case.ways.tensor_parallel) + outputs
     why = f"{patches:,} patches through the {tower.modality} encoder at once"
     return computed(
         f"{tower.modality} encoder", size, (0.4, 1.9), why, "--limit-mm-per-prompt", MemoryGroup.ACTIVATIONS

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from whichgpu.inspect.records import Inspection, ModelClass
 from whichgpu.inspect.text import clean
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
@@ -24,27 +23,24 @@ class Command:
     reasons: tuple[str, ...] = ()
 
 
-def serve_command(
-    inspection: Inspection, workload: Workload, precision: Precision, layout: Layout, registry: Mapping[str, Any]
-) -> Command:
+def serve_command(model: ServedModel, workload: Workload, precision: Precision, layout: Layout) -> Command:
     """Return the ``vllm serve`` command of a plan."""
-    against = _against(inspection, precision)
+    against = _against(model.inspection, precision)
     if against is not None:
         return Command(None, (against,))
-    words = serve_words(inspection, workload, precision, layout, registry)
+    words = serve_words(model, workload, precision, layout)
     prefix = f"{GRAPHS_OFF} " if overestimates_graphs(layout) else ""
     return Command(prefix + shlex.join(words))
 
 
-def serve_words(
-    inspection: Inspection, workload: Workload, precision: Precision, layout: Layout, registry: Mapping[str, Any]
-) -> list[str]:
+def serve_words(model: ServedModel, workload: Workload, precision: Precision, layout: Layout) -> list[str]:
     """Return ``vllm serve`` and its arguments, as vLLM 0.32 takes them."""
+    inspection = model.inspection
     source = inspection.source
     words = ["vllm", "serve", source.path if source.kind == "folder" and source.path else source.name]
     if source.revision and source.kind == "hub":
         words += ["--revision", source.revision]
-    pooling = is_pooling(inspection, registry)
+    pooling = is_pooling(inspection, model.registry)
     words += ["--runner", "pooling"] if pooling else []
     words += _layout_words(layout)
     if not pooling:

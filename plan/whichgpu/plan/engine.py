@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from whichgpu.inspect.records import Record
+from whichgpu.inspect.records import Part, Record
 from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 
@@ -38,7 +38,40 @@ class GraphTokens(Record):
 
     usual: int
     wide: int
-    """On the generations that say so, and for gpt-oss."""
+    """On the generations and for the classes that say so."""
+
+
+class WholeParts(Record):
+    """Parts that some classes build without parallel layers: whole on every card."""
+
+    classes: tuple[str, ...]
+    """How their names begin."""
+    parts: frozenset[Part]
+
+
+class ClassRules(Record):
+    """What vLLM's classes do that no config says. Model types and classes are named by how they begin."""
+
+    full_latent_caches: tuple[str, ...]
+    """Model types whose latent attention is cached as full keys and values, the values padded to the keys' width (not in
+    model_arch_config_convertor.is_deepseek_mla)."""
+    checkpointed_delta: tuple[str, ...]
+    """Classes whose delta attention keeps one more block as a prefill checkpoint, as every Mamba 2 mixer does."""
+    wide_graphs: tuple[str, ...]
+    """Model types whose CUDA graphs are captured for ``GraphTokens.wide``."""
+    second_rotary_tables: tuple[str, ...]
+    """Model types whose indexer rotates the other way round and has a table of its own."""
+    fp32_routers: tuple[str, ...]
+    """Model types whose router is computed in FP32."""
+    unconverted_towers: tuple[str, ...]
+    """Model types whose image encoder stays BF16 under FP8 unless its sides divide by 64 (models/gemma4_mm)."""
+    parallel_projectors: tuple[str, ...]
+    """Words in model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
+    whole_parts: tuple[WholeParts, ...]
+
+    def has_whole(self, part: Part, names: Sequence[str]) -> bool:
+        """True where one of these classes keeps a part whole on every card."""
+        return any(part in whole.parts and n.startswith(whole.classes) for whole in self.whole_parts for n in names)
 
 
 class Engine(Record):
@@ -86,6 +119,7 @@ class Engine(Record):
     """Least CUDA compute capability that wheels are built for."""
     least_capability: dict[Precision, float]
     """The same per precision; below 8.9 FP8 runs weight-only."""
+    classes: ClassRules
     sources: tuple[str, ...] = ()
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from whichgpu.plan.case import Case
 from whichgpu.plan.choices import MemoryGroup
-from whichgpu.plan.records import Footprint, Layout, Workload
+from whichgpu.plan.records import Footprint, Workload
 from whichgpu.plan.sizing import Sizer, Sizes
 
 
-def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout, detailed: bool = True) -> Footprint:
+def footprint_of(sizer: Sizer, case: Case, sizes: Sizes, detailed: bool = True) -> Footprint:
     """Return the record; figures are of the pipeline stage that runs out first, broken down when ``detailed``."""
+    workload, layout = case.workload, case.layout
     stage, cache, blocks = sizes.stage, sizes.cache, sizes.blocks
     activations = stage.of(MemoryGroup.ACTIVATIONS)
     spent = sizes.budget - stage.pool
@@ -17,7 +19,6 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout,
     per_sequence = cache.per_sequence(workload.context) if cache.anything else None
     sequences = cache.sequences(usable_blocks, workload.context) if usable_blocks and cache.anything else 0.0
     per_block = cache.bytes_per_block[sizes.poorest]
-    copies = -(-workload.concurrency // layout.data_parallel)
     return Footprint(
         layout=layout,
         weights=stage.weights,
@@ -31,7 +32,7 @@ def footprint_of(sizer: Sizer, sizes: Sizes, workload: Workload, layout: Layout,
         pool_high=stage.pool + sizes.error_up,
         kv_per_token=round(cache.growth / layout.pipeline_parallel),
         state_per_sequence=cache.state // layout.pipeline_parallel,
-        kv_needed=cache.together(copies, workload.context) * per_block if cache_is_known else None,
+        kv_needed=cache.together(case.copies, workload.context) * per_block if cache_is_known else None,
         block_size=cache.block,
         bytes_per_block=per_block or None,
         blocks=blocks if cache_is_known else None,

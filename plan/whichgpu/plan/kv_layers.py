@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.records import Generation, KvDtype
 
 _WIDTH = {"bf16": 2, "fp8": 1}
@@ -27,12 +28,6 @@ _V4_HEAD, _V4_TOKEN, _V4_ALIGNMENT = 512, 584, 576
 cache is known for heads of 512 alone; pages are rounded up (vLLM 0.32 models/deepseek_v4/attention.py)."""
 
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-_FULL_IN_VLLM = frozenset({"minicpm3"})
-"""Families with latent attention whose class in vLLM caches full keys and values, the values padded to the keys'
-width (not in vLLM 0.32 model_arch_config_convertor.is_deepseek_mla)."""
-
-_CHECKPOINTED_DELTA = ("KimiK3", "Glm5Next")
-"""Classes whose delta attention keeps one more block as a prefill checkpoint, as every Mamba 2 mixer does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +132,19 @@ def block_size(architecture: Architecture | None, generation: Generation) -> int
 _INDEXED_BLOCK = 128
 
 
-def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> list[tuple[int, CacheLayer]]:
+def cache_layers(model: ServedModel, setting: CacheSetting) -> list[tuple[int, CacheLayer]]:
     """Return (index of the model's layer, cache) pairs; a layer can have several caches.
 
     With speculative decoding the next-token layers come last, each with one more attention cache.
     """
+    architecture, classes = model.architecture, model.engine.classes
     if architecture is None or not architecture.mixers:
         return []
     layout = architecture.mixer_layout or _sequential_layout(architecture.mixers)
-    mixers = [_as_cached(m, architecture.model_type) for m in architecture.mixers]
+    whole = (architecture.model_type or "").startswith(classes.full_latent_caches)
+    mixers = [_with_full_cache(m) if whole and m.kind is MixerKind.MLA else m for m in architecture.mixers]
     setting = _enlarge_block(mixers, setting)
-    delta = any(name.startswith(_CHECKPOINTED_DELTA) for name in architecture.names)
+    delta = any(name.startswith(classes.checkpointed_delta) for name in architecture.names)
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:
@@ -157,10 +154,8 @@ def cache_layers(architecture: Architecture | None, setting: CacheSetting) -> li
     return layer_caches
 
 
-def _as_cached(mixer: Mixer, model_type: str | None) -> Mixer:
-    """Latent attention as full attention, for families whose class in vLLM caches it so."""
-    if mixer.kind is not MixerKind.MLA or model_type not in _FULL_IN_VLLM:
-        return mixer
+def _with_full_cache(mixer: Mixer) -> Mixer:
+    """Latent attention as the full attention that its class in vLLM caches it as."""
     width = (mixer.nope_head_dim or 0) + (mixer.rope_head_dim or 0)
     return mixer.model_copy(
         update={"kind": MixerKind.FULL, "kv_heads": mixer.heads, "head_dim": width, "v_head_dim": width}

@@ -10,6 +10,8 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import CacheForm
 from whichgpu.plan.kv_layers import CacheLayer
@@ -44,22 +46,28 @@ class Grouping:
         self.state = sum(c.page for c in self.caches if c.kind is CacheForm.STATE)
 
 
+class Schedule(NamedTuple):
+    """What is under way at once."""
+
+    in_flight: int
+    """Tokens of all batches, which windows keep beside their own."""
+    steps: int = 1
+    """Batches, of which a decoding sequence has one token each."""
+    shared: int = 1
+    """Cards that share one sequence's cache."""
+
+
 class Pool:
-    """How the caches of a model's layers share one pool.
+    """How the caches of a model's layers share one pool; ``stages`` are the layers of each pipeline stage."""
 
-    ``stages``: the layers of each pipeline stage; ``in_flight``: tokens of all batches under way, which windows keep
-    beside their own; ``steps``: batches under way, of which a decoding sequence has one token each; ``shared``: cards
-    that share one sequence's cache.
-    """
-
-    def __init__(
-        self, grouping: Grouping, stages: Sequence[range], in_flight: int, steps: int = 1, shared: int = 1
-    ) -> None:
+    def __init__(self, grouping: Grouping, stages: Sequence[range], schedule: Schedule) -> None:
         self.grouping, self.groups = grouping, grouping.groups
-        self._in_flight, self._steps, self._shared = in_flight, steps, shared
-        self._per_sequence: dict[int, int] = {}
-        self._settled: dict[int, int] = {}
-        self.growth = grouping.growth / shared
+        self._schedule = schedule
+        self.per_sequence = cache(self._count_most)
+        """Blocks that one sequence of so many tokens holds at most, all groups together: while it is read in."""
+        self.settled = cache(self._count_settled)
+        """Blocks that one holds while it decodes: windows have let go of what is behind them."""
+        self.growth = grouping.growth / schedule.shared
         """Bytes that one further token takes in the layers that see everything, over all stages of one card each."""
         self.state = grouping.state
         """Bytes of recurrent state per sequence, one copy, over all stages."""
@@ -81,26 +89,12 @@ class Pool:
         counts = [max(0, pool) // size for pool, size in zip(pools, self.bytes_per_block, strict=True) if size]
         return min(counts) if counts else None
 
-    def per_sequence(self, tokens: int) -> int:
-        """Blocks that one sequence of this length holds at most, all groups together: while it is read in."""
-        cached_count = self._per_sequence.get(tokens)
-        if cached_count is not None:
-            return cached_count
-        step = self._in_flight // self._steps
-        block_count = self._per_sequence[tokens] = sum(
-            g.first.blocks(tokens, self._in_flight, self._shared, step) for g in self.groups
-        )
-        return block_count
+    def _count_most(self, tokens: int) -> int:
+        in_flight, steps, shared = self._schedule
+        return sum(g.first.blocks(tokens, in_flight, shared, in_flight // steps) for g in self.groups)
 
-    def settled(self, tokens: int) -> int:
-        """Blocks that one sequence of this length holds while it decodes: windows have let go of what is behind them."""
-        cached_count = self._settled.get(tokens)
-        if cached_count is not None:
-            return cached_count
-        block_count = self._settled[tokens] = sum(
-            g.first.blocks(tokens, self._steps, self._shared) for g in self.groups
-        )
-        return block_count
+    def _count_settled(self, tokens: int) -> int:
+        return sum(g.first.blocks(tokens, self._schedule.steps, self._schedule.shared) for g in self.groups)
 
     def together(self, sequences: int, tokens: int) -> int:
         """Blocks that so many sequences need: the tokens in flight are those of all of them together.
@@ -130,7 +124,7 @@ class Pool:
         if unified:
             return int(self.concurrency(blocks, tokens) * tokens)
         smallest = min((g.first.block for g in self.groups if g.first.block), default=tokens)
-        return blocks // len(self.groups) * smallest * self._shared
+        return blocks // len(self.groups) * smallest * self._schedule.shared
 
 
 def grouped(members: Sequence[_Member]) -> tuple[Group, ...]:

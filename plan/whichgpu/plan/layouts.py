@@ -5,24 +5,24 @@ Why vLLM would refuse one: ``refusals.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Architecture, Inspection, ModelClass
-from whichgpu.plan.records import Accelerator, Layout
+from whichgpu.plan.records import Layout
 
 _NODES = (1, 2, 4, 8)
 """Whole nodes tried beyond one, as pipeline stages."""
 
 
-def candidate_layouts(inspection: Inspection, accelerator: Accelerator) -> Iterator[Layout]:
-    """Yield layouts, fewest cards first; of the same size the one that vLLM runs fastest by habit first.
+def candidate_layouts(inspection: Inspection, node_counts: Sequence[int]) -> Iterator[Layout]:
+    """Yield layouts on nodes that are rented with so many cards, fewest cards first; of the same size the one that vLLM runs fastest by habit first.
 
     Within a node: tensor parallel, then tensor × pipeline (where heads or widths do not divide), then data parallel
     with whole experts (large mixtures whose cache tensor parallelism would repeat). Beyond a node: pipeline stages.
     """
     splits = ModelClass.DIFFUSION not in inspection.classes
-    for count in accelerator.node_counts:
+    for count in node_counts:
         if count == 1 or splits:
             yield Layout(tensor_parallel=count)
         if count > 1 and splits:
@@ -33,7 +33,7 @@ def candidate_layouts(inspection: Inspection, accelerator: Accelerator) -> Itera
             )
             if repeats_cache(inspection.architecture, count):
                 yield Layout(tensor_parallel=1, data_parallel=count, expert_parallel=True)
-    largest = max(accelerator.node_counts)
+    largest = max(node_counts)
     if splits and largest > 1:
         for nodes in _NODES[1:]:
             yield Layout(tensor_parallel=largest, pipeline_parallel=nodes)

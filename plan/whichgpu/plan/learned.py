@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from whichgpu.inspect.records import Inspection, Record
-from whichgpu.plan.records import Accelerator, Layout, Precision
+from whichgpu.plan.case import Case
 
 _SAME_MODEL, _SAME_ARCHITECTURE, _SAME_CARD = 0.6, 0.3, 0.1
 _FORMULA = 1.0
@@ -51,14 +51,14 @@ class Learned:
     def __init__(self, facts: Sequence[TrialFact] = ()) -> None:
         self._facts = [f for f in facts if 1 / _BROKEN < f.ratio < _BROKEN]
 
-    def correction(self, inspection: Inspection, card: Accelerator, layout: Layout, precision: Precision) -> Correction:
+    def correction(self, inspection: Inspection, case: Case) -> Correction:
         """Return what trials say about a plan."""
-        key = card.key.removesuffix("_here")
+        key = case.card.key.removesuffix("_here")
         card_facts = [f for f in self._facts if f.accelerator.removesuffix("_here") == key]
         if not card_facts:
             return Correction()
         name = inspection.source.name.lower()
-        exact = [f for f in card_facts if _is_same(f, name, layout, precision)]
+        exact = [f for f in card_facts if _is_same(f, name, case)]
         if exact:
             factor = statistics.geometric_mean(f.ratio for f in exact)
             newest = max(exact, key=lambda f: f.at)
@@ -81,5 +81,5 @@ class Learned:
         return Correction(math.exp(pulled), f"{len(card_facts)} trials on this card, drawn towards the formula")
 
 
-def _is_same(fact: TrialFact, name: str, layout: Layout, precision: Precision) -> bool:
-    return (fact.model.lower(), fact.layout, fact.precision) == (name, layout.label, precision.value)
+def _is_same(fact: TrialFact, name: str, case: Case) -> bool:
+    return (fact.model.lower(), fact.layout, fact.precision) == (name, case.layout.label, case.precision.value)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import replace
 
 from whichgpu.inspect.records import Grade, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
-from whichgpu.plan.engine import Engine
+from whichgpu.plan.case import Case
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
-from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Verdict, Workload
+from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
 from whichgpu.plan.refusals import precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.sizing import Sizer, Sizes
@@ -19,23 +19,22 @@ from whichgpu.plan.support import support_notes
 from whichgpu.plan.terms import GIB
 
 
-def plan_reasons(
-    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes
-) -> Iterator[str]:
+def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     """Yield what speaks against a plan that is made all the same, most important first."""
+    card, layout = case.card, case.layout
     if sizes.verdict is Verdict.TIGHT:
         low, high = (sizes.pool - sizes.error_down) / GIB, (sizes.pool + sizes.error_up) / GIB
         yield f"tight: the pool is {low:.1f} to {high:.1f} GiB, and what is asked lies between"
     if sizes.verdict is Verdict.UNKNOWN:
         yield "not all of its cache is known; only what is shown was found to fit"
-    note = precision_note(card, precision)
+    note = precision_note(card, case.precision)
     if note is not None:
         yield note
-    padded = _padding_factor(sizer.inspection, precision, card, layout)
+    padded = _padding_factor(sizer.inspection, case)
     if padded > 1:
         yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
     if layout.tensor_parallel > 1 and repeats_cache(sizer.inspection.architecture, layout.tensor_parallel):
-        yield from _repeated_cache(sizer, workload, precision, card, layout, sizes)
+        yield from _repeated_cache(sizer, case, sizes)
     nodes = -(-layout.cards // max(card.node_counts))
     if nodes > 1:
         yield f"needs {nodes} nodes"
@@ -43,16 +42,15 @@ def plan_reasons(
         yield f"vLLM's own estimate of CUDA graphs is far too high here; the command has {GRAPHS_OFF}"
 
 
-def _repeated_cache(
-    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes
-) -> Iterator[str]:
+def _repeated_cache(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     """Say what data parallel with whole experts would hold, where tensor parallel stores the cache more than once."""
-    other = Layout(tensor_parallel=1, data_parallel=layout.cards, expert_parallel=True)
-    if layout.pipeline_parallel > 1 or layout.data_parallel > 1 or precision is not workload.precision:
+    workload, layout = case.workload, case.layout
+    other = replace(case, layout=Layout(tensor_parallel=1, data_parallel=layout.cards, expert_parallel=True))
+    if layout.pipeline_parallel > 1 or layout.data_parallel > 1 or case.precision is not workload.precision:
         return
-    if sizer.hopeless(workload, precision, card, other):
+    if sizer.hopeless(other):
         return
-    spread = sizer.size(workload, precision, card, other)
+    spread = sizer.size(other)
     mine = sizes.cache.sequences(sizes.blocks or 0, workload.context)
     theirs = spread.cache.sequences(spread.blocks or 0, workload.context) * layout.cards
     if mine and theirs > 1.5 * mine:
@@ -60,11 +58,12 @@ def _repeated_cache(
         yield f"its cache is stored on more than one card; {options} would hold {theirs / mine:.1f} × the tokens"
 
 
-def _padding_factor(inspection: Inspection, precision: Precision, card: Accelerator, layout: Layout) -> float:
-    if experts_format(inspection, precision) is not WeightFormat.MXFP4:
+def _padding_factor(inspection: Inspection, case: Case) -> float:
+    if experts_format(inspection, case.precision) is not WeightFormat.MXFP4:
         return 1.0
+    layout = case.layout
     ways = 1 if layout.expert_parallel else layout.tensor_parallel * layout.data_parallel
-    return padding.packed_experts(inspection.architecture, card.generation.mxfp4_padding, ways)
+    return padding.packed_experts(inspection.architecture, case.card.generation.mxfp4_padding, ways)
 
 
 def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> Iterator[str]:
@@ -76,28 +75,28 @@ def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> I
         yield f"no known offer rents {node_cards} of these in one machine{cure}"
 
 
-def shortfall(layout: Layout, found: Footprint) -> str:
+def shortfall(layout: Layout, footprint: Footprint) -> str:
     """Return why even the largest layout tried is too small."""
     cards = "one card" if layout.cards == 1 else f"even {layout.cards} cards"
-    if found.pool <= 0:
+    if footprint.pool <= 0:
         verb = "is" if layout.cards == 1 else "are"
-        return f"{cards} {verb} {-found.pool / GIB:.1f} GiB short per card for the weights alone"
-    return f"{cards} hold{'s' if layout.cards == 1 else ''} {found.max_sequences or 0} sequences at once"
+        return f"{cards} {verb} {-footprint.pool / GIB:.1f} GiB short per card for the weights alone"
+    return f"{cards} hold{'s' if layout.cards == 1 else ''} {footprint.max_sequences or 0} sequences at once"
 
 
-def answer_notes(
-    inspection: Inspection, workload: Workload, asked: int, engine: Engine, registry: Mapping[str, Any], known: bool
-) -> tuple[str, ...]:
+def answer_notes(sizer: Sizer, workload: Workload, asked_context: int) -> tuple[str, ...]:
     """Return what a reader must know of the whole answer."""
+    inspection, engine = sizer.inspection, sizer.engine
     notes: list[str] = []
-    if asked > workload.context:
-        notes.append(f"Asked for {asked:,} tokens; the model allows {workload.context:,}, and that is what is planned.")
-    notes += support_notes(inspection, registry)
+    if asked_context > workload.context:
+        planned = f"the model allows {workload.context:,}, and that is what is planned."
+        notes.append(f"Asked for {asked_context:,} tokens; {planned}")
+    notes += support_notes(inspection, sizer.model.registry)
     if engine.newer_than_known:
         notes.append(f"vLLM {engine.version} is newer than the newest whose rules are known; those are used.")
     if inspection.grade is not Grade.HEADERS:
         notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
-    if not known:
+    if not sizer.knows_cache(workload):
         notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
     if workload.speculative_tokens and not (inspection.architecture and inspection.architecture.mtp_layers):
         notes.append("The model has no next-token layers of its own; --speculative changes nothing.")

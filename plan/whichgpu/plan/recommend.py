@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from whichgpu.inspect.records import Grade, Inspection, Origin
 from whichgpu.plan import kv_layers
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.notes import answer_notes
 from whichgpu.plan.objectives import front, rank_of, why_lost
@@ -42,16 +43,14 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
     engine = facts.engines.of(workload.vllm)
     asked_context = workload.context
     workload = _resolve_workload(inspection, workload, engine)
-    sizer = Sizer(inspection, engine, facts.architectures)
+    sizer = Sizer(ServedModel(inspection, engine, facts.architectures))
     precisions = dict.fromkeys((*(_SIDE_BY_SIDE if side_by_side else ()), workload.precision))
     cards = [
         a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
     ]
     planner = Planner(sizer, workload, facts)
     plans = [planner.plan(p, a) for a in cards for p in precisions]
-    ranked = tuple(
-        _add_remedies(sizer, workload, sorted(plans, key=rank_of(workload)), {a.key: a for a in cards}, facts)
-    )
+    ranked = tuple(_add_remedies(sizer, workload, sorted(plans, key=rank_of(workload)), {a.key: a for a in cards}))
     possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision and not p.missed]
     return Answer(
         workload=workload,
@@ -61,9 +60,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
         runner_up=_runner_up(ranked, possible, workload),
         front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
-        notes=answer_notes(
-            inspection, workload, asked_context, engine, facts.architectures, sizer.knows_cache(workload)
-        ),
+        notes=answer_notes(sizer, workload, asked_context),
         vllm=engine.version,
         facts_date=facts.date,
     )
@@ -82,8 +79,8 @@ def with_second_opinion(inspection: Inspection, found: Answer, facts: Facts) -> 
         return found
     workload = found.workload
     card = next(a for a in facts.accelerators if a.key == best.accelerator)
-    works = Works(Sizer(inspection, facts.engines.of(workload.vllm), facts.architectures))
-    work = works.of(workload, best.precision, card, best.layout) if best.layout is not None else None
+    works = Works(Sizer(ServedModel(inspection, facts.engines.of(workload.vllm), facts.architectures)))
+    work = works.of(Case(workload, best.precision, card, best.layout)) if best.layout is not None else None
     annotated_plan = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
     plans = tuple(annotated_plan if p is best else p for p in found.plans)
     return found.model_copy(update={"recommended": annotated_plan, "plans": plans})
@@ -116,7 +113,7 @@ def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
 
 
 def _add_remedies(
-    sizer: Sizer, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator], facts: Facts
+    sizer: Sizer, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator]
 ) -> Iterator[Plan]:
     """Say what would make the first few plans fit that don't."""
     quota = _CURED
@@ -126,10 +123,8 @@ def _add_remedies(
             yield candidate
             continue
         quota -= 1
-        card, layout = cards[candidate.accelerator], candidate.footprint.layout
-        sizes = sizer.size(workload, candidate.precision, card, layout)
-        cures = remedies(sizer, workload, candidate.precision, card, layout, sizes, facts.architectures)
-        yield candidate.model_copy(update={"remedies": cures})
+        case = Case(workload, candidate.precision, cards[candidate.accelerator], candidate.footprint.layout)
+        yield candidate.model_copy(update={"remedies": remedies(sizer, case)})
 
 
 def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:

@@ -12,6 +12,7 @@ from typing import Any
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.records import Accelerator, Layout, Precision, Support
 
@@ -26,19 +27,17 @@ _RUNS_AS = {
 """The precision whose least capability a format shares, the most demanding first; NF4 computes as plain BF16."""
 
 
-def layout_refusal(
-    inspection: Inspection, layout: Layout, precision: Precision, engine: Engine, registry: Mapping[str, Any]
-) -> str | None:
+def layout_refusal(model: ServedModel, layout: Layout, precision: Precision) -> str | None:
     """Return why vLLM would refuse a layout, or ``None``."""
-    architecture = inspection.architecture
+    architecture = model.architecture
     if architecture is None:
         return None
     checks = (
         _heads(architecture, layout.tensor_parallel),
         _recurrent(architecture, layout.tensor_parallel),
         _widths(architecture, layout),
-        _blocks(inspection, layout, precision, engine),
-        _stages(architecture, layout, registry),
+        _blocks(model, layout, precision),
+        _stages(architecture, layout, model.registry),
         _experts(architecture, layout),
         _shared_context(architecture, layout),
     )
@@ -80,20 +79,20 @@ def _widths(architecture: Architecture, layout: Layout) -> Iterator[str]:
             yield f"shared expert width {block.shared_intermediate} does not divide by {tp}"
 
 
-def _blocks(inspection: Inspection, layout: Layout, precision: Precision, engine: Engine) -> Iterator[str]:
+def _blocks(model: ServedModel, layout: Layout, precision: Precision) -> Iterator[str]:
     """What a published quantisation allows: scales come in blocks or groups that no card may cut."""
-    quantisation = inspection.quantisation
-    if quantisation is None or precision is not Precision.PUBLISHED or inspection.architecture is None:
+    quantisation, architecture = model.inspection.quantisation, model.architecture
+    if quantisation is None or precision is not Precision.PUBLISHED or architecture is None:
         return
     tp = layout.tensor_parallel
-    for block in inspection.architecture.feed_forwards:
+    for block in architecture.feed_forwards:
         expert = block.kind == "moe"
         ways = (1 if layout.expert_parallel else tp * layout.data_parallel) if expert else tp
         if not block.intermediate or ways == 1:
             continue
         local = block.intermediate // ways
         if quantisation.block and quantisation.method == "fp8" and local % quantisation.block[0]:
-            if not expert or not engine.block_fp8_refined or local % 32:
+            if not expert or not model.engine.block_fp8_refined or local % 32:
                 kind = "experts'" if expert else "feed-forward"
                 cure = "; --enable-expert-parallel keeps experts whole" if expert else ""
                 yield f"{kind} width {local} per card is no multiple of the FP8 block {quantisation.block[0]}{cure}"

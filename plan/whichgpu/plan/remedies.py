@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from whichgpu.plan import kv_layers
+from whichgpu.plan.case import Case
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, Remedy, Verdict, Workload
 from whichgpu.plan.refusals import layout_refusal, precision_refusal
@@ -25,28 +26,19 @@ class _Change:
     """One thing to do differently."""
 
     flag: str
-    workload: Workload
-    precision: Precision
-    layout: Layout
+    case: Case
     asks_less: bool = False
     """True where the question shrinks rather than the need."""
 
 
-def remedies(
-    sizer: Sizer,
-    workload: Workload,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-    sizes: Sizes,
-    registry: Mapping[str, Any],
-) -> tuple[Remedy, ...]:
+def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
     """Return the changes that help, those that make it fit first, and of these the ones that ask for less last."""
     ranked_remedies: list[tuple[tuple[int, bool, float], Remedy]] = []
-    before = footprint_of(sizer, sizes, workload, layout)
-    for change in _changes(sizer, workload, precision, card, layout, sizes, registry):
-        after = sizer.size(change.workload, change.precision, card, change.layout)
-        footprint = footprint_of(sizer, after, change.workload, change.layout, detailed=False)
+    sizes = sizer.size(case)
+    before = footprint_of(sizer, case, sizes)
+    for change in _changes(sizer, case, sizes):
+        after = sizer.size(change.case)
+        footprint = footprint_of(sizer, change.case, after, detailed=False)
         tokens = (footprint.capacity_tokens or 0) / max(1, before.capacity_tokens or 1)
         freed = footprint.pool - before.pool
         helps = tokens > _WORTH_SAYING or freed > 0.01 * GIB or _ORDER[after.verdict] < _ORDER[sizes.verdict]
@@ -59,16 +51,16 @@ def remedies(
             pool=footprint.pool,
             capacity_tokens=footprint.capacity_tokens,
             max_sequences=footprint.max_sequences,
-            changes=_changed_settings(workload, change) if change.layout == layout else {},
+            changes=_changed_settings(case.workload, change.case) if change.case.layout == case.layout else {},
         )
         ranked_remedies.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
     return tuple(remedy for _, remedy in sorted(ranked_remedies, key=lambda item: item[0]))
 
 
-def _changed_settings(before: Workload, change: _Change) -> dict[str, str | int | float | bool]:
+def _changed_settings(before: Workload, changed: Case) -> dict[str, str | int | float | bool]:
     """What another workload has to say so that the planner comes to this change."""
-    utilisation_update = {"utilisation_asked": True} if change.workload.utilisation != before.utilisation else {}
-    after = change.workload.model_copy(update={"precision": change.precision, **utilisation_update})
+    utilisation_update = {"utilisation_asked": True} if changed.workload.utilisation != before.utilisation else {}
+    after = changed.workload.model_copy(update={"precision": changed.precision, **utilisation_update})
     old = before.model_dump(mode="json")
     return {name: value for name, value in after.model_dump(mode="json").items() if value != old[name]}
 
@@ -81,23 +73,19 @@ def _effect(change: _Change, freed: int, tokens: float) -> str:
     return ", ".join(words) or "a little more room"
 
 
-def _changes(
-    sizer: Sizer,
-    workload: Workload,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-    sizes: Sizes,
-    registry: Mapping[str, Any],
-) -> Iterator[_Change]:
-    for flag, changed in _settings(sizer, workload, card):
-        yield _Change(flag, workload.model_copy(update=changed), precision, layout)
-    unquantised = precision in (Precision.PUBLISHED, Precision.BF16) and sizer.inspection.quantisation is None
-    if unquantised and precision_refusal(sizer.inspection, card, Precision.FP8, sizer.engine) is None:
-        yield _Change("--quantization fp8", workload, Precision.FP8, layout)
-    for other in _layouts(sizer, precision, card, layout, registry):
-        yield _Change(_layout_flags(other), workload, precision, other)
-    yield from _smaller_questions(workload, precision, layout, sizes)
+def _changes(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[_Change]:
+    for flag, settings in _settings(sizer, case.workload, case.card):
+        yield _Change(flag, _asking(case, settings))
+    unquantised = case.precision in (Precision.PUBLISHED, Precision.BF16) and sizer.inspection.quantisation is None
+    if unquantised and precision_refusal(sizer.inspection, case.card, Precision.FP8, sizer.engine) is None:
+        yield _Change("--quantization fp8", replace(case, precision=Precision.FP8))
+    for other in _layouts(sizer, case):
+        yield _Change(_layout_flags(other), replace(case, layout=other))
+    yield from _smaller_questions(case, sizes)
+
+
+def _asking(case: Case, settings: Mapping[str, Any]) -> Case:
+    return replace(case, workload=case.workload.model_copy(update=settings))
 
 
 def _settings(sizer: Sizer, workload: Workload, card: Accelerator) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -119,16 +107,13 @@ def _settings(sizer: Sizer, workload: Workload, card: Accelerator) -> Iterator[t
         yield "--language-model-only", {"text_only": True}
 
 
-def _layouts(
-    sizer: Sizer, precision: Precision, card: Accelerator, layout: Layout, registry: Mapping[str, Any]
-) -> Iterator[Layout]:
+def _layouts(sizer: Sizer, case: Case) -> Iterator[Layout]:
     """Yield the next larger layout, the same cards with their cache shared, and the same cards with whole experts."""
+    layout, candidates = case.layout, sizer.layouts(case.card.node_counts)
     tried = [layout.model_copy(update={"context_parallel": layout.tensor_parallel})]
-    larger = [o for o in sizer.layouts(card) if o.cards > layout.cards]
-    tried += [o for o in sizer.layouts(card) if o.cards == layout.cards and o.data_parallel > 1]
-    accepted = [
-        o for o in (*tried, *larger) if layout_refusal(sizer.inspection, o, precision, sizer.engine, registry) is None
-    ]
+    larger = [o for o in candidates if o.cards > layout.cards]
+    tried += [o for o in candidates if o.cards == layout.cards and o.data_parallel > 1]
+    accepted = [o for o in (*tried, *larger) if layout_refusal(sizer.model, o, case.precision) is None]
     if layout.tensor_parallel > 1:
         yield from (o for o in accepted if o in tried and o != layout)
     yield from (o for o in accepted if o in larger and o.pipeline_parallel == layout.pipeline_parallel)
@@ -145,21 +130,19 @@ def _layout_flags(layout: Layout) -> str:
     return " ".join([*words, "--enable-expert-parallel"] if layout.expert_parallel else words)
 
 
-def _smaller_questions(workload: Workload, precision: Precision, layout: Layout, sizes: Sizes) -> Iterator[_Change]:
+def _smaller_questions(case: Case, sizes: Sizes) -> Iterator[_Change]:
     """Yield the longest context and the most sequences that fit safely."""
+    workload = case.workload
     pools = [stage.pool - sizes.error_down for stage in sizes.stages]
     blocks = (sizes.cache.blocks(pools) or 0) - 1
     if blocks < 1 or not sizes.cache.anything:
         return
-    copies = -(-workload.concurrency // layout.data_parallel)
     context = bisect_right(
-        range(1, workload.context + 1), blocks, key=lambda tokens: sizes.cache.together(copies, tokens)
+        range(1, workload.context + 1), blocks, key=lambda tokens: sizes.cache.together(case.copies, tokens)
     )
     context -= context % 256
     if 256 <= context < workload.context:
-        changed = workload.model_copy(update={"context": context})
-        yield _Change(f"--max-model-len {context}", changed, precision, layout, asks_less=True)
-    sequences = int(sizes.cache.sequences(blocks + 1, workload.context)) * layout.data_parallel
+        yield _Change(f"--max-model-len {context}", _asking(case, {"context": context}), asks_less=True)
+    sequences = int(sizes.cache.sequences(blocks + 1, workload.context)) * case.layout.data_parallel
     if 1 <= sequences < workload.concurrency:
-        changed = workload.model_copy(update={"concurrency": sequences})
-        yield _Change(f"{sequences} sequences at once", changed, precision, layout, asks_less=True)
+        yield _Change(f"{sequences} sequences at once", _asking(case, {"concurrency": sequences}), asks_less=True)

@@ -11,6 +11,7 @@ from functools import lru_cache
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Part, TensorGroup
+from whichgpu.plan.engine import ClassRules
 
 
 class Role(StrEnum):
@@ -51,17 +52,6 @@ _ROW_BIAS = re.compile(r"(o_proj|out_proj|down_proj|dense_4h_to_h|attn\.o|attent
 _KEY_VALUE = re.compile(r"\b[kv]_proj\b|\bw[kv]\b(?!\w)")
 _FUSED = re.compile(r"(qkv_proj|query_key_value|c_attn|Wqkv)\.")
 _TOWERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
-_WHOLE: tuple[tuple[tuple[str, ...], frozenset[Part]], ...] = (
-    (("Qwen2Audio", "Qwen2_5Omni", "Qwen3ASR"), frozenset({Part.AUDIO})),
-    (("MiniCPMV",), frozenset({Part.PROJECTOR})),
-    (("Gemma4",), frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})),
-    (("Whisper",), frozenset({Part.EMBEDDING, Part.AUDIO})),
-    (("GPTBigCode",), frozenset(Part)),
-)
-"""Classes of vLLM 0.32 that build these parts without parallel layers: whole on every card."""
-
-_MERGER_FAMILIES = ("qwen", "llama4", "glm4v", "glm_4v", "glm_ocr", "keye", "paddle", "dots", "mistral3", "pixtral")
-"""Model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
 
 
 @lru_cache(maxsize=50_000)
@@ -79,14 +69,13 @@ def _by_name(name: str, part: Part) -> Role:
     return Role.SHARDED
 
 
-def role_of(group: TensorGroup, architecture: Architecture | None) -> Role:
+def role_of(group: TensorGroup, architecture: Architecture | None, classes: ClassRules) -> Role:
     """Return what happens to a group under tensor parallelism."""
-    names = architecture.names if architecture else ()
-    if any(group.part in parts and n.startswith(classes) for classes, parts in _WHOLE for n in names):
+    if architecture is not None and classes.has_whole(group.part, architecture.names):
         return Role.REPLICATED
     if group.part is Part.PROJECTOR:
         kind = (architecture.model_type if architecture else None) or ""
-        return Role.SHARDED if any(f in kind for f in _MERGER_FAMILIES) else Role.REPLICATED
+        return Role.SHARDED if any(word in kind for word in classes.parallel_projectors) else Role.REPLICATED
     return _by_name(group.name, group.part)
 
 

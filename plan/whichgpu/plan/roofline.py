@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, fields, replace
+from typing import NamedTuple
 
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.records import Accelerator, Layout
@@ -142,14 +143,29 @@ class Step:
         return max(parts, key=lambda k: parts[k])
 
 
-def step_time(
-    work: StepWork, card: Accelerator, layout: Layout, factors: Factors, running: float, prompt: int, output: int
-) -> Step:
-    """Time per output token with ``running`` sequences of one replica under way."""
+class Machine(NamedTuple):
+    """What a step runs on."""
+
+    card: Accelerator
+    layout: Layout
+    factors: Factors
+
+
+class Load(NamedTuple):
+    """Sequences of one replica under way, and tokens of each."""
+
+    running: float
+    prompt: int
+    output: int
+
+
+def step_time(work: StepWork, machine: Machine, load: Load) -> Step:
+    """Time per output token."""
+    layout, factors = machine.layout, machine.factors
     stages, ranks = layout.pipeline_parallel, layout.data_parallel
-    local = max(1.0, running / ranks)
+    local = max(1.0, load.running / ranks)
     batch = max(1.0, local / stages)
-    rate = card.bandwidth_gbs * 1e9
+    rate = machine.card.bandwidth_gbs * 1e9
     slow = factors.unpacking if work.rates.unpacked else 1.0
     expert_bytes = work.experts * work.touched(batch * ranks, factors.variety)
     weights = work.weights / (rate * factors.bandwidth * (slow if not work.experts else 1.0))
@@ -158,7 +174,7 @@ def step_time(
         work.dense_flop / (work.rates.dense * factors.prefill)
         + work.expert_flop / (work.rates.experts * factors.prefill_experts)
     )
-    cache = batch * work.cached(prompt + output / 2) / (rate * factors.cache)
+    cache = batch * work.cached(load.prompt + load.output / 2) / (rate * factors.cache)
     overhead = (
         factors.step / stages
         + (work.layers - work.moe_layers) * factors.layer
@@ -166,21 +182,22 @@ def step_time(
         + work.latent_layers * factors.latent_layer
         + batch * factors.sequence
     )
-    links = _links(work, card, layout, factors, batch)
-    alone = prefill_time(work, card, layout, factors, prompt)
+    links = _links(work, machine, batch)
+    alone = prefill_time(work, machine, load.prompt)
     return Step(
         weights=weights * stages,
         compute=compute * stages,
         cache=cache * stages,
         links=links * stages,
         overhead=overhead * stages,
-        prefill=local * alone / stages / output,
+        prefill=local * alone / stages / load.output,
         prompt=alone,
     )
 
 
-def _links(work: StepWork, card: Accelerator, layout: Layout, factors: Factors, tokens: float) -> float:
+def _links(work: StepWork, machine: Machine, tokens: float) -> float:
     """All-reduces of one stage: two large ones per layer under tensor parallelism, two exchanges per expert layer under DP."""
+    card, layout, factors = machine
     tp = layout.tensor_parallel
     rate = (card.link_gbs or _PCIE_GBS) * 1e9 * factors.link_rate
     size = tokens * work.hidden * 2.0
@@ -193,8 +210,9 @@ def _links(work: StepWork, card: Accelerator, layout: Layout, factors: Factors, 
     return time
 
 
-def prefill_time(work: StepWork, card: Accelerator, layout: Layout, factors: Factors, prompt: int) -> float:
+def prefill_time(work: StepWork, machine: Machine, prompt: int) -> float:
     """Seconds for one prompt alone, over all pipeline stages."""
+    card, layout, factors = machine
     bf16 = (card.bf16_tflops or 0.0) * 1e12
     compute = prompt * (
         work.dense_flop / (work.rates.dense * factors.prefill)
@@ -202,4 +220,4 @@ def prefill_time(work: StepWork, card: Accelerator, layout: Layout, factors: Fac
     )
     attention = work.prefill_flop(prompt) / (bf16 * factors.prefill)
     read = (work.weights + work.experts * work.touched(prompt)) / (card.bandwidth_gbs * 1e9 * factors.bandwidth)
-    return (max(compute, read) + attention + _links(work, card, layout, factors, prompt)) * layout.pipeline_parallel
+    return (max(compute, read) + attention + _links(work, machine, prompt)) * layout.pipeline_parallel

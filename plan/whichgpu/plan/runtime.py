@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Batch, Engine, Spread
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, Precision, Workload
@@ -62,38 +63,65 @@ def kind_of(card: Accelerator, engine: Engine, workload: Workload) -> CardKind:
     return CardKind(card.vendor, card.generation, linked, card.unified, batch_of(card, engine, workload))
 
 
-def runtime_sizes(
-    inspection: Inspection,
-    precision: Precision,
-    card: CardKind,
-    layout: Layout,
-    engine: Engine,
-    workload: Workload,
-    last: bool,
-) -> Iterator[Size]:
-    """Yield what stays resident on one card; ``last`` is the pipeline stage that samples."""
-    architecture = inspection.architecture
-    batch = card.batch
+class Ways(NamedTuple):
+    """How a layout spreads one pipeline stage."""
+
+    tensor_parallel: int
+    data_parallel: int
+    expert_parallel: bool
+    alone: bool
+    """One card is all."""
+
+
+class StageCase(NamedTuple):
+    """All that decides what lies beside weights and cache on one card of a pipeline stage."""
+
+    precision: Precision
+    card: CardKind
+    ways: Ways
+    eager: bool
+    text_only: bool
+    speculative_tokens: int
+    first: bool
+    """It holds the encoders."""
+    last: bool
+    """It samples."""
+
+
+def stage_case(case: Case, kind: CardKind, stage: int) -> StageCase:
+    """Return what matters of a case for one pipeline stage."""
+    layout, workload = case.layout, case.workload
+    ways = Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards == 1)
+    settings = workload.eager, workload.text_only, workload.speculative_tokens
+    return StageCase(
+        case.precision, kind, ways, *settings, first=stage == 0, last=stage == layout.pipeline_parallel - 1
+    )
+
+
+def runtime_sizes(model: ServedModel, case: StageCase) -> Iterator[Size]:
+    """Yield what stays resident on one card."""
+    architecture, engine = model.architecture, model.engine
+    card, batch = case.card, case.card.batch
     yield assumed("kernels", engine.kernels_gib, "cuBLAS, Triton and others beside torch, as measured for this version")
-    if layout.cards > 1:
-        yield _peers(card, layout, engine)
+    if not case.ways.alone:
+        yield _peers(card, case.ways, engine)
     if card.unified:
         yield assumed("the host's share", _HOST_SHARE, "the operating system uses the same memory")
     if architecture is None:
         return
-    if last and engine.buffer_bytes and architecture.vocabulary:
+    if case.last and engine.buffer_bytes and architecture.vocabulary:
         size = batch.sequences * architecture.vocabulary * engine.buffer_bytes
         why = "max_num_seqs × vocabulary × 4.1 bytes (V2 model runner)"
         yield computed("sampler buffers", size, (0.9, 1.1), why, "--max-num-seqs")
-    workspace = expert_workspace(inspection, precision, card, layout)
+    workspace = expert_workspace(model.inspection, case)
     if workspace:
         why = "routed tokens × both expert widths, kept by the fused expert kernel"
         yield computed("expert workspace", workspace, (0.5, 1.3), why, "--max-num-batched-tokens")
-    if engine.graphs_charged and not workload.eager and architecture.mixers and not overestimates_graphs(layout):
-        yield graphs(architecture, card, layout, workload, engine)
+    if engine.graphs_charged and not case.eager and architecture.mixers and not overestimates_graphs(case.ways):
+        yield graphs(architecture, engine, case)
 
 
-def overestimates_graphs(layout: Layout) -> bool:
+def overestimates_graphs(layout: Layout | Ways) -> bool:
     """True where vLLM's estimate of CUDA graphs is known to be useless: data and expert parallel together.
 
     Issues 57936 and 53013: 57 to 124 GiB. Plans for such layouts switch it off (``GRAPHS_OFF``).
@@ -101,16 +129,16 @@ def overestimates_graphs(layout: Layout) -> bool:
     return layout.expert_parallel and layout.data_parallel > 1
 
 
-def _peers(card: CardKind, layout: Layout, engine: Engine) -> Size:
-    if card.linked and layout.tensor_parallel > 1:
+def _peers(card: CardKind, ways: Ways, engine: Engine) -> Size:
+    if card.linked and ways.tensor_parallel > 1:
         why = "collectives and all-reduce workspaces over fast links, as measured on H100s"
         return assumed("links between cards", engine.peers_gib, why)
-    expected = engine.peers_gib.low if layout.tensor_parallel > 1 else 0.0
+    expected = engine.peers_gib.low if ways.tensor_parallel > 1 else 0.0
     spread = Spread(low=0.0, expected=expected, high=min(engine.peers_gib.high, 1.0))
     return assumed("links between cards", spread, "NCCL channels without all-reduce workspaces")
 
 
-def expert_workspace(inspection: Inspection, precision: Precision, card: CardKind, layout: Layout) -> float:
+def expert_workspace(inspection: Inspection, case: StageCase) -> float:
     """Bytes of the two buffers that the fused expert kernel keeps (layers/fused_moe), by kernel.
 
     Triton: rows × (max(I, H) + max(2I, H)) × 2. Marlin (packed 4 bit): twice as wide. DeepGEMM (FP8 blocks on
@@ -120,15 +148,15 @@ def expert_workspace(inspection: Inspection, precision: Precision, card: CardKin
     block = next((f for f in architecture.feed_forwards if f.kind == "moe"), None) if architecture else None
     if architecture is None or block is None or not architecture.hidden or not block.intermediate:
         return 0.0
-    kernel = expert_kernel(inspection, precision, card)
+    kernel, ways = expert_kernel(inspection, case.precision, case.card), case.ways
     if kernel is ExpertKernel.TRITON_MXFP4:
         return 0.0  # matmul_ogs allocates for the moment: nothing of gpt-oss stays (2.87 GiB, 0.19 on H100)
-    ranks = layout.tensor_parallel * layout.data_parallel
-    width = block.intermediate if layout.expert_parallel else block.intermediate // ranks
+    ranks = ways.tensor_parallel * ways.data_parallel
+    width = block.intermediate if ways.expert_parallel else block.intermediate // ranks
     hidden = block.latent or architecture.hidden
-    rows = card.batch.tokens * (layout.data_parallel if layout.expert_parallel else 1) * (block.top_k or 1)
+    rows = case.card.batch.tokens * (ways.data_parallel if ways.expert_parallel else 1) * (block.top_k or 1)
     if kernel is ExpertKernel.DEEPGEMM:
-        experts = (block.experts or 1) // (ranks if layout.expert_parallel else 1)
+        experts = (block.experts or 1) // (ranks if ways.expert_parallel else 1)
         rows = -(-(rows + 127 * experts) // 128) * 128
         return rows * (max(width, hidden) + max(2 * width, hidden) * 2.0)
     factor = 2 if kernel is ExpertKernel.MARLIN else 1
@@ -151,17 +179,18 @@ _PACKED = frozenset({"gptq", "awq", "gptq_marlin", "awq_marlin", "gptq or awq"})
 """Methods that pack integers of four and eight bits alike for Marlin (vLLM 0.32 quantization/{gptq,awq}_marlin.py)."""
 
 
-def graphs(architecture: Architecture, card: CardKind, layout: Layout, workload: Workload, engine: Engine) -> Size:
+def graphs(architecture: Architecture, engine: Engine, case: StageCase) -> Size:
     """CUDA graphs: one of each capture size piecewise, and one more whole up to max_num_seqs."""
-    batch = card.batch
-    wide = card.generation.wide_graphs or architecture.model_type == "gpt_oss"
+    batch = case.card.batch
+    by_class = (architecture.model_type or "").startswith(engine.classes.wide_graphs)
+    wide = case.card.generation.wide_graphs or by_class
     captured = engine.graph_tokens.wide if wide else engine.graph_tokens.usual
-    largest = min(2 * batch.sequences * (1 + workload.speculative_tokens), captured, batch.tokens)
+    largest = min(2 * batch.sequences * (1 + case.speculative_tokens), captured, batch.tokens)
     count = _graph_count(largest, batch.sequences)
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
     graph_size = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")
-    return graph_size._replace(high=graph_size.high + _EXPERT_GRAPHS) if layout.expert_parallel else graph_size
+    return graph_size._replace(high=graph_size.high + _EXPERT_GRAPHS) if case.ways.expert_parallel else graph_size
 
 
 @cache

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from functools import cache
+from typing import Any, NamedTuple
 
+from whichgpu.plan.case import Case
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
@@ -17,20 +19,18 @@ from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,
-    Kernels,
     Layout,
     Plan,
     Precision,
     Price,
     PriceOffer,
-    Speed,
     Verdict,
     Workload,
 )
 from whichgpu.plan.refusals import layout_refusal, precision_refusal
 from whichgpu.plan.roofline import Calibration
 from whichgpu.plan.sizing import Sizer, Sizes
-from whichgpu.plan.speed import speed_of
+from whichgpu.plan.speed import Speeds
 from whichgpu.plan.step_work import Works
 from whichgpu.plan.support import is_pooling
 
@@ -67,10 +67,28 @@ class _Choices:
 class _Search:
     """What came of the layouts of one card."""
 
-    fitting: tuple[Layout, Sizes] | None = None
-    second: tuple[Layout, Sizes] | None = None
+    fitting: tuple[Case, Sizes] | None = None
+    second: tuple[Case, Sizes] | None = None
     """The first that is tight or unknown."""
-    last: tuple[Layout, Sizes] | None = None
+    last: tuple[Case, Sizes] | None = None
+
+
+class _Node(NamedTuple):
+    """A kind of node at a precision."""
+
+    counts: tuple[int, ...]
+    """Cards that it is rented with."""
+    precision: Precision
+
+
+class _Prices(NamedTuple):
+    """What a card costs."""
+
+    asked: Price | None
+    """Of the asked kind."""
+    other: Price | None
+    counts: tuple[int, ...] | None
+    """Counts in which it is sold."""
 
 
 class Planner:
@@ -78,14 +96,14 @@ class Planner:
 
     def __init__(self, sizer: Sizer, workload: Workload, facts: Facts) -> None:
         self._sizer, self._workload, self._facts = sizer, workload, facts
-        self._works = Works(sizer)
+        self._speeds = Speeds(Works(sizer), facts.calibration, facts.learned)
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
-        self._prices: dict[str, tuple[Price | None, Price | None, tuple[int, ...] | None]] = {}
-        self._refusals: dict[tuple[Layout, bool], str | None] = {}
-        self._choices: dict[tuple[tuple[int, ...], Precision, Kernels], _Choices] = {}
         self._published_is_bf16 = sizer.published_is_bf16(workload)
-        self._commands: dict[tuple[Layout, Precision], Command] = {}
-        self._twins: dict[str, Plan] = {}
+        self._prices_of = cache(self._find_prices)
+        self._refusal_of = cache(self._find_refusal)
+        self._choices_of = cache(self._vet_layouts)
+        self._command_of = cache(self._make_command)
+        self._twin_of = cache(self._plan_twin)
 
     def plan(self, precision: Precision, card: Accelerator) -> Plan:
         """Return the layout that serves the objective on one kind of card, or the reasons why none fits.
@@ -94,58 +112,78 @@ class Planner:
         """
         impossible = _impossible(self._sizer, card, precision)
         if impossible is not None:
-            return _make_plan(card, precision, Verdict.NO, None, None, None, None, None, (impossible,))
+            return _refused_plan(card, precision, (impossible,))
         if not self._published_is_bf16 or precision not in _TWINS:
             return self._find_plan(precision, card)
-        if card.key not in self._twins:
-            asked_precision = self._workload.precision
-            self._twins[card.key] = self._find_plan(asked_precision if asked_precision in _TWINS else precision, card)
-        return _as(precision, self._twins[card.key])
+        return _as(precision, self._twin_of(card))
+
+    def _plan_twin(self, card: Accelerator) -> Plan:
+        """The plan of both precisions that are one, under the name that was asked for."""
+        asked_precision = self._workload.precision
+        return self._find_plan(asked_precision if asked_precision in _TWINS else _TWINS[0], card)
 
     def _find_plan(self, precision: Precision, card: Accelerator) -> Plan:
         sizer, workload = self._sizer, self._workload
-        choices = self._acceptable_layouts(precision, card)
-        search = _search_layouts(sizer, workload, precision, card, choices)
+        choices = self._choices_of(_Node(card.node_counts, precision))
+        search = self._search_layouts(precision, card, choices)
         candidate = search.fitting or search.second or search.last
         if candidate is None:
-            return _make_plan(card, precision, Verdict.NO, None, None, None, None, None, choices.refusals)
-        if candidate[1].verdict is Verdict.NO:
-            footprint = footprint_of(sizer, candidate[1], workload, candidate[0], precision is workload.precision)
-            reasons = (shortfall(candidate[0], footprint), *choices.refusals)
-            return _make_plan(card, precision, Verdict.NO, None, footprint, None, None, None, reasons)
-        smallest = self._plan_layout(precision, card, *candidate, extra=_smaller(search))
+            return _refused_plan(card, precision, choices.refusals)
+        case, sizes = candidate
+        if sizes.verdict is Verdict.NO:
+            footprint = footprint_of(sizer, case, sizes, precision is workload.precision)
+            return _refused_plan(card, precision, (shortfall(case.layout, footprint), *choices.refusals), footprint)
+        smallest = self._plan_case(case, sizes, extra=_smaller(search))
         if search.fitting is None or precision is not workload.precision or not prefers_speed(workload):
             return smallest
-        return min((smallest, *self._larger(precision, card, candidate[0])), key=rank_of(workload))
+        return min((smallest, *self._larger(case, choices)), key=rank_of(workload))
 
-    def _larger(self, precision: Precision, card: Accelerator, smallest: Layout) -> Iterator[Plan]:
+    def _larger(self, smallest: Case, choices: _Choices) -> Iterator[Plan]:
         """Yield what fits on more cards of one node, tensor parallel."""
-        for layout, _ in self._acceptable_layouts(precision, card).layouts:
-            inside = layout.cards <= max(card.node_counts) and layout.pipeline_parallel == 1
-            if not inside or layout.cards <= smallest.cards or layout.data_parallel > 1:
+        for layout, _ in choices.layouts:
+            inside = layout.cards <= max(smallest.card.node_counts) and layout.pipeline_parallel == 1
+            if not inside or layout.cards <= smallest.layout.cards or layout.data_parallel > 1:
                 continue
-            sizes = self._sizer.size(self._workload, precision, card, layout)
+            case = replace(smallest, layout=layout)
+            sizes = self._sizer.size(case)
             if sizes.verdict is Verdict.FITS:
-                yield self._plan_layout(precision, card, layout, sizes)
+                yield self._plan_case(case, sizes)
 
-    def _acceptable_layouts(self, precision: Precision, card: Accelerator) -> _Choices:
-        """Return the layouts for one kind of node: the same for every card that comes so, so worked out once."""
-        key = (card.node_counts, precision, card.generation.mxfp4_padding)
-        if key not in self._choices:
-            self._choices[key] = self._vet_layouts(precision, card)
-        return self._choices[key]
+    def _search_layouts(self, precision: Precision, card: Accelerator, choices: _Choices) -> _Search:
+        sizer = self._sizer
+        search, room = _Search(), sizer.room(self._workload, card)
+        hopeless: Case | None = None
+        for layout, share in choices.layouts:
+            case = Case(self._workload, precision, card, layout)
+            if share > room or sizer.fullest(case) > room:
+                hopeless = case
+                continue
+            sizes = sizer.size(case)
+            search.last = case, sizes
+            if sizes.verdict is Verdict.FITS:
+                search.fitting = case, sizes
+                break
+            if sizes.verdict is not Verdict.NO and search.second is None:
+                search.second = case, sizes
+                if sizes.verdict is Verdict.UNKNOWN:
+                    break
+        if search.last is None and hopeless is not None:
+            search.last = hopeless, sizer.size(hopeless)
+        return search
 
-    def _vet_layouts(self, precision: Precision, card: Accelerator) -> _Choices:
+    def _vet_layouts(self, node: _Node) -> _Choices:
+        """Return the layouts for one kind of node: the same for every card that comes so."""
         layouts, reasons, refused = list[tuple[Layout, float]](), list[str](), set[int]()
-        total, asked_cards = self._sizer.table(precision, self._workload).total, self._workload.cards
-        candidates = [layout for layout in self._sizer.layouts(card) if asked_cards in (None, layout.cards)]
+        total, asked_cards = self._sizer.table(node.precision, self._workload).total, self._workload.cards
+        possible = self._sizer.layouts(node.counts)
+        candidates = [layout for layout in possible if asked_cards in (None, layout.cards)]
         if not candidates:
-            counts = sorted({layout.cards for layout in self._sizer.layouts(card)})
+            counts = sorted({layout.cards for layout in possible})
             reasons.append(f"no layout has {asked_cards} cards; there are {', '.join(map(str, counts))}")
         for layout in candidates:
-            if layout.pipeline_parallel > 1 and layout.cards <= max(card.node_counts) and layout.cards not in refused:
+            if layout.pipeline_parallel > 1 and layout.cards <= max(node.counts) and layout.cards not in refused:
                 continue  # inside a node a pipeline is for what tensor parallelism can't split
-            refusal = self._refusal(layout, precision)
+            refusal = self._refusal_of((layout, node.precision is Precision.PUBLISHED))
             if refusal is None:
                 layouts.append((layout, total / layout.cards))
             else:
@@ -153,60 +191,47 @@ class Planner:
                 refused.add(layout.cards)
         return _Choices(tuple(layouts), tuple(dict.fromkeys(reasons)))
 
-    def _refusal(self, layout: Layout, precision: Precision) -> str | None:
+    def _find_refusal(self, asked: tuple[Layout, bool]) -> str | None:
         """Why vLLM would refuse a layout: the same on every card, and at all precisions but the published one."""
-        key = (layout, precision is Precision.PUBLISHED)
-        if key not in self._refusals:
-            engine, registry = self._sizer.engine, self._facts.architectures
-            self._refusals[key] = layout_refusal(self._sizer.inspection, layout, precision, engine, registry)
-        return self._refusals[key]
+        layout, published = asked
+        return layout_refusal(self._sizer.model, layout, Precision.PUBLISHED if published else Precision.BF16)
 
-    def _command(self, precision: Precision, layout: Layout) -> Command:
+    def _make_command(self, asked: tuple[Layout, Precision]) -> Command:
         """Return the command of a layout: the same on every card."""
-        key = (layout, precision)
-        if key not in self._commands:
-            inspection, registry = self._sizer.inspection, self._facts.architectures
-            self._commands[key] = serve_command(inspection, self._workload, precision, layout, registry)
-        return self._commands[key]
+        layout, precision = asked
+        return serve_command(self._sizer.model, self._workload, precision, layout)
 
-    def _price(self, card: Accelerator) -> tuple[Price | None, Price | None, tuple[int, ...] | None]:
-        """Return the price of the asked kind, that of the other, and the counts in which the card is sold."""
-        if card.key not in self._prices:
-            offers, kind = self._facts.offers, self._workload.price_kind
-            other = SPOT if kind == ON_DEMAND else ON_DEMAND
-            self._prices[card.key] = (
-                price_of(card, offers, kind),
-                price_of(card, offers, other),
-                sold_counts(card, offers),
-            )
-        return self._prices[card.key]
+    def _find_prices(self, card: Accelerator) -> _Prices:
+        offers, kind = self._facts.offers, self._workload.price_kind
+        other = SPOT if kind == ON_DEMAND else ON_DEMAND
+        return _Prices(price_of(card, offers, kind), price_of(card, offers, other), sold_counts(card, offers))
 
-    def _plan_layout(
-        self, precision: Precision, card: Accelerator, layout: Layout, sizes: Sizes, extra: tuple[str, ...] = ()
-    ) -> Plan:
-        sizer, workload, facts = self._sizer, self._workload, self._facts
-        footprint = footprint_of(sizer, sizes, workload, layout, detailed=precision is workload.precision)
-        command = self._command(precision, layout)
-        price, other, sold = self._price(card)
-        hourly = price.usd_per_hour * layout.cards if price is not None else None
-        speed = (
-            None
-            if self._pooling
-            else speed_of(
-                self._works, workload, precision, card, layout, footprint, facts.calibration, hourly, facts.learned
-            )
-        )
+    def _plan_case(self, case: Case, sizes: Sizes, extra: tuple[str, ...] = ()) -> Plan:
+        workload, card, layout = case.workload, case.card, case.layout
+        footprint = footprint_of(self._sizer, case, sizes, detailed=case.precision is workload.precision)
+        command, prices = self._command_of((layout, case.precision)), self._prices_of(card)
+        hourly = prices.asked.usd_per_hour * layout.cards if prices.asked is not None else None
+        speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
         missed = tuple(misses(workload, speed, hourly))
-        reasons = (
-            *missed,
-            *plan_reasons(sizer, workload, precision, card, layout, sizes),
-            *command.reasons,
-            *unsold(card, layout, sold),
-            *extra,
+        reasons = plan_reasons(self._sizer, case, sizes)
+        return Plan(
+            accelerator=card.key,
+            accelerator_name=card.name,
+            vendor=card.vendor,
+            precision=case.precision,
+            count=layout.cards,
+            layout=layout,
+            footprint=footprint,
+            verdict=sizes.verdict,
+            usd_per_hour=round(hourly, 4) if hourly is not None else None,
+            price=prices.asked,
+            command=command.text,
+            speed=speed,
+            reasons=(*missed, *reasons, *command.reasons, *unsold(card, layout, prices.counts), *extra),
+            missed=missed,
+            replicas=replicas_for(workload, speed),
+            other_price=prices.other,
         )
-        plan = _make_plan(card, precision, sizes.verdict, layout, footprint, command.text, speed, price, reasons)
-        replicas = replicas_for(workload, speed)
-        return plan.model_copy(update={"missed": missed, "replicas": replicas, "other_price": other})
 
 
 def _as(precision: Precision, twin: Plan) -> Plan:
@@ -221,34 +246,12 @@ def _smaller(search: _Search) -> tuple[str, ...]:
     """Say which smaller layout was passed over because it is too close."""
     if search.fitting is None or search.second is None:
         return ()
-    layout, sizes = search.second
-    if sizes.verdict is not Verdict.TIGHT or layout.cards >= search.fitting[0].cards:
+    case, sizes = search.second
+    count = case.layout.cards
+    if sizes.verdict is not Verdict.TIGHT or count >= search.fitting[0].layout.cards:
         return ()
-    cards = "1 card is" if layout.cards == 1 else f"{layout.cards} cards are"
+    cards = "1 card is" if count == 1 else f"{count} cards are"
     return (f"{cards} tight: inside the error of the prediction",)
-
-
-def _search_layouts(
-    sizer: Sizer, workload: Workload, precision: Precision, card: Accelerator, choices: _Choices
-) -> _Search:
-    search, room = _Search(), sizer.room(workload, card)
-    hopeless: Layout | None = None
-    for layout, share in choices.layouts:
-        if share > room or sizer.fullest(workload, precision, card, layout) > room:
-            hopeless = layout
-            continue
-        sizes = sizer.size(workload, precision, card, layout)
-        search.last = layout, sizes
-        if sizes.verdict is Verdict.FITS:
-            search.fitting = layout, sizes
-            break
-        if sizes.verdict is not Verdict.NO and search.second is None:
-            search.second = layout, sizes
-            if sizes.verdict is Verdict.UNKNOWN:
-                break
-    if search.last is None and hopeless is not None:
-        search.last = hopeless, sizer.size(workload, precision, card, hopeless)
-    return search
 
 
 def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | None:
@@ -260,30 +263,21 @@ def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | 
     return precision_refusal(inspection, card, precision, sizer.engine)
 
 
-def _make_plan(
-    card: Accelerator,
-    precision: Precision,
-    verdict: Verdict,
-    layout: Layout | None,
-    footprint: Footprint | None,
-    command: str | None,
-    speed: Speed | None,
-    price: Price | None,
-    reasons: Sequence[str],
+def _refused_plan(
+    card: Accelerator, precision: Precision, reasons: Sequence[str], footprint: Footprint | None = None
 ) -> Plan:
-    count = layout.cards if layout is not None else 0
+    """A plan that nothing serves; ``footprint`` is that of the largest layout that was tried."""
     return Plan(
         accelerator=card.key,
         accelerator_name=card.name,
         vendor=card.vendor,
         precision=precision,
-        count=count,
-        layout=layout,
+        count=0,
+        layout=None,
         footprint=footprint,
-        verdict=verdict,
-        usd_per_hour=round(price.usd_per_hour * count, 4) if price is not None else None,
-        price=price,
-        command=command,
-        speed=speed,
+        verdict=Verdict.NO,
+        usd_per_hour=None,
+        price=None,
+        command=None,
         reasons=tuple(reasons),
     )

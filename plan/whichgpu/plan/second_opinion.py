@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 from whichgpu.inspect.records import Inspection
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.records import Accelerator, Layout, Plan, Precision, SecondOpinion
-from whichgpu.plan.roofline import Factors, step_time
+from whichgpu.plan.roofline import Factors, Load, Machine, step_time
 from whichgpu.plan.step_work import StepWork
 
 TOO_SLOW, TOO_FAST = 2.0, 1.2
@@ -56,7 +56,8 @@ def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: 
     tpot = time_per_token(question)
     if isinstance(tpot, str):
         return _silent(tpot)
-    physics = step_time(work, card, plan.layout, _PHYSICS, speed.running, speed.prompt_tokens, speed.output_tokens)
+    load = Load(speed.running, speed.prompt_tokens, speed.output_tokens)
+    physics = step_time(work, Machine(card, plan.layout, _PHYSICS), load)
     rejected = rejection(tpot, speed.tpot_ms.expected, physics.total * 1e3)
     return SecondOpinion(
         source=_source(), tpot_ms=tpot, output_tokens_per_second=1e3 * speed.running / tpot, note=rejected
@@ -94,7 +95,11 @@ def time_per_token(asked: Asked) -> float | str:
     shipped_name = _known_as(asked.inspection)
     if shipped_name is None:
         return "it does not know this model"
-    handle = _compile_engine(EngineHandle, shipped_name, system, layout, asked.inspection)
+    blocks = asked.inspection.architecture.feed_forwards if asked.inspection.architecture else ()
+    mixture = any(f.kind == "moe" for f in blocks)
+    handle = _compiled(
+        _Build(EngineHandle, shipped_name, system, layout.tensor_parallel, layout.expert_parallel, mixture)
+    )
     if isinstance(handle, str):
         return handle
     return _mixed_time(handle, asked)
@@ -109,22 +114,28 @@ def _mixed_time(handle: Any, asked: Asked) -> float | str:
     return step + asked.running * prefill / asked.output if step > 0 and prefill > 0 else "its tables give no time"
 
 
-_ENGINES: dict[tuple[str, str, int, bool], Any] = {}
+class _Build(NamedTuple):
+    """One of its engines."""
+
+    handle: Any
+    name: str
+    system: str
+    cards: int
+    whole_experts: bool
+    mixture: bool
 
 
-def _compile_engine(engine: Any, known: str, system: str, layout: Layout, inspection: Inspection) -> Any:
+@cache
+def _compiled(build: _Build) -> Any:
     """Return its engine, built once, or why it refuses."""
-    key = (known, system, layout.tensor_parallel, layout.expert_parallel)
-    if key not in _ENGINES:
-        experts = {}
-        if inspection.architecture and any(f.kind == "moe" for f in inspection.architecture.feed_forwards):
-            whole = layout.expert_parallel
-            experts = {"moe_tp_size": 1 if whole else key[2], "moe_ep_size": key[2] if whole else 1}
-        try:
-            _ENGINES[key] = engine.compile(known, system, "vllm", tp_size=key[2], **experts)
-        except Exception as error:  # noqa: BLE001 - a foreign package refuses models in many ways
-            _ENGINES[key] = f"it refuses this layout ({type(error).__name__})"
-    return _ENGINES[key]
+    experts = {}
+    if build.mixture:
+        whole = build.whole_experts
+        experts = {"moe_tp_size": 1 if whole else build.cards, "moe_ep_size": build.cards if whole else 1}
+    try:
+        return build.handle.compile(build.name, build.system, "vllm", tp_size=build.cards, **experts)
+    except Exception as error:  # noqa: BLE001 - a foreign package refuses models in many ways
+        return f"it refuses this layout ({type(error).__name__})"
 
 
 @cache

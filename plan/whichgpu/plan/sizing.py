@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Grade, Inspection, ModelClass, Origin
+from whichgpu.inspect.records import Grade, ModelClass, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import MemoryGroup
-from whichgpu.plan.engine import Engine
-from whichgpu.plan.kv_pool import Grouping, Pool
+from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
-from whichgpu.plan.records import Accelerator, Generation, Layout, Precision, Verdict, Workload
-from whichgpu.plan.runtime import CardKind, batch_of, kind_of, runtime_sizes
+from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
+from whichgpu.plan.runtime import StageCase, batch_of, kind_of, runtime_sizes, stage_case
 from whichgpu.plan.terms import GIB, Size
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
@@ -31,6 +32,42 @@ _DRIFT = 0.12 * GIB
 
 _ANY_CARD = Generation(name="any")
 """Where a pool is asked for without a card: blocks of 16, as on most."""
+
+
+class _TableKey(NamedTuple):
+    """What the weights of a model depend on."""
+
+    precision: Precision
+    speculative: bool
+    text_only: bool
+
+
+class _Loaded(NamedTuple):
+    """What decides the weights of each stage."""
+
+    table: _TableKey
+    layout: Layout
+    kernels: Kernels
+
+
+class _PoolKey(NamedTuple):
+    """What decides the geometry of the shared pool."""
+
+    ways: tuple[int, int, int]
+    """Tensor, pipeline and context parallel."""
+    generation: Generation
+    tokens: int
+    """max_num_batched_tokens."""
+    kv_dtype: KvDtype
+    speculative_tokens: int
+
+
+class _Geometry(NamedTuple):
+    """The same, less what makes no difference."""
+
+    setting: kv_layers.CacheSetting
+    stages: int
+    schedule: Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +111,18 @@ class Sizes:
 class Sizer:
     """Sizes of one model under one version of vLLM; what layouts have in common is worked out once."""
 
-    def __init__(self, inspection: Inspection, engine: Engine, registry: Mapping[str, Any] | None = None) -> None:
-        self.inspection, self.engine = inspection, engine
-        self._activations = Activations(inspection, engine)
-        names = inspection.architecture.names if inspection.architecture else ()
-        self._rotary = not any(n in (registry or {}).get("transformers_backend", ()) for n in names)
-        self._candidates: dict[tuple[int, ...], tuple[Layout, ...]] = {}
-        self._tables: dict[tuple[Precision, bool, bool], WeightTable] = {}
-        self._totals: dict[Precision, int | None] = {}
-        self._groupings: dict[kv_layers.CacheSetting, Grouping] = {}
-        self._caches: dict[tuple[object, ...], Pool] = {}
-        self._asked: dict[tuple[object, ...], Pool] = {}
-        self._beside: dict[tuple[object, ...], tuple[tuple[Size, ...], int]] = {}
-        self._loaded: dict[tuple[object, ...], tuple[tuple[tuple[Size, ...], int], ...]] = {}
+    def __init__(self, model: ServedModel) -> None:
+        self.model = model
+        self.inspection, self.engine = model.inspection, model.engine
+        self._activations = Activations(model)
+        self._candidates_of = cache(self._list_candidates)
+        self._table_of = cache(self._make_table)
+        self._total_of = cache(self._sum_total)
+        self._grouping_of = cache(self._group_caches)
+        self._pool_of = cache(self._find_pool)
+        self._geometry_of = cache(self._make_pool)
+        self._others_of = cache(self._size_others)
+        self._weights_of = cache(self._size_weights)
 
     def knows_cache(self, workload: Workload) -> bool:
         """True when every layer's cache can be counted at the workload's precision of it, or there is none by nature."""
@@ -97,58 +133,55 @@ class Sizer:
         kv_dtype = kv_layers.kv_dtype_of(inspection, workload.kv_dtype)
         return bool(mixers) and all(kv_layers.is_counted(m, kv_dtype) for m in mixers)
 
-    def layouts(self, card: Accelerator) -> tuple[Layout, ...]:
-        """Return the layouts worth trying on a card, fewest cards first."""
-        if card.node_counts not in self._candidates:
-            self._candidates[card.node_counts] = tuple(candidate_layouts(self.inspection, card))
-        return self._candidates[card.node_counts]
+    def layouts(self, node_counts: tuple[int, ...]) -> tuple[Layout, ...]:
+        """Return the layouts worth trying on a kind of node, fewest cards first."""
+        return self._candidates_of(node_counts)
+
+    def _list_candidates(self, node_counts: tuple[int, ...]) -> tuple[Layout, ...]:
+        return tuple(candidate_layouts(self.inspection, node_counts))
 
     def table(self, precision: Precision, workload: Workload) -> WeightTable:
         """Return the weights at a precision."""
-        key = (precision, workload.speculative_tokens > 0, workload.text_only)
-        if key not in self._tables:
-            self._tables[key] = WeightTable(
-                self.inspection, *key, rotary=self._rotary, image_factor=self.engine.image_table_factor
-            )
-        return self._tables[key]
+        return self._table_of(_table_key(precision, workload))
+
+    def _make_table(self, key: _TableKey) -> WeightTable:
+        return WeightTable(self.model, *key)
 
     def total(self, precision: Precision) -> int | None:
         """Return the bytes of everything that is loaded; ``None`` when the tensors are unknown."""
-        if precision not in self._totals:
-            self._totals[precision] = total_bytes(self.inspection, precision)
-        return self._totals[precision]
+        return self._total_of(precision)
+
+    def _sum_total(self, precision: Precision) -> int | None:
+        return total_bytes(self.inspection, precision)
 
     def cache(self, workload: Workload, layout: Layout, card: Accelerator | None = None) -> Pool:
         """Return the shared pool's geometry."""
         generation = card.generation if card is not None else _ANY_CARD
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
         ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
-        key = (ways, generation, tokens, workload.kv_dtype, workload.speculative_tokens)
-        if key not in self._asked:
-            self._asked[key] = self._pool(workload, layout, generation, tokens)
-        return self._asked[key]
+        return self._pool_of(_PoolKey(ways, generation, tokens, workload.kv_dtype, workload.speculative_tokens))
 
-    def _pool(self, workload: Workload, layout: Layout, generation: Generation, tokens: int) -> Pool:
+    def _find_pool(self, key: _PoolKey) -> Pool:
         """Return the pool of a setting; settings that make no difference share one."""
-        architecture = self.inspection.architecture
-        steps = self.engine.in_flight_steps + (layout.pipeline_parallel - 1)
+        tp, stages, shared = key.ways
+        steps = self.engine.in_flight_steps + (stages - 1)
         setting = kv_layers.CacheSetting(
-            kv_dtype=kv_layers.kv_dtype_of(self.inspection, workload.kv_dtype),
-            tp=layout.tensor_parallel,
-            block=kv_layers.block_size(architecture, generation),
+            kv_dtype=kv_layers.kv_dtype_of(self.inspection, key.kv_dtype),
+            tp=tp,
+            block=kv_layers.block_size(self.inspection.architecture, key.generation),
             state_blocks=1 if self._attention_free() else self.engine.state_blocks,
-            speculative=workload.speculative_tokens,
-            scaled_latent=generation.scaled_latent,
+            speculative=key.speculative_tokens,
+            scaled_latent=key.generation.scaled_latent,
             windows=self.engine.hybrid_groups,
         )
-        key = (setting, layout.pipeline_parallel, layout.context_parallel, tokens * steps)
-        if key not in self._caches:
-            if setting not in self._groupings:
-                self._groupings[setting] = Grouping(kv_layers.cache_layers(architecture, setting))
-            ranges = self._ranges(layout.pipeline_parallel)
-            drafted = steps * (1 + workload.speculative_tokens)
-            self._caches[key] = Pool(self._groupings[setting], ranges, tokens * steps, drafted, layout.context_parallel)
-        return self._caches[key]
+        schedule = Schedule(key.tokens * steps, steps * (1 + key.speculative_tokens), shared)
+        return self._geometry_of(_Geometry(setting, stages, schedule))
+
+    def _make_pool(self, geometry: _Geometry) -> Pool:
+        return Pool(self._grouping_of(geometry.setting), self._ranges(geometry.stages), geometry.schedule)
+
+    def _group_caches(self, setting: kv_layers.CacheSetting) -> Grouping:
+        return Grouping(kv_layers.cache_layers(self.model, setting))
 
     def _attention_free(self) -> bool:
         mixers = self.inspection.architecture.mixers if self.inspection.architecture else ()
@@ -165,14 +198,13 @@ class Sizer:
             bounds.append(bounds[-1] + count)
         return [range(low, high) for low, high in itertools.pairwise(bounds)]
 
-    def size(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> Sizes:
+    def size(self, case: Case) -> Sizes:
         """Work out one layout on one card."""
-        usable = int(card.usable_gib * GIB)
-        share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
-        budget = int(usable * share)
-        stages = self._stages(workload, precision, card, layout, budget)
-        cache = self.cache(workload, layout, card)
-        poorest = _poorest(stages, cache)
+        usable = int(case.card.usable_gib * GIB)
+        budget = int(usable * self._share(case.workload))
+        stages = self._stages(case, budget)
+        pool = self.cache(case.workload, case.layout, case.card)
+        poorest = _poorest(stages, pool)
         down, up = _errors(stages[poorest].parts)
         pools = [s.pool for s in stages]
         return Sizes(
@@ -182,25 +214,29 @@ class Sizer:
             usable=usable,
             error_down=down,
             error_up=up,
-            cache=cache,
-            blocks=cache.blocks(pools),
-            verdict=self._verdict(cache, pools, down, up, workload, layout),
+            cache=pool,
+            blocks=pool.blocks(pools),
+            verdict=self._verdict(case, pool, pools, (down, up)),
         )
 
-    def hopeless(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> bool:
-        """True where the weights alone are too many for a card, which is quick to see."""
-        room = self.room(workload, card)
-        share = self.table(precision, workload).total / layout.cards
-        return share > room or self.fullest(workload, precision, card, layout) > room
+    def _share(self, workload: Workload) -> float:
+        return workload.utilisation if workload.utilisation is not None else self.engine.utilisation
 
-    def fullest(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> int:
+    def hopeless(self, case: Case) -> bool:
+        """True where the weights alone are too many for a card, which is quick to see."""
+        room = self.room(case.workload, case.card)
+        share = self.table(case.precision, case.workload).total / case.layout.cards
+        return share > room or self.fullest(case) > room
+
+    def fullest(self, case: Case) -> int:
         """Return the bytes of weights on the card that holds most of them."""
-        return max(self.table(precision, workload).per_stage(layout, card.generation.mxfp4_padding))
+        table = self.table(case.precision, case.workload)
+        return max(table.per_stage(case.layout, case.card.generation.mxfp4_padding))
 
     def room(self, workload: Workload, card: Accelerator) -> float:
         """Return the bytes that weights may take on a card if everything errs in their favour."""
-        share = workload.utilisation if workload.utilisation is not None else self.engine.utilisation
-        return (card.usable_gib * GIB * share + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
+        budget = card.usable_gib * GIB * self._share(workload)
+        return (budget + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
 
     def published_is_bf16(self, workload: Workload) -> bool:
         """True where the published weights are loaded as BF16 to the byte, so that both columns are one."""
@@ -208,64 +244,50 @@ class Sizer:
             return False
         return self.table(Precision.PUBLISHED, workload).same_as(self.table(Precision.BF16, workload))
 
-    def _stages(
-        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout, budget: int
-    ) -> tuple[StageSizes, ...]:
+    def _stages(self, case: Case, budget: int) -> tuple[StageSizes, ...]:
         """Work out one card of each pipeline stage."""
-        last, kind = layout.pipeline_parallel - 1, kind_of(card, self.engine, workload)
+        kind = kind_of(case.card, self.engine, case.workload)
+        loaded = _Loaded(_table_key(case.precision, case.workload), case.layout, case.card.generation.mxfp4_padding)
         stages: list[StageSizes] = []
-        for index, (parts, weights) in enumerate(self._weights(workload, precision, card, layout)):
-            others, size = self._others(workload, precision, kind, layout, index == 0, index == last)
+        for index, (parts, weights) in enumerate(self._weights_of(loaded)):
+            others, size = self._others_of(stage_case(case, kind, index))
             stages.append(StageSizes(weights, (*parts, *others), budget - weights - size))
         return tuple(stages)
 
-    def _others(
-        self, workload: Workload, precision: Precision, kind: CardKind, layout: Layout, first: bool, last: bool
-    ) -> tuple[tuple[Size, ...], int]:
+    def _size_others(self, case: StageCase) -> tuple[tuple[Size, ...], int]:
         """Return what is not weights: the same on all stages between the ends, and on cards of one kind."""
-        ways = layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards > 1
-        settings = workload.eager, workload.text_only, workload.speculative_tokens
-        key = (ways, precision, kind, first, last, settings)
-        if key not in self._beside:
-            peak = self._activations.size(precision, kind, layout, workload, first, last)
-            stays = runtime_sizes(self.inspection, precision, kind, layout, self.engine, workload, last)
-            others = (peak, *stays)
-            self._beside[key] = others, round(sum(p.bytes for p in others))
-        return self._beside[key]
+        others = (self._activations.size(case), *runtime_sizes(self.model, case))
+        return others, round(sum(p.bytes for p in others))
 
-    def _weights(
-        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
-    ) -> tuple[tuple[tuple[Size, ...], int], ...]:
+    def _size_weights(self, loaded: _Loaded) -> tuple[tuple[tuple[Size, ...], int], ...]:
         """Return, per pipeline stage, the weights by component and in all."""
-        table, kernels = self.table(precision, workload), card.generation.mxfp4_padding
-        key = (id(table), layout, kernels)
-        if key not in self._loaded:
-            error = _WEIGHT_ERROR[self.inspection.grade]
-            read = self.inspection.grade is Grade.HEADERS and precision is Precision.PUBLISHED
-            origin = Origin.READ if read else Origin.COMPUTED
-            components = table.stages(layout, kernels).items()
-            stages: list[tuple[tuple[Size, ...], int]] = []
-            for index in range(layout.pipeline_parallel):
-                parts = tuple(_tensors(name, s[index], error, origin) for name, s in components if s[index])
-                stages.append((parts, round(sum(p.bytes for p in parts))))
-            self._loaded[key] = tuple(stages)
-        return self._loaded[key]
+        error = _WEIGHT_ERROR[self.inspection.grade]
+        read = self.inspection.grade is Grade.HEADERS and loaded.table.precision is Precision.PUBLISHED
+        origin = Origin.READ if read else Origin.COMPUTED
+        components = self._table_of(loaded.table).stages(loaded.layout, loaded.kernels).items()
+        stages: list[tuple[tuple[Size, ...], int]] = []
+        for index in range(loaded.layout.pipeline_parallel):
+            parts = tuple(_tensors(name, s[index], error, origin) for name, s in components if s[index])
+            stages.append((parts, round(sum(p.bytes for p in parts))))
+        return tuple(stages)
 
-    def _verdict(
-        self, cache: Pool, pools: Sequence[int], down: int, up: int, workload: Workload, layout: Layout
-    ) -> Verdict:
+    def _verdict(self, case: Case, pool: Pool, sizes: Sequence[int], errors: tuple[int, int]) -> Verdict:
         """Compare what is asked with the pool at both ends of its error."""
-        if min(pools) + up <= 0:
+        down, up = errors
+        if min(sizes) + up <= 0:
             return Verdict.NO
-        if not self.knows_cache(workload):
+        if not self.knows_cache(case.workload):
             return Verdict.UNKNOWN
-        if not cache.anything:
-            return Verdict.FITS if min(pools) - down >= 0 else Verdict.TIGHT
-        copies = -(-workload.concurrency // layout.data_parallel)
-        needed_blocks = cache.together(copies, workload.context) + 1  # one block always stays empty
-        if (cache.blocks([p - down for p in pools]) or 0) >= needed_blocks:
+        if not pool.anything:
+            return Verdict.FITS if min(sizes) - down >= 0 else Verdict.TIGHT
+        needed_blocks = pool.together(case.copies, case.workload.context) + 1  # one block always stays empty
+        if (pool.blocks([s - down for s in sizes]) or 0) >= needed_blocks:
             return Verdict.FITS
-        return Verdict.TIGHT if (cache.blocks([p + up for p in pools]) or 0) >= needed_blocks else Verdict.NO
+        return Verdict.TIGHT if (pool.blocks([s + up for s in sizes]) or 0) >= needed_blocks else Verdict.NO
+
+
+def _table_key(precision: Precision, workload: Workload) -> _TableKey:
+    return _TableKey(precision, workload.speculative_tokens > 0, workload.text_only)
 
 
 def _tensors(component: str, size: float, error: float, origin: Origin) -> Size:

@@ -6,10 +6,13 @@ time that it is there.
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
+
+from whichgpu.plan.case import Case
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
-from whichgpu.plan.records import Accelerator, Footprint, Layout, Precision, Range, Speed, StepTime, Verdict, Workload
-from whichgpu.plan.roofline import Calibration, Step, step_time
+from whichgpu.plan.records import Accelerator, Footprint, Range, Speed, StepTime, Verdict, Workload
+from whichgpu.plan.roofline import Calibration, Load, Machine, Step, step_time
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.step_work import Works
 
@@ -30,77 +33,73 @@ def lengths(workload: Workload) -> tuple[int, int]:
     return prompt, output
 
 
-def speed_of(
-    works: Works,
-    workload: Workload,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-    footprint: Footprint,
-    calibration: Calibration,
-    usd_per_hour: float | None,
-    learned: Learned,
-) -> Speed | None:
-    """Return what a layout serves in the steady state; ``None`` for what does not decode token by token."""
-    work = works.of(workload, precision, card, layout)
-    if work is None or not work.rates.dense or (work.expert_count and not work.rates.experts):
-        return None
-    prompt, output = lengths(workload)
-    running = _running(workload, layout, footprint)
-    factors = calibration.factors_of(card)
-    step = step_time(work, card, layout, factors, running, prompt, output)
-    correction = learned.correction(works.inspection, card, layout, precision)
-    low, high = _MEASURED if correction.exact else _error(card, running, calibration)
-    tpot = step.total * correction.factor
-    rate = running / tpot
-    total = rate * (prompt + output) / output
-    cost = usd_per_hour / (rate * 3600 / 1e6 * workload.busy) if usd_per_hour is not None else None
-    watts = card.board_watts * layout.cards if card.board_watts else None
-    facility = card.facility_watts * layout.cards if card.facility_watts else None
-    return Speed(
-        prompt_tokens=prompt,
-        output_tokens=output,
-        running=running,
-        waiting=workload.concurrency - running,
-        tpot_ms=_range(tpot * 1e3, low, high),
-        ttft_ms=_range((step.prompt + step.total) * 1e3, low, high),
-        output_tokens_per_second=_range(rate, 1 / high, 1 / low),
-        total_tokens_per_second=_range(total, 1 / high, 1 / low),
-        usd_per_million_output=_range(cost, low, high) if cost is not None else None,
-        usd_per_million_total=_range(cost * output / (prompt + output), low, high) if cost is not None else None,
-        output_tokens_per_joule=rate / watts if watts else None,
-        output_tokens_per_facility_joule=rate / facility if facility else None,
-        limit=step.limit,
-        step_ms=_parts(step),
-        in_range=correction.exact or _is_covered(card, running, calibration),
-        learned=correction.basis,
-        learned_factor=correction.factor,
-    )
+@dataclass(frozen=True, slots=True)
+class Speeds:
+    """How fast one model is served, by the formula and by what trials taught."""
+
+    works: Works
+    calibration: Calibration
+    learned: Learned
+
+    def of(self, case: Case, footprint: Footprint, usd_per_hour: float | None = None) -> Speed | None:
+        """Return what a layout serves in the steady state; ``None`` for what does not decode token by token."""
+        work = self.works.of(case)
+        if work is None or not work.rates.dense or (work.expert_count and not work.rates.experts):
+            return None
+        prompt, output = lengths(case.workload)
+        load = Load(_running(case, footprint), prompt, output)
+        step = step_time(work, Machine(case.card, case.layout, self.calibration.factors_of(case.card)), load)
+        return self._record(case, load, step, usd_per_hour)
+
+    def _record(self, case: Case, load: Load, step: Step, usd_per_hour: float | None) -> Speed:
+        card, cards = case.card, case.layout.cards
+        running, prompt, output = int(load.running), load.prompt, load.output
+        correction = self.learned.correction(self.works.inspection, case)
+        covered = _is_covered(card, running, self.calibration)
+        low, high = _MEASURED if correction.exact else _error(card, covered, self.calibration)
+        tpot = step.total * correction.factor
+        rate = running / tpot
+        total = rate * (prompt + output) / output
+        cost = usd_per_hour / (rate * 3600 / 1e6 * case.workload.busy) if usd_per_hour is not None else None
+        return Speed(
+            prompt_tokens=prompt,
+            output_tokens=output,
+            running=running,
+            waiting=case.workload.concurrency - running,
+            tpot_ms=_range(tpot * 1e3, low, high),
+            ttft_ms=_range((step.prompt + step.total) * 1e3, low, high),
+            output_tokens_per_second=_range(rate, 1 / high, 1 / low),
+            total_tokens_per_second=_range(total, 1 / high, 1 / low),
+            usd_per_million_output=_range(cost, low, high) if cost is not None else None,
+            usd_per_million_total=_range(cost * output / (prompt + output), low, high) if cost is not None else None,
+            output_tokens_per_joule=rate / (card.board_watts * cards) if card.board_watts else None,
+            output_tokens_per_facility_joule=rate / (card.facility_watts * cards) if card.facility_watts else None,
+            limit=step.limit,
+            step_ms=_parts(step),
+            in_range=correction.exact or covered,
+            learned=correction.basis,
+            learned_factor=correction.factor,
+        )
 
 
-def _running(workload: Workload, layout: Layout, footprint: Footprint) -> int:
+def _running(case: Case, footprint: Footprint) -> int:
     """Sequences that run at once: those asked for, as far as the pools hold them."""
+    workload = case.workload
     if footprint.max_sequences is None or footprint.verdict is Verdict.UNKNOWN:
         return max(1, workload.concurrency)
-    return max(1, min(workload.concurrency, footprint.max_sequences * layout.data_parallel))
+    return max(1, min(workload.concurrency, footprint.max_sequences * case.layout.data_parallel))
 
 
-def speed_as_run(
-    sizer: Sizer,
-    workload: Workload,
-    precision: Precision,
-    card: Accelerator,
-    layout: Layout,
-    calibration: Calibration,
-) -> Speed | None:
+def speed_as_run(sizer: Sizer, case: Case, calibration: Calibration) -> Speed | None:
     """Return what a layout serves of a load that is put on it, whether or not all of it fits at once: the rest queues.
 
     By the formula alone, without what trials taught: a trial is compared with this.
     """
-    prompt, output = lengths(workload)
-    workload = workload.model_copy(update={"context": min(workload.context, prompt + output)})
-    footprint = footprint_of(sizer, sizer.size(workload, precision, card, layout), workload, layout, detailed=False)
-    return speed_of(Works(sizer), workload, precision, card, layout, footprint, calibration, None, Learned())
+    prompt, output = lengths(case.workload)
+    shortened = case.workload.model_copy(update={"context": min(case.workload.context, prompt + output)})
+    case = replace(case, workload=shortened)
+    footprint = footprint_of(sizer, case, sizer.size(case), detailed=False)
+    return Speeds(Works(sizer), calibration, Learned()).of(case, footprint)
 
 
 def _range(value: float, low: float, high: float) -> Range:
@@ -111,9 +110,9 @@ def _is_covered(card: Accelerator, running: int, calibration: Calibration) -> bo
     return calibration.covers(card) and running <= calibration.concurrency
 
 
-def _error(card: Accelerator, running: int, calibration: Calibration) -> tuple[float, float]:
+def _error(card: Accelerator, covered: bool, calibration: Calibration) -> tuple[float, float]:
     """Return measured over predicted time, low and high."""
-    if _is_covered(card, running, calibration):
+    if covered:
         return calibration.low, calibration.high
     wider = _WIDER if card.vendor == "nvidia" else _WIDER_OTHERS
     return calibration.low / _WIDER, calibration.high * wider

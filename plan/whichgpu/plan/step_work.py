@@ -7,14 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer, ModelClass, Part, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import Case
 from whichgpu.plan.formats import dense_format, experts_format
 from whichgpu.plan.kv_pool import Grouping
-from whichgpu.plan.records import Accelerator, Kernels, Layout, Precision, Support, Workload
+from whichgpu.plan.records import Accelerator, Kernels, Layout, Precision, Support
 from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.weight_table import WeightTable
 
 _IDLE = frozenset(
     {Part.EMBEDDING, Part.VISION, Part.AUDIO, Part.PROJECTOR, Part.MTP, Part.ROUTED_EXPERTS, Part.ADAPTER}
@@ -83,6 +87,14 @@ class StepWork:
         return sum(flop * tokens * (min(tokens / 2, span) if span else tokens / 2) for flop, span in self.attended)
 
 
+class _Reading(NamedTuple):
+    """What decides which bytes a step reads."""
+
+    table: WeightTable
+    layout: Layout
+    kernels: Kernels
+
+
 class Works:
     """The work of one model on any card; what does not depend on the card is summed once."""
 
@@ -106,22 +118,21 @@ class Works:
         self._latent_layers = sum(m.layers for m in mixers if traits(m.kind).latent)
         self._attended = _attention_flop(mixers)
         self._collectives = 3 if architecture and _whole_norms(inspection, architecture) else 2
-        self._caches: dict[Grouping, tuple[tuple[tuple[float, int], ...], float]] = {}
-        self._read: dict[tuple[Precision, Layout, Kernels], tuple[float, float]] = {}
-        self._formats: dict[Precision, tuple[WeightFormat | None, WeightFormat | None]] = {}
+        self._caches_of = cache(_caches)
+        self._read_of = cache(self._read_bytes)
+        self._formats_of = cache(self._weight_formats)
 
-    def of(self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout) -> StepWork | None:
+    def of(self, case: Case) -> StepWork | None:
         """Return the work of one card, averaged over stages; ``None`` for what does not decode token by token."""
+        layout, card = case.layout, case.card
         architecture, stages = self._architecture, layout.pipeline_parallel
         if architecture is None or not architecture.layers or architecture.hidden is None or not self._dense_parameters:
             return None
-        read, experts = self._weights(workload, precision, card, layout)
+        table = self._sizer.table(case.precision, case.workload)
+        read, experts = self._read_of(_Reading(table, layout, card.generation.mxfp4_padding))
         block = self._block
         ranks = layout.tensor_parallel * stages
-        grouping = self._sizer.cache(workload, layout, card).grouping
-        if grouping not in self._caches:
-            self._caches[grouping] = _caches(grouping)
-        caches, state = self._caches[grouping]
+        caches, state = self._caches_of(self._sizer.cache(case.workload, layout, card).grouping)
         return StepWork(
             weights=read,
             experts=experts,
@@ -137,23 +148,26 @@ class Works:
             latent_layers=self._latent_layers / stages,
             collectives=self._collectives,
             hidden=architecture.hidden,
-            rates=self._rates(precision, card),
+            rates=self._rates(case.precision, card),
         )
 
-    def _weights(
-        self, workload: Workload, precision: Precision, card: Accelerator, layout: Layout
-    ) -> tuple[float, float]:
+    def _read_bytes(self, reading: _Reading) -> tuple[float, float]:
         """Bytes on one card that every step reads, and of routed experts."""
-        table, kernels = self._sizer.table(precision, workload), card.generation.mxfp4_padding
-        key = (precision, layout, kernels)
-        if key not in self._read:
-            stages = layout.pipeline_parallel
-            bytes_by_part = {name: sum(values) / stages for name, values in table.stages(layout, kernels).items()}
-            read = sum(size for name, size in bytes_by_part.items() if name in _READ)
-            if self._tied and stages == 1:
-                read += bytes_by_part.get(Part.EMBEDDING.value, 0.0)
-            self._read[key] = read, bytes_by_part.get(Part.ROUTED_EXPERTS.value, 0.0)
-        return self._read[key]
+        stages = reading.layout.pipeline_parallel
+        sizes = reading.table.stages(reading.layout, reading.kernels)
+        bytes_by_part = {name: sum(values) / stages for name, values in sizes.items()}
+        read = sum(size for name, size in bytes_by_part.items() if name in _READ)
+        if self._tied and stages == 1:
+            read += bytes_by_part.get(Part.EMBEDDING.value, 0.0)
+        return read, bytes_by_part.get(Part.ROUTED_EXPERTS.value, 0.0)
+
+    def _weight_formats(self, precision: Precision) -> tuple[WeightFormat | None, WeightFormat | None]:
+        """Formats of the linear weights and of the routed experts."""
+        inspection = self.inspection
+        return (
+            _format(inspection, precision, self._dense, routed=False),
+            _format(inspection, precision, self._experts, routed=True),
+        )
 
     def _rates(self, precision: Precision, card: Accelerator) -> Rates:
         """Return the rates at which a card multiplies this model's weights.
@@ -161,13 +175,7 @@ class Works:
         What is stored in four bits is multiplied in BF16 unless the card has FP4 (NVFP4) or takes FP8 inputs (MXFP4
         on Blackwell and CDNA 4): vLLM 0.32 layers/quantization.
         """
-        if precision not in self._formats:
-            inspection = self._sizer.inspection
-            self._formats[precision] = (
-                _format(inspection, precision, self._dense, routed=False),
-                _format(inspection, precision, self._experts, routed=True),
-            )
-        dense, experts = self._formats[precision]
+        dense, experts = self._formats_of(precision)
         return Rates(
             dense=_rate(dense, card),
             experts=_rate(experts, card),
@@ -185,9 +193,9 @@ def _whole_norms(inspection: Inspection, architecture: Architecture) -> bool:
 def _caches(grouping: Grouping) -> tuple[tuple[tuple[float, int], ...], float]:
     """Sum layers that see the same; states are read and written once a step."""
     sizes: dict[int, float] = {}
-    for cache in grouping.caches:
-        if cache.kind is not CacheForm.STATE:
-            sizes[cache.span] = sizes.get(cache.span, 0.0) + cache.token_bytes
+    for layer in grouping.caches:
+        if layer.kind is not CacheForm.STATE:
+            sizes[layer.span] = sizes.get(layer.span, 0.0) + layer.token_bytes
     return tuple((size, span) for span, size in sizes.items()), 2.0 * grouping.state
 
 

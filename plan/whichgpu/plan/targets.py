@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from whichgpu.inspect.records import Inspection
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.commands import serve_words
 from whichgpu.plan.errors import TargetError
 from whichgpu.plan.nodes import launch
@@ -30,13 +31,30 @@ _CACHE = "/root/.cache/huggingface"
 class Deployment:
     """What every target is made from."""
 
-    inspection: Inspection
-    workload: Workload
+    served: ServedModel
+    case: Case
     plan: Plan
-    layout: Layout
-    card: Accelerator
-    vllm: str
-    registry: Mapping[str, Any]
+
+    @property
+    def inspection(self) -> Inspection:
+        return self.served.inspection
+
+    @property
+    def workload(self) -> Workload:
+        return self.case.workload
+
+    @property
+    def layout(self) -> Layout:
+        return self.case.layout
+
+    @property
+    def card(self) -> Accelerator:
+        return self.case.card
+
+    @property
+    def vllm(self) -> str:
+        """The version that was planned for."""
+        return self.served.engine.version
 
     @property
     def nodes(self) -> int:
@@ -49,7 +67,7 @@ class Deployment:
     @property
     def words(self) -> list[str]:
         """``vllm serve …``, without what several nodes need beside it."""
-        return serve_words(self.inspection, self.workload, self.plan.precision, self.layout, self.registry)
+        return serve_words(self.served, self.workload, self.case.precision, self.layout)
 
     @property
     def environment(self) -> tuple[str, ...]:
@@ -153,7 +171,7 @@ def _revision(d: Deployment) -> list[str]:
 
 
 def _online_fp8(d: Deployment) -> bool:
-    return d.plan.precision is Precision.FP8 and d.inspection.quantisation is None
+    return d.case.precision is Precision.FP8 and d.inspection.quantisation is None
 
 
 def _one_node(d: Deployment, target: str) -> None:

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import allocator, padding
+from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import Kernels, Layout, Precision
@@ -46,23 +49,42 @@ class _Piece:
     """Part of its bytes that is one tensor; scales are tensors of their own."""
 
 
+class _Ways(NamedTuple):
+    """What one stage's bytes depend on, whatever the pipeline."""
+
+    tensor_parallel: int
+    data_parallel: int
+    expert_parallel: bool
+    kernels: Kernels
+
+    @property
+    def ranks(self) -> int:
+        return self.tensor_parallel * self.data_parallel
+
+
+class _Placing(NamedTuple):
+    """A layout, and how kernels pad."""
+
+    layout: Layout
+    kernels: Kernels
+
+    @property
+    def one_stage(self) -> _Ways:
+        layout = self.layout
+        return _Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, self.kernels)
+
+
 class WeightTable:
     """The weights of one model at one precision, ready to be laid out over cards."""
 
     def __init__(
-        self,
-        inspection: Inspection,
-        precision: Precision,
-        speculative: bool = False,
-        text_only: bool = False,
-        rotary: bool = True,
-        image_factor: int = 1,
+        self, model: ServedModel, precision: Precision, speculative: bool = False, text_only: bool = False
     ) -> None:
-        self._inspection = inspection
-        self._architecture = inspection.architecture
+        inspection = model.inspection
+        self._architecture = model.architecture
         tied = self._architecture.tied_embeddings if self._architecture else None
         groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
-        self._pieces = _pieces(groups, inspection, precision)
+        self._pieces = _pieces(groups, model, precision)
         self._packed = any(p.packed for p in self._pieces)
         self._has_rows = any(p.row for p in self._pieces)
         self._places: dict[tuple[str, Stage], int] = {}
@@ -78,16 +100,16 @@ class WeightTable:
         ]
         self.total = sum(self._pieces.values())
         """Bytes of everything once: over all its cards, a layout holds at least this much."""
-        self._buffers = _buffers(self._architecture, rotary, image_factor)
+        self._buffers = _buffers(model)
         self._copies = any(
             "kv_b_proj" in g.name and (g.quantised if precision is Precision.PUBLISHED else precision in SCHEMES)
             for g in groups
         )
         self._indices = {kind: layers_of(kind, self._architecture) for kind in Stage} if self._architecture else {}
-        self._held: dict[tuple[int, int, bool, Kernels], Mapping[tuple[str, Stage], float]] = {}
-        self._cuts: dict[int, Mapping[Stage, Sequence[float]]] = {}
-        self._sums: dict[tuple[Layout, Kernels], tuple[int, ...]] = {}
-        self._memo: dict[tuple[Layout, Kernels], Mapping[str, tuple[int, ...]]] = {}
+        self._one_stage_of = cache(self._one_stage)
+        self._shares_of = cache(self._cut_stages)
+        self._totals_of = cache(self._total_stages)
+        self._stages_of = cache(self._stage_bytes)
 
     def same_as(self, other: WeightTable) -> bool:
         """True where both hold the same bytes in the same places."""
@@ -95,28 +117,24 @@ class WeightTable:
 
     def stages(self, layout: Layout, kernels: Kernels = Kernels.PLAIN) -> Mapping[str, tuple[int, ...]]:
         """Return, per component, the bytes on one card of each pipeline stage."""
-        kernels = self._alike(kernels)
-        key = (layout, kernels)
-        if key not in self._memo:
-            self._memo[key] = self._stage_bytes(layout, kernels)
-        return self._memo[key]
+        return self._stages_of(_Placing(layout, self._alike(kernels)))
 
     def per_stage(self, layout: Layout, kernels: Kernels = Kernels.PLAIN) -> tuple[int, ...]:
         """Return the bytes of everything on one card of each pipeline stage."""
-        key = (layout, self._alike(kernels))
-        if key not in self._sums:
-            parts = [*self.stages(layout, kernels).values(), (0,) * layout.pipeline_parallel]
-            self._sums[key] = tuple(map(sum, zip(*parts, strict=True)))
-        return self._sums[key]
+        return self._totals_of(_Placing(layout, self._alike(kernels)))
 
     def _alike(self, kernels: Kernels) -> Kernels:
         """Kernels that pad the same of this model are one."""
         differ = self._packed or (self._has_rows and kernels is Kernels.ROCM)
         return kernels if differ else Kernels.PLAIN
 
-    def _stage_bytes(self, layout: Layout, kernels: Kernels) -> Mapping[str, tuple[int, ...]]:
-        stages = layout.pipeline_parallel
-        shares, part_bytes = self._shares(stages), self._one_stage(layout, kernels)
+    def _total_stages(self, placing: _Placing) -> tuple[int, ...]:
+        parts = [*self._stages_of(placing).values(), (0,) * placing.layout.pipeline_parallel]
+        return tuple(map(sum, zip(*parts, strict=True)))
+
+    def _stage_bytes(self, placing: _Placing) -> Mapping[str, tuple[int, ...]]:
+        stages = placing.layout.pipeline_parallel
+        shares, part_bytes = self._shares_of(stages), self._one_stage_of(placing.one_stage)
         sums: dict[str, list[float]] = defaultdict(lambda: [0.0] * stages)
         for (name, stage), size in part_bytes.items():
             for index, share in enumerate(shares[stage]):
@@ -127,30 +145,20 @@ class WeightTable:
         sums["buffers"] = [float(self._buffers)] * stages
         return {name: tuple(map(int, values)) for name, values in sums.items() if any(values)}
 
-    def _one_stage(self, layout: Layout, kernels: Kernels) -> Mapping[tuple[str, Stage], float]:
+    def _one_stage(self, ways: _Ways) -> Mapping[tuple[str, Stage], float]:
         """Bytes per component on one card if a single stage held all layers: the same however pipelines are cut."""
-        key = (layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, kernels)
-        if key in self._held:
-            return self._held[key]
         sizes, single = [0.0] * len(self._places), [0.0] * len(self._merged)
         for piece, size, place, merged in self._placed:
-            local = size / self._ways(piece, layout) * self._padding(piece, layout, kernels)
+            local = size / self._spread(piece, ways) * self._padding(piece, ways)
             sizes[place] += local
             single[merged] += local * piece.share / piece.layers
         part_bytes = dict(zip(self._places, sizes, strict=True))
-        part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(layout.tensor_parallel)
+        part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(ways.tensor_parallel)
         for (_, stage, layers), one in zip(self._merged, single, strict=True):
             rounding = allocator.unused(one) * layers
             if rounding:
                 part_bytes[ROUNDING, stage] = part_bytes.get((ROUNDING, stage), 0.0) + rounding
-        self._held[key] = part_bytes
         return part_bytes
-
-    def _shares(self, stages: int) -> Mapping[Stage, Sequence[float]]:
-        """Per kind of stage, the share of its bytes that each pipeline stage holds."""
-        if stages not in self._cuts:
-            self._cuts[stages] = self._cut_stages(stages)
-        return self._cuts[stages]
 
     def _cut_stages(self, stages: int) -> dict[Stage, list[float]]:
         """Per kind of stage, the share of its bytes that each pipeline stage holds."""
@@ -170,9 +178,9 @@ class WeightTable:
         shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
         return shares
 
-    def _ways(self, piece: _Piece, layout: Layout) -> float:
+    def _spread(self, piece: _Piece, ways: _Ways) -> float:
         """Cards that one copy is spread over."""
-        tp, architecture = layout.tensor_parallel, self._architecture
+        tp, architecture = ways.tensor_parallel, self._architecture
         if piece.role is Role.REPLICATED:
             return 1
         if piece.role is Role.KEY_VALUE and piece.kv_heads:
@@ -181,21 +189,19 @@ class WeightTable:
             queries, pairs = architecture.heads, 2 * piece.kv_heads
             return (queries + pairs) / (queries / tp + pairs / min(tp, piece.kv_heads))
         if piece.role is Role.EXPERT:
-            ranks = tp * layout.data_parallel
             experts = max((f.experts or 0 for f in architecture.feed_forwards), default=0) if architecture else 0
-            if layout.expert_parallel and experts and ranks > 1:
-                return experts / -(-experts // ranks)
-            return ranks
+            if ways.expert_parallel and experts and ways.ranks > 1:
+                return experts / -(-experts // ways.ranks)
+            return ways.ranks
         return tp
 
-    def _padding(self, piece: _Piece, layout: Layout, kernels: Kernels) -> float:
-        ranks = layout.tensor_parallel * layout.data_parallel
+    def _padding(self, piece: _Piece, ways: _Ways) -> float:
         if piece.packed:
-            return padding.packed_experts(self._architecture, kernels, 1 if layout.expert_parallel else ranks)
-        if piece.row and kernels is Kernels.ROCM:
-            ways = layout.tensor_parallel if piece.role is not Role.EXPERT else ranks
-            whole = not piece.row_sharded or (piece.role is Role.EXPERT and layout.expert_parallel)
-            return padding.rows(piece.row if whole else piece.row // ways)
+            return padding.packed_experts(self._architecture, ways.kernels, 1 if ways.expert_parallel else ways.ranks)
+        if piece.row and ways.kernels is Kernels.ROCM:
+            cards = ways.tensor_parallel if piece.role is not Role.EXPERT else ways.ranks
+            whole = not piece.row_sharded or (piece.role is Role.EXPERT and ways.expert_parallel)
+            return padding.rows(piece.row if whole else piece.row // cards)
         return 1.0
 
     def _absorbed_bytes(self, tp: int) -> int:
@@ -213,26 +219,28 @@ class WeightTable:
         )
 
 
-def _buffers(architecture: Architecture | None, rotary: bool, image_factor: int) -> int:
+def _buffers(model: ServedModel) -> int:
     """Rotary tables and four FP32 scales per attention layer, whole on every card.
 
-    Classes of the Transformers backend have no tables (``rotary`` is False); DeepSeek-V3.2's indexer rotates
-    the other way round and has one of its own.
+    Classes of the Transformers backend have no tables.
     """
+    architecture, engine = model.architecture, model.engine
     if architecture is None:
         return 0
     attention = [m for m in architecture.mixers if traits(m.kind).scaled and not m.shares_kv]
     scales = 16 * sum(m.layers for m in attention)
-    if not rotary:
+    if model.is_listed("transformers_backend"):
         return scales
     tables = sum(
-        t.width * t.positions * t.bytes_per_value * (image_factor if t.image_positions else 1)
+        t.width * t.positions * t.bytes_per_value * (engine.image_table_factor if t.image_positions else 1)
         for t in architecture.rotary_tables
     )
-    return scales + tables * (2 if architecture.model_type == "deepseek_v32" else 1)
+    second = (architecture.model_type or "").startswith(engine.classes.second_rotary_tables)
+    return scales + tables * (2 if second else 1)
 
 
-def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Precision) -> dict[_Piece, int]:
+def _pieces(groups: Iterable[TensorGroup], model: ServedModel, precision: Precision) -> dict[_Piece, int]:
+    inspection, classes = model.inspection, model.engine.classes
     mxfp4 = experts_format(inspection, precision) is WeightFormat.MXFP4
     sums: dict[_Piece, int] = defaultdict(int)
     for group in groups:
@@ -244,7 +252,7 @@ def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Pr
         expert = group.part is Part.ROUTED_EXPERTS
         piece = _Piece(
             part=group.part,
-            role=role_of(group, inspection.architecture),
+            role=role_of(group, inspection.architecture, classes),
             stage=stage_of(group, inspection.architecture),
             packed=expert and converted and mxfp4,
             row=_padded_row(group, precision, converted),
@@ -254,7 +262,7 @@ def _pieces(groups: Iterable[TensorGroup], inspection: Inspection, precision: Pr
             share=_main_share(group, bytes_at(group, precision)),
             row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
         )
-        sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture))
+        sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture, classes))
     return sums
 
 

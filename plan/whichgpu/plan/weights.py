@@ -10,6 +10,7 @@ from math import prod
 
 from whichgpu.inspect.precisions import FP8_TENSOR, INT4_G128, INT8, MXFP4, NVFP4, Scheme
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
+from whichgpu.plan.engine import ClassRules
 from whichgpu.plan.records import Precision
 
 SCHEMES: dict[Precision, Scheme] = {
@@ -27,15 +28,12 @@ _BIG_ENOUGH = 32
 """Smallest side of a matrix that quantisation touches."""
 
 _KEPT_FP32 = re.compile(r"A_log$|e_score_correction_bias$|(^|\.)hc_|\.ape$|attn_sink$")
-_FP32_ROUTERS = ("minimax_m", "mimo_v2", "glm4_moe", "glm4v_moe")
-"""Families whose router is computed in FP32 (vLLM 0.32 models/*.py)."""
-
 _INDEX_KEYS = re.compile(r"indexer\.(wk|weights_proj)\b")
 """DeepSeek-V3.2 and GLM-5: fused and unquantised in vLLM (models/deepseek_v2 wk_weights_proj)."""
 
 _ENCODERS = frozenset({Part.VISION, Part.AUDIO, Part.PROJECTOR})
 _TOWER_SIDE = 64
-"""Gemma 4's encoder stays BF16 under FP8 unless its sides divide by this (vLLM 0.32 models/gemma4_mm)."""
+"""What an encoder's sides must divide by to be converted, where a class asks for it."""
 
 _SHARED_WITH_TARGET = re.compile(r"embed_tokens|shared_head\.head|lm_head")
 """Next-token layers use the model's own embedding and head."""
@@ -92,7 +90,9 @@ def bytes_at(group: TensorGroup, precision: Precision) -> int:
     return scheme.bytes_of((rows, shape[-1])) * group.count
 
 
-def engine_bytes(group: TensorGroup, precision: Precision, architecture: Architecture | None) -> int:
+def engine_bytes(
+    group: TensorGroup, precision: Precision, architecture: Architecture | None, classes: ClassRules
+) -> int:
     """Bytes of a group as vLLM's class holds it, where that is not as stored.
 
     FP32 whatever the checkpoint: states' decay (A_log), routers' correction bias, hyper-connections, compressors'
@@ -102,13 +102,13 @@ def engine_bytes(group: TensorGroup, precision: Precision, architecture: Archite
     kind = (architecture.model_type if architecture else None) or ""
     if _KEPT_FP32.search(group.name) and not group.quantised:
         return group.parameters * 4
-    if group.part is Part.ROUTER and group.name.endswith("gate.weight") and kind.startswith(_FP32_ROUTERS):
+    if group.part is Part.ROUTER and group.name.endswith("gate.weight") and kind.startswith(classes.fp32_routers):
         return group.parameters * 4
     if _INDEX_KEYS.search(group.name) and precision is Precision.PUBLISHED:
         return group.parameters * 2
     if (
         precision is Precision.FP8
-        and kind.startswith("gemma4")
+        and kind.startswith(classes.unconverted_towers)
         and group.part in _ENCODERS
         and _odd_tower(architecture)
     ):

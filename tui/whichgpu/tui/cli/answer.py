@@ -69,6 +69,7 @@ def command_for(target: str, **options: Any) -> int:
     """Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."""
     if options["model"] is None:
         raise click.UsageError("Name a model with --model.")
+    from whichgpu.plan.case import Case, ServedModel
     from whichgpu.plan.hardware import find
     from whichgpu.plan.targets import Deployment, render
 
@@ -79,14 +80,11 @@ def command_for(target: str, **options: Any) -> int:
         why = plan.reasons[0] if plan is not None and plan.reasons else "Nothing fits."
         click.echo(terminal.text(f"whichgpu: error: no command: {why} whichgpu --model says more."), err=True)
         return ExitCode.NOTHING_FITS
+    engine = reply.facts.engines.of(reply.answer.vllm)
     deployment = Deployment(
-        inspection=reply.inspection,
-        workload=reply.answer.workload,
+        served=ServedModel(reply.inspection, engine, reply.facts.architectures),
+        case=Case(reply.answer.workload, plan.precision, find(plan.accelerator, reply.facts.accelerators), plan.layout),
         plan=plan,
-        layout=plan.layout,
-        card=find(plan.accelerator, reply.facts.accelerators),
-        vllm=reply.answer.vllm,
-        registry=reply.facts.architectures,
     )
     click.echo(terminal.text(render(target, deployment)))
     click.echo(terminal.text(f"whichgpu: for {plan_in_words(plan)}"), err=True)

@@ -10,6 +10,7 @@ from whichgpu.catalog.records import trial_finding
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.sources.base import Progress as ReadProgress
 from whichgpu.inspect.sources.base import silent
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.commands import serve_words
 from whichgpu.plan.records import Accelerator, Generation, Layout, Plan, Support, Workload
 from whichgpu.plan.sizing import Sizer
@@ -172,13 +173,13 @@ def _predicted_points(reply: Reply, plan: Plan, loads: Sequence[Load]) -> tuple[
     """What these cards in this layout would serve of each load."""
     base_workload, facts = reply.answer.workload, reply.facts
     card = next(a for a in facts.accelerators if a.key == plan.accelerator)
-    sizer = Sizer(reply.inspection, facts.engines.of(base_workload.vllm), facts.architectures)
+    sizer = Sizer(_served(reply))
     points = list[PredictedPoint]()
     for load in loads:
         lengths_of_load = {"prompt": load.prompt or base_workload.prompt, "output": load.output or base_workload.output}
         workload = base_workload.model_copy(update={"concurrency": load.concurrency, **lengths_of_load})
         speed = (
-            speed_as_run(sizer, workload, base_workload.precision, card, plan.layout, facts.calibration)
+            speed_as_run(sizer, Case(workload, base_workload.precision, card, plan.layout), facts.calibration)
             if plan.layout is not None
             else None
         )
@@ -220,7 +221,7 @@ def _on_cpu(reply: Reply, options: TrialOptions, loads: Sequence[Load]) -> Trial
     so all are asked to.
     """
     inspection, is_recurrent = _with_float32_states(reply.inspection)
-    sizer = Sizer(inspection, reply.facts.engines.of(reply.answer.workload.vllm), reply.facts.architectures)
+    sizer = Sizer(replace(_served(reply), inspection=inspection))
     workload, size = reply.answer.workload, int(options.kv_memory * 2**20)
     layout = Layout(tensor_parallel=workload.cards or 1)
     parts = sizer.table(workload.precision, workload).stages(layout)
@@ -249,6 +250,11 @@ def _with_float32_states(inspection: Inspection) -> tuple[Inspection, bool]:
     return inspection.model_copy(update={"architecture": widened}), True
 
 
+def _served(reply: Reply) -> ServedModel:
+    engine = reply.facts.engines.of(reply.answer.workload.vllm)
+    return ServedModel(reply.inspection, engine, reply.facts.architectures)
+
+
 def _request(
     reply: Reply,
     accelerator: str,
@@ -260,7 +266,7 @@ def _request(
     extra: Sequence[str],
 ) -> TrialRequest:
     workload, inspection = reply.answer.workload, reply.inspection
-    words = serve_words(inspection, workload, workload.precision, layout, reply.facts.architectures)
+    words = serve_words(_served(reply), workload, workload.precision, layout)
     prompt, output = lengths(workload)
     return TrialRequest(
         model=_absolute(words[2]),
