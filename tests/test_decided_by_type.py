@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from tests.planning import card, model
+from tests.planning import ONE, card, model, served
 from whichgpu import assets
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.quantisation import read_quantisation
 from whichgpu.inspect.records import Part, Quantisation, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
+from whichgpu.plan.case import Case
 from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.formats import dense_format, experts_format
@@ -21,6 +22,8 @@ from whichgpu.plan.prices import card_key
 from whichgpu.plan.records import ExpertKernel, Kernels, Support, Workload
 from whichgpu.plan.refusals import precision_refusal
 from whichgpu.plan.runtime import expert_kernel, kind_of
+from whichgpu.plan.sizing import Sizer
+from whichgpu.plan.step_work import Works
 from whichgpu.plan.targets import skypilot_name
 from whichgpu.tui.desk.facts import load_facts
 
@@ -54,7 +57,7 @@ def _mixed(**algorithms: str) -> dict[str, Any]:
         ({"quant_method": "fp8", "weight_block_size": [128, 128]}, F.FP8, F.FP8),
         ({"quant_method": "mxfp4"}, None, F.MXFP4),
         ({"quant_method": "gptq", "bits": 3, "group_size": 128}, F.INT4, F.INT4),
-        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, F.INT8, F.INT8),
+        ({"quant_method": "gptq", "bits": 8, "group_size": 128}, F.INT8_PACKED, F.INT8_PACKED),
         ({"quant_method": "awq", "bits": 4}, F.INT4, F.INT4),
         ({"quant_method": "bitsandbytes", "load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, F.NF4, F.NF4),
         ({"quant_method": "bitsandbytes", "load_in_8bit": True}, F.INT8, F.INT8),
@@ -70,6 +73,44 @@ def test_formats_are_typed_where_the_config_is_read(config: dict[str, Any], dens
     assert published is not None
     record = published.record_of([_DENSE, _EXPERTS])
     assert (record.format, record.experts_format) == (dense, experts)
+
+
+_PLACES: dict[F, tuple[float, str, bool, ExpertKernel, ExpertKernel]] = {
+    F.FP8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.MXFP8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.INT8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.INT8_PACKED: (7.5, "bf16", False, ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.INT4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.NF4: (8.0, "bf16", True, ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.NVFP4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.MXFP4: (8.0, "bf16", True, ExpertKernel.TRITON_MXFP4, ExpertKernel.MARLIN),
+}
+"""Per format: least compute capability, what Hopper multiplies it as, whether that unpacks four bits, and the kernels of
+experts on Hopper and on Blackwell."""
+
+
+@pytest.mark.parametrize("weight_format", F)
+def test_every_format_has_its_place_wherever_one_decides(weight_format: F) -> None:
+    """A new format without a line here, or a line that a place does not keep, fails."""
+    least, rate, unpacked, hopper, blackwell = _PLACES[weight_format]
+    record = Quantisation(method="any", label="", format=weight_format, experts_format=weight_format, bits=None)
+    base = model("Qwen/Qwen3-30B-A3B")
+    groups = tuple(g.model_copy(update={"quantised": True}) for g in base.tensors)
+    inspection = base.model_copy(update={"quantisation": record, "tensors": groups})
+    below = card("h100").model_copy(update={"capability": str(least - 0.5)})
+    at_least = card("h100").model_copy(update={"capability": str(least)})
+    assert precision_refusal(inspection, below, Precision.PUBLISHED, _ENGINE) is not None
+    assert precision_refusal(inspection, at_least, Precision.PUBLISHED, _ENGINE) is None
+    work = Works(Sizer(served(inspection))).of(Case(_WORKLOAD, Precision.PUBLISHED, card("h100"), ONE))
+    assert work is not None
+    h100 = card("h100")
+    assert work.rates.dense == 1e12 * ((h100.fp8_tflops if rate == "fp8" else h100.bf16_tflops) or 0)
+    assert work.rates.unpacked is unpacked
+    kernels = [
+        expert_kernel(inspection, Precision.PUBLISHED, kind_of(card(name), _ENGINE, _WORKLOAD))
+        for name in ("h100", "b200")
+    ]
+    assert kernels == [hopper, blackwell]
 
 
 def test_one_name_for_all_mixers_still_finds_the_experts() -> None:
@@ -178,17 +219,16 @@ def test_a_card_of_a_known_vendor_alone_keeps_what_all_of_them_have() -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "weight_format", "kernel"),
+    ("weight_format", "kernel"),
     [
-        ("gptq", F.INT8, ExpertKernel.MARLIN),
-        ("gptq or awq", None, ExpertKernel.MARLIN),
-        ("compressed-tensors", F.INT8, ExpertKernel.TRITON),
-        ("bitsandbytes", F.NF4, ExpertKernel.TRITON),
+        (F.INT8_PACKED, ExpertKernel.MARLIN),
+        (F.INT4, ExpertKernel.MARLIN),
+        (F.INT8, ExpertKernel.TRITON),
+        (F.NF4, ExpertKernel.TRITON),
     ],
 )
-def test_packed_integers_take_their_methods_kernel(method: str, weight_format: F | None, kernel: ExpertKernel) -> None:
-    """GPTQ of eight bits per channel has no group, and is Marlin's all the same."""
-    record = Quantisation(method=method, label="", format=weight_format, experts_format=weight_format, bits=8)
+def test_packed_integers_are_marlins(weight_format: F, kernel: ExpertKernel) -> None:
+    record = Quantisation(method="any", label="", format=weight_format, experts_format=weight_format, bits=8)
     inspection = model("Qwen/Qwen3-30B-A3B").model_copy(update={"quantisation": record})
     kind = kind_of(card("h100"), _ENGINE, _WORKLOAD)
     assert expert_kernel(inspection, Precision.PUBLISHED, kind) is kernel

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.conftest import Result
-from whichgpu.plan.breakeven import Situation, break_even
+from whichgpu.plan.breakeven import Move, Offer, Situation, break_even
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
@@ -78,8 +78,8 @@ class TestBreakEven:
     def test_the_number_to_beat_just_pays(
         self, ours: float, load: float, weeks: float, horizon: int, situation: Situation
     ) -> None:
-        found = break_even(ours, ours, load, weeks, 2, 5000, 0, horizon, situation)
+        found = break_even(Offer(ours, ours, load), Move(weeks, 2, 5000), horizon, situation)
         assert not found.pays
         if found.needed is not None:
-            there = break_even(ours, found.needed, load, weeks, 2, 5000, 0, horizon, situation)
+            there = break_even(Offer(ours, found.needed, load), Move(weeks, 2, 5000), horizon, situation)
             assert there.months == pytest.approx(horizon, rel=1e-3)

@@ -19,7 +19,7 @@ from tests.planning import ask as plans_of
 from whichgpu.catalog.records import Stamp, price_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.plan.errors import FactsError
-from whichgpu.plan.prices import card_key, combined, own_price, price_of, read_prices, sold_counts
+from whichgpu.plan.prices import Listing, card_key, combined, own_price, price_of, read_prices, sold_counts
 from whichgpu.plan.records import PriceOffer
 from whichgpu.tui.words.exit_codes import ExitCode
 
@@ -68,7 +68,7 @@ def test_cards_are_known_as_price_lists_spell_them(name: str, memory: float | No
 
 
 def test_a_skypilot_list_gives_card_hours_once_per_region() -> None:
-    found = read_prices(SKYPILOT, "nebius", "2026-11-20", "vms.csv", FACTS.accelerators)
+    found = read_prices(SKYPILOT, Listing("nebius", "2026-11-20", "vms.csv"), FACTS.accelerators)
     assert [(o.accelerator, o.usd_per_hour, o.kind, o.count) for o in found] == [
         ("h100_sxm", 2.95, "on-demand", 8),
         ("h100_sxm", 1.25, "spot", 8),
@@ -79,7 +79,7 @@ def test_a_skypilot_list_gives_card_hours_once_per_region() -> None:
 @pytest.mark.parametrize("text", ["", "a,b\n1,2\n", "accelerator,usd_per_hour\nXYZ,2\n", '{"offers": [{"x": 1}]}', "{"])
 def test_what_is_no_price_list_is_refused(text: str) -> None:
     with pytest.raises(FactsError):
-        read_prices(text, "x", "2026-11-20", "f", FACTS.accelerators)
+        read_prices(text, Listing("x", "2026-11-20", "f"), FACTS.accelerators)
 
 
 def test_a_price_is_the_median_of_each_providers_newest_and_cheapest() -> None:

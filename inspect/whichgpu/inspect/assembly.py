@@ -126,11 +126,23 @@ def _detect_quantisation(tensors: tuple[TensorGroup, ...]) -> Published | None:
     method = detected_method({t.name for t in tensors})
     if method is None:
         return None
-    experts_format = WeightFormat.MXFP4 if method == "mxfp4" else None
+    dense, experts = _detected_formats(method, tensors)
     record = Quantisation(
-        method=method, label=method, format=None, experts_format=experts_format, bits=None, source="tensor names"
+        method=method, label=method, format=dense, experts_format=experts, bits=None, source="tensor names"
     )
     return Published(record, None)
+
+
+def _detected_formats(method: str, tensors: tuple[TensorGroup, ...]) -> tuple[WeightFormat | None, WeightFormat | None]:
+    """Formats of the linear weights and of routed experts, where names and stored bytes leave no other."""
+    if method == "mxfp4":
+        return None, WeightFormat.MXFP4
+    packed = [t for t in tensors if t.quantised and t.parameters and t.bytes]
+    if method != "gptq or awq" or not packed:
+        return None, None
+    bits = 8 * sum(t.bytes or 0 for t in packed) / sum(t.parameters for t in packed)
+    weight_format = WeightFormat.INT4 if bits < 6 else WeightFormat.INT8_PACKED
+    return weight_format, weight_format
 
 
 def _rows(reading: Reading, encoder: str | None) -> list[Row]:

@@ -151,7 +151,7 @@ def read_quantisation(
 
 
 def _integers(bits: int) -> WeightFormat:
-    return WeightFormat.INT4 if bits <= 4 else WeightFormat.INT8
+    return WeightFormat.INT4 if bits <= 4 else WeightFormat.INT8_PACKED
 
 
 def _with_experts(published: Published | None, root: ConfigView, text: ConfigView | None) -> Published | None:
@@ -284,7 +284,7 @@ def _compressed_scheme(fmt: str, kind: str, bits: int, group: int | None, weight
             return "mxfp8", MXFP8
         return "fp8", FP8_CHANNEL if weights.string("strategy") == "channel" else FP8_TENSOR
     if bits == 8:
-        return "int8", INT8
+        return "int8", replace(INT8, format=WeightFormat.INT8_PACKED) if "pack" in fmt else INT8
     label = f"int{bits}" + (f" g{group}" if group else "")
     zero = 0 if weights.flag("symmetric") is not False else bits
     return label, replace(INT4_G128, name=f"int{bits}", format=_integers(bits), bits=bits, group=group, zero_bits=zero)

@@ -11,7 +11,9 @@ class WeightFormat(StrEnum):
     FP8 = "fp8"
     MXFP8 = "mxfp8"
     INT8 = "int8"
-    """Integers of five to eight bits."""
+    """Integers of eight bits that are multiplied as such."""
+    INT8_PACKED = "int8 packed"
+    """Integers of five to eight bits that are unpacked to sixteen before they are multiplied (GPTQ, AutoRound)."""
     INT4 = "int4"
     """Integers of up to four bits with a scale per group of inputs."""
     NF4 = "nf4"
@@ -39,6 +41,8 @@ _EIGHT_BITS = (WeightFormat.FP8, WeightFormat.MXFP8, WeightFormat.INT8)
 
 
 def _format_in(label: str) -> WeightFormat | None:
+    if label.startswith(("gptq", "auto-round", "inc")) and any(word in label for word in _OLD_INTEGERS):
+        return WeightFormat.INT8_PACKED
     if label.startswith("bitsandbytes"):
         return WeightFormat.INT8 if "int8" in label else WeightFormat.NF4 if " " in label else None
     for words, weight_format in _OLD_WORDS:
@@ -47,11 +51,12 @@ def _format_in(label: str) -> WeightFormat | None:
     return None
 
 
+_OLD_INTEGERS = ("int8", "int7", "int6", "int5")
 _OLD_WORDS = (
     (("nvfp4",), WeightFormat.NVFP4),
     (("mxfp4",), WeightFormat.MXFP4),
     (("mxfp8",), WeightFormat.MXFP8),
     (("fp8",), WeightFormat.FP8),
-    (("int8", "int7", "int6", "int5"), WeightFormat.INT8),
+    (_OLD_INTEGERS, WeightFormat.INT8),
     (("int4", "int3", "int2", "w4a"), WeightFormat.INT4),
 )

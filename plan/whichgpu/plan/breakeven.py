@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from enum import StrEnum
+from typing import NamedTuple
 
 from whichgpu.inspect.records import Record
 
@@ -70,19 +71,33 @@ class BreakEven(Record):
     advice: str
 
 
-def break_even(
-    ours: float,
-    theirs: float,
-    million_tokens_a_month: float,
-    weeks: float,
-    people: float,
-    weekly_cost: float,
-    reserve: float,
-    horizon: int,
-    situation: Situation,
-) -> BreakEven:
-    """Return when moving pays, and which price would make it pay in time."""
-    one_off = weeks * people * weekly_cost + reserve
+class Offer(NamedTuple):
+    """Two prices in dollars per million tokens, and the load that they are for."""
+
+    ours: float
+    theirs: float
+    million_tokens_a_month: float
+
+
+class Move(NamedTuple):
+    """What moving takes."""
+
+    weeks: float
+    people: float
+    weekly_cost: float
+    """Dollars a person costs a week."""
+    reserve: float = 0
+    """Dollars kept for going back."""
+
+    @property
+    def one_off(self) -> float:
+        return self.weeks * self.people * self.weekly_cost + self.reserve
+
+
+def break_even(offer: Offer, move: Move, horizon: int, situation: Situation) -> BreakEven:
+    """Return when moving pays, and which price would make it pay within ``horizon`` months."""
+    ours, theirs, million_tokens_a_month = offer
+    one_off = move.one_off
     saving = (ours - theirs) * million_tokens_a_month
     months = one_off / saving if saving > 0 else (0.0 if one_off == 0 and saving == 0 else math.inf)
     needed = ours - one_off / (horizon * million_tokens_a_month)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from whichgpu.inspect.records import Record
 from whichgpu.plan.records import Answer, Verdict
@@ -87,13 +88,14 @@ class Packing(Record):
 
 
 @dataclass(slots=True)
-class _Bin:
-    """One shared card."""
+class SharedCard:
+    """One card that several models share."""
 
     accelerator: str
     price: float
     watts: int | None
     held: dict[int, float] = field(default_factory=dict)
+    """Share of the card by the index of a member."""
 
     @property
     def room(self) -> float:
@@ -136,28 +138,28 @@ def pack(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]) 
     _cheapen_bins(bins, members)
     shared = {i for b in bins for i in b.held}
     whole = [(i, w) for i, w in cheapest_ways.items() if i not in shared]
-    return packed(members, bins_as_cards(bins), whole, sold, bound, "heuristic")
+    return packed(members, Choice(bins, whole, bound, "heuristic"), sold)
 
 
-def _first_fit(chosen: Mapping[int, Way]) -> list[_Bin]:
-    bins: list[_Bin] = []
+def _first_fit(chosen: Mapping[int, Way]) -> list[SharedCard]:
+    bins: list[SharedCard] = []
     for index, way in sorted(chosen.items(), key=lambda item: -item[1].share):
         if way.share >= 1:
             continue
         fitting = (b for b in bins if b.accelerator == way.accelerator and b.room >= way.share)
         chosen_bin = next(fitting, None)
         if chosen_bin is None:
-            chosen_bin = _Bin(way.accelerator, way.usd_per_card_hour, way.board_watts)
+            chosen_bin = SharedCard(way.accelerator, way.usd_per_card_hour, way.board_watts)
             bins.append(chosen_bin)
         chosen_bin.held[index] = way.share
     return bins
 
 
-def _empty_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
+def _empty_bins(bins: list[SharedCard], members: Sequence[Member]) -> None:
     """Move what the emptiest cards hold into others' room, where all of it goes."""
     for source in sorted(bins, key=lambda b: sum(b.held.values())):
         others = [b for b in bins if b is not source]
-        moves: dict[int, tuple[_Bin, float]] = {}
+        moves: dict[int, tuple[SharedCard, float]] = {}
         for index in sorted(source.held, key=lambda i: -source.held[i]):
             target = _roomy(others, members[index], moves)
             if target is None:
@@ -169,9 +171,11 @@ def _empty_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
             bins.remove(source)
 
 
-def _roomy(bins: Iterable[_Bin], member: Member, moves: Mapping[int, tuple[_Bin, float]]) -> tuple[_Bin, float] | None:
+def _roomy(
+    bins: Iterable[SharedCard], member: Member, moves: Mapping[int, tuple[SharedCard, float]]
+) -> tuple[SharedCard, float] | None:
     """The fullest card with room for a member, counting what is about to move there."""
-    best: tuple[_Bin, float] | None = None
+    best: tuple[SharedCard, float] | None = None
     least = 2.0
     for candidate in bins:
         share = next((w.share for w in member.ways if w.accelerator == candidate.accelerator and w.share < 1), None)
@@ -181,7 +185,7 @@ def _roomy(bins: Iterable[_Bin], member: Member, moves: Mapping[int, tuple[_Bin,
     return best
 
 
-def _cheapen_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
+def _cheapen_bins(bins: list[SharedCard], members: Sequence[Member]) -> None:
     """Replace a card by the cheapest that holds all of the same models."""
     for card in bins:
         options: dict[str, dict[int, Way]] = {}
@@ -200,55 +204,55 @@ def _cheapen_bins(bins: list[_Bin], members: Sequence[Member]) -> None:
                 card.held = {i: min(1.0, w.share) for i, w in ways.items()}
 
 
-def bins_as_cards(bins: Iterable[_Bin]) -> list[tuple[str, float, int | None, dict[int, float]]]:
-    """Return shared cards as (accelerator, price, watts, {member: share})."""
-    return [(b.accelerator, b.price, b.watts, b.held) for b in bins]
+class Choice(NamedTuple):
+    """Where every member goes."""
+
+    shared: Sequence[SharedCard]
+    whole: Sequence[tuple[int, Way]]
+    """Members that keep whole cards."""
+    bound: float
+    """Dollars an hour that no packing undercuts."""
+    method: str
 
 
-def packed(
-    members: Sequence[Member],
-    shared: Sequence[tuple[str, float, int | None, dict[int, float]]],
-    whole: Sequence[tuple[int, Way]],
-    sold: Mapping[str, tuple[int, ...] | None],
-    bound: float,
-    method: str,
-) -> Packing:
+class _Kind(NamedTuple):
+    """One kind of card, as it is rented."""
+
+    accelerator: str
+    usd_per_hour: float
+    watts: int | None
+    sold: tuple[int, ...] | None
+
+
+def packed(members: Sequence[Member], choice: Choice, sold: Mapping[str, tuple[int, ...] | None]) -> Packing:
     """Put cards into machines as they are rented, and add up."""
-    blocks: dict[str, list[_Block]] = {}
-    prices: dict[str, tuple[float, int | None]] = {}
-    for accelerator, price, watts, member_shares in shared:
-        alone = len(member_shares) == 1
-        names = tuple(
-            Placed(model=members[i].model, cards=1, share=1.0 if alone else s) for i, s in member_shares.items()
-        )
-        blocks.setdefault(accelerator, []).append((1, names, sum(member_shares.values())))
-        prices[accelerator] = price, watts
-    for index, way in whole:
+    blocks: dict[_Kind, list[_Block]] = {}
+    for card in choice.shared:
+        alone = len(card.held) == 1
+        names = tuple(Placed(model=members[i].model, cards=1, share=1.0 if alone else s) for i, s in card.held.items())
+        kind = _Kind(card.accelerator, card.price, card.watts, sold.get(card.accelerator))
+        blocks.setdefault(kind, []).append((1, names, sum(card.held.values())))
+    for index, way in choice.whole:
         placed = Placed(model=members[index].model, cards=way.cards, share=1.0)
-        blocks.setdefault(way.accelerator, []).append((way.cards, (placed,), float(way.cards)))
-        prices[way.accelerator] = way.usd_per_card_hour, way.board_watts
+        kind = _Kind(way.accelerator, way.usd_per_card_hour, way.board_watts, sold.get(way.accelerator))
+        blocks.setdefault(kind, []).append((way.cards, (placed,), float(way.cards)))
     machines = [
         machine
-        for accelerator, card_blocks in sorted(blocks.items())
-        for machine in _machines(accelerator, card_blocks, sold.get(accelerator), *prices[accelerator])
+        for kind, card_blocks in sorted(blocks.items(), key=lambda item: item[0].accelerator)
+        for machine in _machines(kind, card_blocks)
     ]
     return Packing(
         machines=tuple(machines),
         usd_per_hour=round(sum(m.usd_per_hour for m in machines), 4),
-        bound=round(bound, 4),
-        method=method,
+        bound=round(choice.bound, 4),
+        method=choice.method,
         unplaced=tuple(m.model for m in members if not m.ways),
     )
 
 
-def _machines(
-    accelerator: str,
-    blocks: Sequence[_Block],
-    sold: tuple[int, ...] | None,
-    price: float,
-    watts: int | None,
-) -> list[Machine]:
+def _machines(kind: _Kind, blocks: Sequence[_Block]) -> list[Machine]:
     """Deal blocks of cards to machines of the sold sizes, largest first; each block stays in whole machines."""
+    sold = kind.sold
     racks: list[list[_Block]] = []
     for block in sorted(blocks, key=lambda b: -b[0]):
         largest = max(sold) if sold else block[0]
@@ -264,12 +268,12 @@ def _machines(
         names = tuple(name for _, placements, _ in rack for name in placements)
         machines.append(
             Machine(
-                accelerator=accelerator,
+                accelerator=kind.accelerator,
                 cards=count,
-                usd_per_hour=round(price * count, 4),
+                usd_per_hour=round(kind.usd_per_hour * count, 4),
                 models=names,
                 filled=sum(b[2] for b in rack) / count,
-                board_watts=watts * count if watts is not None else None,
+                board_watts=kind.watts * count if kind.watts is not None else None,
             )
         )
     return machines

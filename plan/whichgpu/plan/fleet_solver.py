@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from whichgpu.plan.errors import FactsError
-from whichgpu.plan.fleet import Member, Packing, Way, pack, packed
+from whichgpu.plan.fleet import Choice, Member, Packing, SharedCard, Way, pack, packed
 
 _SCALE = 10_000
 """CP-SAT counts in whole numbers: shares and dollars in ten-thousandths."""
@@ -40,7 +40,7 @@ def solved(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]
     method = "CP-SAT, optimal" if status == cp_model.OPTIMAL else f"CP-SAT, best of {seconds:g} s"
     bound = max(first.bound, solver.BestObjectiveBound() / _SCALE)
     shared, whole = model.read(solver)
-    packing = packed(members, shared, whole, sold, bound, method)
+    packing = packed(members, Choice(shared, whole, bound, method), sold)
     if packing.usd_per_hour <= first.usd_per_hour:
         return packing
     return first.model_copy(update={"bound": min(bound, first.usd_per_hour)})
@@ -97,14 +97,14 @@ class _Model:
             cost += [round(price * _SCALE) * card for card in opened]
         self.model.Minimize(sum(cost))
 
-    def read(self, solver: Any) -> tuple[list[tuple[str, float, int | None, dict[int, float]]], list[tuple[int, Way]]]:
+    def read(self, solver: Any) -> tuple[list[SharedCard], list[tuple[int, Way]]]:
         """Return the shared cards with what they hold, and the ways that keep whole cards."""
         whole = [(index, way) for index, way, choice in self._whole if solver.BooleanValue(choice)]
-        shared: list[tuple[str, float, int | None, dict[int, float]]] = []
+        shared: list[SharedCard] = []
         for accelerator, placed in self._shared.items():
             for slot in range(len(self._open[accelerator])):
                 member_shares = {index: way.share for index, way, slots in placed if solver.BooleanValue(slots[slot])}
                 if member_shares:
                     price, watts = placed[0][1].usd_per_card_hour, placed[0][1].board_watts
-                    shared.append((accelerator, price, watts, member_shares))
+                    shared.append(SharedCard(accelerator, price, watts, member_shares))
         return shared, whole

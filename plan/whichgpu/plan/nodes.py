@@ -7,6 +7,7 @@ vLLM pull request 23691, which is in 0.12.0; for older ones vLLM docs examples/o
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from whichgpu.plan.engine import version_numbers
 
@@ -36,11 +37,19 @@ class Launch:
     """On each of the others."""
 
 
-def launch(line: str, count: int, rank: str, master: str, version: str, port: int = _RAY_PORT) -> Launch:
-    """Return how a server's command line runs on ``count`` machines.
+class Machines(NamedTuple):
+    """Several machines, as a shell on one of them finds the others."""
 
-    ``rank``: the others' number, as a shell finds it; ``master``: number 0's address, likewise; ``port``: Ray's.
-    """
+    nodes: int
+    rank: str
+    """The number of one that is not number 0."""
+    master: str
+    """Number 0's address."""
+
+
+def launch(line: str, machines: Machines, version: str, port: int = _RAY_PORT) -> Launch:
+    """Return how a server's command line runs on several machines; ``port`` is Ray's."""
+    count, rank, master = machines
     if version_numbers(version) >= _OWN_SINCE:
         first, other = (" ".join([line, *node_words(count, number, master)]) for number in ("0", rank))
         return Launch(first, other)

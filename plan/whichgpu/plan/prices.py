@@ -8,7 +8,7 @@ import json
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
@@ -28,7 +28,33 @@ def card_key(name: str, memory_gb: float | None, known: Sequence[Accelerator]) -
     return spellings.get(plain) or next((c.key for c in known if is_called(c, name)), None)
 
 
-def read_prices(text: str, provider: str, date: str, source: str, known: Sequence[Accelerator]) -> list[PriceOffer]:
+class Listing(NamedTuple):
+    """Where a list of prices comes from."""
+
+    provider: str
+    """Of rows that name none."""
+    date: str
+    """Of rows that have none."""
+    source: str
+
+
+class _Rate(NamedTuple):
+    """What one card costs."""
+
+    key: str
+    usd_per_hour: float
+    kind: str
+
+
+class _Instance(NamedTuple):
+    """What is rented."""
+
+    region: str | None
+    cards: int | None
+    name: str | None
+
+
+def read_prices(text: str, listing: Listing, known: Sequence[Accelerator]) -> list[PriceOffer]:
     """Read a price file: this project's JSON, a SkyPilot catalog CSV, or a CSV of ``accelerator,usd_per_hour,…``.
 
     Columns of the last: accelerator, usd_per_hour (per card), and where known provider, kind, region, count, date.
@@ -44,9 +70,9 @@ def read_prices(text: str, provider: str, date: str, source: str, known: Sequenc
         raise FactsError("The price file is no CSV.", _FORMATS) from error
     columns = set(rows[0]) if rows else set()
     if {"AcceleratorName", "AcceleratorCount", "Price"} <= columns:
-        offers = list(_skypilot(rows, provider, date, source, known))
+        offers = list(_skypilot(rows, listing, known))
     elif {"accelerator", "usd_per_hour"} <= columns:
-        offers = list(_plain(rows, provider, date, source, known))
+        offers = list(_plain(rows, listing, known))
     else:
         raise FactsError("The price file has none of the known columns.", _FORMATS)
     if not offers:
@@ -70,7 +96,7 @@ def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
 
 
 def _skypilot(
-    rows: Iterable[Mapping[str, str]], provider: str, date: str, source: str, known: Sequence[Accelerator]
+    rows: Iterable[Mapping[str, str]], listing: Listing, known: Sequence[Accelerator]
 ) -> Iterator[PriceOffer]:
     """SkyPilot's catalog (schema v8): one row per instance, region and zone; prices of the whole instance."""
     instances: set[tuple[str, str, str]] = set()
@@ -84,12 +110,11 @@ def _skypilot(
         for kind, column in ((ON_DEMAND, "Price"), (SPOT, "SpotPrice")):
             price = _number(row.get(column))
             if price:
-                yield _offer(key, price / count, provider, kind, date, source, region, int(count), row["InstanceType"])
+                instance = _Instance(region, int(count), row["InstanceType"])
+                yield _offer(_Rate(key, price / count, kind), listing, instance)
 
 
-def _plain(
-    rows: Iterable[Mapping[str, str]], provider: str, date: str, source: str, known: Sequence[Accelerator]
-) -> Iterator[PriceOffer]:
+def _plain(rows: Iterable[Mapping[str, str]], listing: Listing, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
     for row in rows:
         key = card_key(row["accelerator"] or "", None, known)
         key = next((c.key for c in known if c.key == row["accelerator"]), key)
@@ -97,9 +122,9 @@ def _plain(
         if key is None or not price:
             continue
         kind = SPOT if (row.get("kind") or "").lower() == SPOT else ON_DEMAND
-        named = row.get("provider") or provider
-        offer_terms = (named, kind, row.get("date") or date, source, row.get("region"), int(count) if count else None)
-        yield _offer(key, price, *offer_terms, row.get("instance"))
+        row_listing = Listing(row.get("provider") or listing.provider, row.get("date") or listing.date, listing.source)
+        instance = _Instance(row.get("region"), int(count) if count else None, row.get("instance"))
+        yield _offer(_Rate(key, price, kind), row_listing, instance)
 
 
 def read_gpuhunt(items: Iterable[Any], date: str, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
@@ -108,31 +133,22 @@ def read_gpuhunt(items: Iterable[Any], date: str, known: Sequence[Accelerator]) 
         key = card_key(item.gpu_name or "", item.gpu_memory, known) if item.gpu_count else None
         if key is None or not item.price:
             continue
-        kind, each = SPOT if item.spot else ON_DEMAND, item.price / item.gpu_count
-        yield _offer(key, each, item.provider, kind, date, "gpuhunt", item.location, item.gpu_count, item.instance_name)
+        rate = _Rate(key, item.price / item.gpu_count, SPOT if item.spot else ON_DEMAND)
+        instance = _Instance(item.location, item.gpu_count, item.instance_name)
+        yield _offer(rate, Listing(item.provider, date, "gpuhunt"), instance)
 
 
-def _offer(
-    key: str,
-    each: float,
-    provider: str,
-    kind: str,
-    date: str,
-    source: str,
-    region: str | None,
-    count: int | None,
-    instance: str | None,
-) -> PriceOffer:
+def _offer(rate: _Rate, listing: Listing, instance: _Instance) -> PriceOffer:
     return PriceOffer(
-        accelerator=key,
-        usd_per_hour=round(each, 4),
-        provider=provider,
-        kind=kind,
-        date=date,
-        source=source,
-        region=region or None,
-        count=count,
-        instance=instance or None,
+        accelerator=rate.key,
+        usd_per_hour=round(rate.usd_per_hour, 4),
+        provider=listing.provider,
+        kind=rate.kind,
+        date=listing.date,
+        source=listing.source,
+        region=instance.region or None,
+        count=instance.cards,
+        instance=instance.name or None,
     )
 
 

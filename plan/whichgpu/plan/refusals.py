@@ -22,6 +22,7 @@ _RUNS_AS = {
     WeightFormat.FP8: Precision.FP8,
     WeightFormat.MXFP8: Precision.FP8,
     WeightFormat.INT8: Precision.INT8,
+    WeightFormat.INT8_PACKED: Precision.INT8,
     WeightFormat.INT4: Precision.INT4,
 }
 """The precision whose least capability a format shares, the most demanding first; NF4 computes as plain BF16."""
@@ -91,12 +92,13 @@ def _blocks(model: ServedModel, layout: Layout, precision: Precision) -> Iterato
         if not block.intermediate or ways == 1:
             continue
         local = block.intermediate // ways
-        if quantisation.block and quantisation.method == "fp8" and local % quantisation.block[0]:
+        weight_format = quantisation.experts_format if expert else quantisation.format
+        if quantisation.block and weight_format is WeightFormat.FP8 and local % quantisation.block[0]:
             if not expert or not model.engine.block_fp8_refined or local % 32:
                 kind = "experts'" if expert else "feed-forward"
                 cure = "; --enable-expert-parallel keeps experts whole" if expert else ""
                 yield f"{kind} width {local} per card is no multiple of the FP8 block {quantisation.block[0]}{cure}"
-        elif quantisation.method in ("gptq", "awq", "compressed-tensors", "auto-round") and quantisation.bits == 4:
+        elif weight_format is WeightFormat.INT4:
             group = quantisation.group
             if group and local % group:
                 yield f"width {local} per card is no multiple of the quantisation group {group}"

@@ -168,15 +168,14 @@ def expert_kernel(inspection: Inspection, precision: Precision, card: CardKind) 
     weight_format, quantisation = experts_format(inspection, precision), inspection.quantisation
     if weight_format is WeightFormat.MXFP4:
         return card.generation.mxfp4_experts
-    method = quantisation.method if quantisation is not None and precision is Precision.PUBLISHED else None
-    if weight_format in (WeightFormat.INT4, WeightFormat.NVFP4) or method in _PACKED:
+    if weight_format in _PACKED:
         return card.generation.packed_experts
     blocked = weight_format is WeightFormat.FP8 and quantisation is not None and quantisation.block is not None
     return ExpertKernel.DEEPGEMM if blocked and card.generation.deepgemm else ExpertKernel.TRITON
 
 
-_PACKED = frozenset({"gptq", "awq", "gptq_marlin", "awq_marlin", "gptq or awq"})
-"""Methods that pack integers of four and eight bits alike for Marlin (vLLM 0.32 quantization/{gptq,awq}_marlin.py)."""
+_PACKED = frozenset({WeightFormat.INT4, WeightFormat.INT8_PACKED, WeightFormat.NVFP4})
+"""What is packed for Marlin (vLLM 0.32 quantization/{gptq,awq}_marlin.py), unless the card multiplies it as it is."""
 
 
 def graphs(architecture: Architecture, engine: Engine, case: StageCase) -> Size:

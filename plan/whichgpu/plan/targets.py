@@ -17,7 +17,7 @@ from whichgpu.inspect.records import Inspection
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.commands import serve_words
 from whichgpu.plan.errors import TargetError
-from whichgpu.plan.nodes import launch
+from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Plan, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 
@@ -109,7 +109,7 @@ def _vllm(d: Deployment) -> str:
     command = d.line
     if d.nodes == 1:
         return command
-    over = launch(command, d.nodes, "RANK", "FIRST_ADDRESS", d.vllm)
+    over = launch(command, Machines(d.nodes, "RANK", "FIRST_ADDRESS"), d.vllm)
     return (
         f"# on the first of {d.nodes} nodes, whose address the others reach:\n{over.first}\n"
         f"# at the same time on each of the others, RANK being its number from 1:\n{over.other}"
@@ -249,7 +249,7 @@ def _deployment(d: Deployment, labels: dict[str, str]) -> dict[str, Any]:
 
 
 def _leader_worker_set(d: Deployment) -> dict[str, Any]:
-    over = launch(f"exec env {d.line}", d.nodes, "$LWS_WORKER_INDEX", "$LWS_LEADER_ADDRESS", d.vllm)
+    over = launch(f"exec env {d.line}", Machines(d.nodes, "$LWS_WORKER_INDEX", "$LWS_LEADER_ADDRESS"), d.vllm)
     return {
         "apiVersion": "leaderworkerset.x-k8s.io/v1",
         "kind": "LeaderWorkerSet",
@@ -277,7 +277,7 @@ def _sky(d: Deployment) -> str:
     name = skypilot_name(d.card)
     run = d.line
     if d.nodes > 1:
-        over = launch(d.line, d.nodes, '"$SKYPILOT_NODE_RANK"', '"$FIRST"', d.vllm, port=_SKY_RAY_PORT)
+        over = launch(d.line, Machines(d.nodes, '"$SKYPILOT_NODE_RANK"', '"$FIRST"'), d.vllm, port=_SKY_RAY_PORT)
         run = f'if [ "$SKYPILOT_NODE_RANK" = 0 ]; then\n  {over.first}\nelse\n  {over.other}\nfi'
         run = f'FIRST=$(echo "$SKYPILOT_NODE_IPS" | head -n1)\n{run}'
     resources: dict[str, Any] = {"accelerators": f"{name}:{d.per_node}", "ports": _PORT, "disk_size": _disk(d)}

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.breakeven import BreakEven, Situation, break_even
+from whichgpu.plan.breakeven import BreakEven, Move, Offer, Situation, break_even
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.asking.table import Finite
@@ -52,13 +52,8 @@ def breakeven(**options: Any) -> int:
     if ours is None:
         raise click.UsageError("Give --ours, or a --model whose price is known.")
     payback = break_even(
-        ours=ours,
-        theirs=options["theirs"],
-        million_tokens_a_month=options["tokens"] / 1e6,
-        weeks=options["weeks"],
-        people=options["people"],
-        weekly_cost=options["weekly"],
-        reserve=options["reserve"],
+        Offer(ours, options["theirs"], options["tokens"] / 1e6),
+        Move(options["weeks"], options["people"], options["weekly"], options["reserve"]),
         horizon=options["months"],
         situation=Situation(options["situation"]),
     )

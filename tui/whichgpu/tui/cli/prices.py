@@ -20,7 +20,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.errors import FactsError
-from whichgpu.plan.prices import combined, own_price, read_gpuhunt, read_prices
+from whichgpu.plan.prices import Listing, combined, own_price, read_gpuhunt, read_prices
 from whichgpu.plan.records import PriceOffer
 from whichgpu.tui.cli.common import as_json_option, with_desk
 from whichgpu.tui.desk.answering import stamp
@@ -103,7 +103,7 @@ def prices_refresh(source: str, providers: tuple[str, ...], date: str | None, de
         text = _text(path)
         named = providers[0] if providers else (path.parent.name if path.stem == "vms" else path.stem)
         when = date or datetime.fromtimestamp(path.stat().st_mtime, UTC).date().isoformat()
-        offers = read_prices(text, clean(named, 40), when, clean(path.name, 80), accelerators)
+        offers = read_prices(text, Listing(clean(named, 40), when, clean(path.name, 80)), accelerators)
     offers = _cheapest(offers)
     if not offers:
         raise FactsError("No price of a known accelerator was found.", "whichgpu gpus lists them.")

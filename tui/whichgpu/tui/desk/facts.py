@@ -18,7 +18,7 @@ from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.learned import Learned, TrialFact
-from whichgpu.plan.prices import combined, own_price, parse_prices, read_prices
+from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, read_prices
 from whichgpu.plan.records import Accelerator, PriceOffer
 from whichgpu.plan.roofline import parse_calibration
 from whichgpu.plan.search import Facts
@@ -78,9 +78,8 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
     catalog_prices, trouble = _kept_prices(catalog)
     from_file: list[PriceOffer] = []
     if own.price_file is not None:
-        price_rows = read_prices(
-            _read(own.price_file), own.price_file.stem, today, str(own.price_file.name), accelerators
-        )
+        listing = Listing(own.price_file.stem, today, str(own.price_file.name))
+        price_rows = read_prices(_read(own.price_file), listing, accelerators)
         from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in price_rows]
     refreshed = [o for o in catalog_prices if not o.contract]
     contracts = [o for o in catalog_prices if o.contract]
