@@ -88,12 +88,12 @@ def rows(path: Path = KEPT) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def compare(kept: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
+def compare(kept_rows: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
     """Put every kept row that has figures beside ours."""
     engine = Engines(assets.read("vllm_versions.json")).of("0.32")
     registry = json.loads(assets.read("vllm_architectures.json"))
     sizers: dict[str, Sizer] = {}
-    for row in kept:
+    for row in kept_rows:
         name = row["model"]
         if "weights" not in row or (name not in sizers and (inspection := atlas.find(name)) is None):
             continue

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.metadata import inspections
 from benchmarks.serving import FILES, Point, read
-from whichgpu.plan.second_opinion import Asked, time_per_token
+from whichgpu.plan.second_opinion import Comparison, time_per_token
 
 FILE = Path(__file__).with_name("second_opinions.json")
 
@@ -31,7 +31,7 @@ def record(points: Sequence[Point]) -> tuple[dict[str, float], dict[str, int]]:
     tpot_by_line: dict[str, float] = {}
     reasons: dict[str, int] = {}
     for point in points:
-        question = Asked(
+        question = Comparison(
             point.inspection,
             point.asked,
             point.card,

@@ -151,15 +151,15 @@ def _words(name: str) -> frozenset[str]:
     return frozenset(w for w in plain.split() if w not in _TRAINING)
 
 
-def card_of(row: TruthRow, known: Sequence[Accelerator]) -> Accelerator | None:
+def card_of(row: TruthRow, accelerators: Sequence[Accelerator]) -> Accelerator | None:
     """Return the card that a row names, else ``None``."""
     name = re.sub(r"\(.*|\bBlackwell\b.*|\b\d+ ?GB\b", "", str(row.gpu)).strip(" -")
     aliases = {"H100": "h100_sxm", "A100": "a100_80_sxm", "H200": "h200_sxm", "H100-SXM": "h100_sxm"}
     if "40GB" in str(row.gpu).replace(" ", "") and name.startswith("A100"):
-        return find("a100_40_sxm", known)
+        return find("a100_40_sxm", accelerators)
     if "94GB" in str(row.gpu).replace(" ", "") and name.startswith("H100"):
-        return find("h100_nvl", known)
+        return find("h100_nvl", accelerators)
     try:
-        return find(aliases.get(name, name), known)
+        return find(aliases.get(name, name), accelerators)
     except UnknownAcceleratorError:
         return None

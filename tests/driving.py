@@ -15,7 +15,7 @@ from whichgpu.tui.app.model import ModelScreen
 from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.workload_form import parsed
-from whichgpu.tui.asking.question import asked_words
+from whichgpu.tui.asking.question import terms_words
 from whichgpu.tui.desk.desk import open_desk
 
 Task = Callable[[Pilot[None], WhichgpuApp], Any]
@@ -74,4 +74,4 @@ async def settled(pilot: Pilot[None], app: WhichgpuApp) -> str:
 
 
 def parsed_with(screen: PlanScreen, words: list[str]) -> Any:
-    return parsed([*asked_words(screen.asked), *words])
+    return parsed([*terms_words(screen.terms), *words])

@@ -39,7 +39,7 @@ from whichgpu.tui.app.reading import Replanned, plan
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.tensors import TensorTree
 from whichgpu.tui.app.words import Words
-from whichgpu.tui.desk.replanning import Asked
+from whichgpu.tui.desk.replanning import Terms
 from whichgpu.tui.desk.settings import THEMES
 
 Start = Callable[..., HubStandIn]
@@ -395,7 +395,7 @@ def test_the_curve_gives_the_one_shot_of_every_load() -> None:
         table = app.screen.query_one(KeyTable)
         for at, concurrency in ((0, 1), (6, 64)):
             workload = screen.workload.model_copy(update={"concurrency": concurrency})
-            found = plan(app.desk, screen.reply, Asked(workload), screen.asked)
+            found = plan(app.desk, screen.reply, Terms(workload), screen.terms)
             assert isinstance(found, Replanned)
             (expected,) = [
                 p

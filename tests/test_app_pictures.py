@@ -21,7 +21,7 @@ from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.trial import TrialScreen
 from whichgpu.tui.app.workload_form import parsed
-from whichgpu.tui.asking.question import asked_words
+from whichgpu.tui.asking.question import terms_words
 
 UPDATE = os.environ.get("WHICHGPU_TEST_UPDATE") == "1"
 SNAPSHOTS = Path(__file__).parent / "golden" / "app"
@@ -115,7 +115,7 @@ def test_the_list(name: str, size: tuple[int, int]) -> None:
 def test_fixes() -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
         screen = await planned(pilot, app)
-        screen.ask(parsed([*asked_words(screen.asked), "--gpu", "H100", "--context", "40960", "--concurrency", "512"]))
+        screen.ask(parsed([*terms_words(screen.terms), "--gpu", "H100", "--context", "40960", "--concurrency", "512"]))
         await until(pilot, lambda: screen.chosen is not None and bool(screen.chosen.remedies))
         await pilot.press("f")
         await looks_as_reviewed(pilot, app, "fixes", (80, 24))

@@ -88,7 +88,7 @@ class TestFoundByReading:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
             screen = await planned(pilot, app)
             screen.ask(parsed_with(screen, ["--gpu", "H100:60GB:$0.10", "--gpu", "L40S"]))
-            await until(pilot, lambda: screen.asked == screen._settled and len(screen.result.plans) > 1)
+            await until(pilot, lambda: screen.terms == screen._settled and len(screen.result.plans) > 1)
             await pilot.press("s")
             await until(pilot, lambda: screen.result.workload.price_kind == "spot")
             best = screen.result.recommended
@@ -203,11 +203,11 @@ class TestFaultsOfTheFirstApp:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
             screen = await planned(pilot, app)
             await pilot.press("n", "o")  # more at once, another objective
-            await until(pilot, lambda: screen._settled == screen.asked)
+            await until(pilot, lambda: screen._settled == screen.terms)
             screen.ask(parsed_with(screen, ["--cards", "1", "--max-price", "1"]))
-            await until(pilot, lambda: screen._settled == screen.asked)
+            await until(pilot, lambda: screen._settled == screen.terms)
             screen._change({"context": 256})  # as a fix does
-            await until(pilot, lambda: screen._settled == screen.asked)
+            await until(pilot, lambda: screen._settled == screen.terms)
             load = app.state.workload
             assert load.concurrency > DEFAULT_CONCURRENCY, "the load is the user's, whichever the model"
             assert load.context == 8192, "a fix is this model's"

@@ -42,7 +42,7 @@ class TestPlan:
             first = next(r for r in remedies if r.changes)
             app.screen.query_one(OptionList).highlighted = remedies.index(first)
             await pilot.press("enter")
-            await until(pilot, lambda: screen.asked == screen._settled and isinstance(app.screen, PlanScreen))
+            await until(pilot, lambda: screen.terms == screen._settled and isinstance(app.screen, PlanScreen))
             name, value = next(iter(first.changes.items()))
             assert screen.workload.model_dump(mode="json")[name] == value
             plan = next(p for p in screen.result.plans if p.precision is screen.workload.precision)
@@ -64,7 +64,7 @@ class TestPlan:
             app.screen.query_one("#ogpu", Input).value = "H100:80GB:$1.85 L40S"
             app.screen.query_one("#omax-tpot", Input).value = "50"
             await pilot.press("enter")
-            await until(pilot, lambda: isinstance(app.screen, PlanScreen) and screen.asked == screen._settled)
+            await until(pilot, lambda: isinstance(app.screen, PlanScreen) and screen.terms == screen._settled)
             assert {p.accelerator for p in screen.result.plans} == {"h100_sxm", "l40s"}
             assert (screen.workload.output, screen.workload.max_tpot_ms) == (256, 50)
             await pilot.press("m")
@@ -91,7 +91,7 @@ class TestPlan:
             await until(pilot, lambda: "✗" in title(app))
             assert "H9000" in title(app)
             assert screen.result is before
-            assert screen.asked.own.accelerators == ()
+            assert screen.terms.own.accelerators == ()
 
         drive(task, model="Qwen/Qwen3-8B")
 
@@ -150,7 +150,7 @@ class TestPlan:
             screen = await planned(pilot, app)
             shown = screen.result
             await pilot.press("n", "n", "n", "N", "N", "N")
-            await until(pilot, lambda: screen.result is not shown and screen.asked == screen._settled)
+            await until(pilot, lambda: screen.result is not shown and screen.terms == screen._settled)
             assert screen.result.workload.concurrency == screen.workload.concurrency == 16
 
         drive(task, model="Qwen/Qwen3-8B")

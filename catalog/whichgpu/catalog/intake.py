@@ -66,7 +66,11 @@ def checked(finding: Finding, now: datetime | None = None) -> tuple[Finding, der
 
 
 def take(
-    catalog: Catalog, source: str, found: Iterable[Finding | Refusal], dry_run: bool = False, target: str | None = None
+    catalog: Catalog,
+    source: str,
+    findings: Iterable[Finding | Refusal],
+    dry_run: bool = False,
+    target: str | None = None,
 ) -> Intake:
     """Store what passes; with ``target`` also remember that it is shared there.
 
@@ -78,7 +82,7 @@ def take(
     promised: set[str] = set()
     before: dict[str, int] | None = None
     read = new = 0
-    waiting = iter(found)
+    waiting = iter(findings)
     now = datetime.now(UTC)
     while batch := list(islice(waiting, BATCH)):
         read += len(batch)

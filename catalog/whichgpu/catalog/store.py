@@ -119,12 +119,12 @@ class Catalog:
         )
         return findings[0] if findings else None
 
-    def looked_up(self, model: str, commit: str, asked: str, tool_version: str) -> Finding | None:
+    def looked_up(self, model: str, commit: str, reference: str, tool_version: str) -> Finding | None:
         """Return what this version of whichgpu read of a repository at a commit when the same was asked of it."""
         findings = self.find(
             "identity = (SELECT identity FROM lookups"
             " WHERE model = lower(?) AND commit_sha = ? AND asked = ? AND tool_version = ?)",
-            (model, commit, asked, tool_version),
+            (model, commit, reference, tool_version),
             limit=1,
         )
         return findings[0] if findings else None
@@ -142,17 +142,17 @@ class Catalog:
             ).fetchone()
         return (str(row[0]), str(row[1])) if row is not None else None
 
-    def confirm(self, revision: str, asked: str, found: Finding, at: str) -> None:
+    def confirm(self, revision: str, reference: str, finding: Finding, at: str) -> None:
         """Remember which commit a branch or tag is at, and which finding answers what was asked of it."""
-        if found.commit is None:
+        if finding.commit is None:
             return
-        name = found.model.lower()
+        name = finding.model.lower()
         with self.writing() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO heads (model, revision, commit_sha, confirmed_at) VALUES (?, ?, ?, ?)",
-                (name, revision, found.commit, at),
+                (name, revision, finding.commit, at),
             )
-            key = (name, found.commit, asked, found.tool_version, found.identity)
+            key = (name, finding.commit, reference, finding.tool_version, finding.identity)
             connection.execute(
                 "INSERT OR REPLACE INTO lookups (model, commit_sha, asked, tool_version, identity) VALUES (?, ?, ?, ?, ?)",
                 key,

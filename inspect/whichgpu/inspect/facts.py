@@ -67,7 +67,7 @@ def _merge(view: ConfigView, root: ConfigView) -> int | None:
     return stated
 
 
-def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtype: str | None) -> Architecture:
+def _full(design: Design, names: tuple[str, ...], tower_records: tuple[Tower, ...], dtype: str | None) -> Architecture:
     mixers, ffns = list(dict.fromkeys(design.mixers)), list(dict.fromkeys(design.ffns))
     mixer_counts, ffn_counts = Counter(design.mixers), Counter(design.ffns)
     return Architecture(
@@ -89,7 +89,7 @@ def _full(design: Design, names: tuple[str, ...], found: tuple[Tower, ...], dtyp
         feed_forward_layout=tuple(ffns.index(f) for f in design.ffns),
         mtp_layers=design.mtp_layers,
         rotary_tables=rotary_tables(design),
-        towers=found,
+        towers=tower_records,
         sources={key: clean(value) for key, value in sorted(design.view.sources.items())},
     )
 

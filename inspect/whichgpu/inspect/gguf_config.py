@@ -125,19 +125,19 @@ def _layers(tensors: Iterable[Tensor]) -> tuple[dict[int, set[str]], int | None]
     return layers, rows
 
 
-def _latent(own: Mapping[str, Any]) -> dict[str, Any]:
+def _latent(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Multi-head latent attention: the lengths before absorption, as DeepSeek's config names them."""
-    if not as_integer(own.get("attention.kv_lora_rank")):
+    if not as_integer(fields.get("attention.kv_lora_rank")):
         return {}
-    rotary = as_integer(own.get("rope.dimension_count")) or 0
-    key = as_integer(own.get("attention.key_length_mla")) or as_integer(own.get("attention.key_length")) or 0
-    value = as_integer(own.get("attention.value_length_mla")) or as_integer(own.get("attention.value_length"))
+    rotary = as_integer(fields.get("rope.dimension_count")) or 0
+    key = as_integer(fields.get("attention.key_length_mla")) or as_integer(fields.get("attention.key_length")) or 0
+    value = as_integer(fields.get("attention.value_length_mla")) or as_integer(fields.get("attention.value_length"))
     return {"qk_rope_head_dim": rotary, "qk_nope_head_dim": max(0, key - rotary), "v_head_dim": value}
 
 
-def _kinds(own: Mapping[str, Any], layers: Mapping[int, set[str]]) -> dict[str, Any]:
+def _kinds(fields: Mapping[str, Any], layers: Mapping[int, set[str]]) -> dict[str, Any]:
     """The kind of every layer, where they differ or none is plain attention, and the sizes of recurrent ones."""
-    windows = own.get("attention.sliding_window_pattern")
+    windows = fields.get("attention.sliding_window_pattern")
     windows = windows if isinstance(windows, list) else []
     words = [_word(layers[i], bool(windows[i]) if i < len(windows) else False) for i in sorted(layers)]
     if set(words) <= {"full_attention"}:
@@ -146,7 +146,7 @@ def _kinds(own: Mapping[str, Any], layers: Mapping[int, set[str]]) -> dict[str, 
     if all(_blocks(names) == 1 for names in layers.values()):
         # Nemotron-H: a layer is a mixer or a feed-forward block, never both.
         layer_config = {"hybrid_override_pattern": "".join(_letter(layers[i]) for i in sorted(layers))}
-    return layer_config | _recurrent_sizes(own, set().union(*layers.values()))
+    return layer_config | _recurrent_sizes(fields, set().union(*layers.values()))
 
 
 def _word(names: set[str], slides: bool) -> str:
@@ -174,15 +174,15 @@ def _letter(names: set[str]) -> str:
     return "*" if any(n.startswith("attn_") and n != "attn_norm" for n in names) else "-"
 
 
-def _recurrent_sizes(own: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
+def _recurrent_sizes(fields: Mapping[str, Any], names: set[str]) -> dict[str, Any]:
     """Sizes of the state, by the kind whose tensors are there (llama.cpp keeps them all under ``ssm.``)."""
-    inner = as_integer(own.get("ssm.inner_size"))
-    rank = as_integer(own.get("ssm.time_step_rank"))
-    state = as_integer(own.get("ssm.state_size"))
-    groups = as_integer(own.get("ssm.group_count"))
-    kernel = as_integer(own.get("ssm.conv_kernel"))
+    inner = as_integer(fields.get("ssm.inner_size"))
+    rank = as_integer(fields.get("ssm.time_step_rank"))
+    state = as_integer(fields.get("ssm.state_size"))
+    groups = as_integer(fields.get("ssm.group_count"))
+    kernel = as_integer(fields.get("ssm.conv_kernel"))
     if "ssm_f_a" in names:
-        delta = {"num_heads": _largest(own.get("attention.head_count")), "head_dim": own.get("kda.head_dim")}
+        delta = {"num_heads": _largest(fields.get("attention.head_count")), "head_dim": fields.get("kda.head_dim")}
         # The layers are told by layer_types; this object carries their sizes.
         return {"linear_attn_config": {**delta, "short_conv_kernel_size": kernel}}
     if names & {"ssm_beta", "ssm_ba", "ssm_alpha"}:

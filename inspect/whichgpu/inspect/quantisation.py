@@ -111,9 +111,9 @@ def _is_routed(name: str, part: Part) -> bool:
     return part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
 
 
-def _is_fused_pair(listed: str, ours: str) -> bool:
+def _is_fused_pair(listed: str, module: str) -> bool:
     """True for projections that one side writes fused: ``in_proj_qkv`` beside ``in_proj_qkvz``."""
-    return ours.startswith(listed) or listed.startswith(ours)
+    return module.startswith(listed) or listed.startswith(module)
 
 
 def _matches(pattern: str, module: str) -> bool:

@@ -237,17 +237,17 @@ def _why_not(candidate: FileSet, best: FileSet) -> str:
     return "not part of the model's own files"
 
 
-def _pick_gguf(variants: list[FileSet], wanted: str | None) -> FileSet:
+def _pick_gguf(variants: list[FileSet], variant: str | None) -> FileSet:
     """The asked quantisation, else Q4_K_M (what most people run), else the largest.
 
     Raises:
         NotFoundError: no file has the asked text in its name.
     """
-    for mark in filter(None, (wanted, "q4_k_m")):
+    for mark in filter(None, (variant, "q4_k_m")):
         for candidate in variants:
             if mark.lower() in candidate.stem.lower():
                 return candidate
-        if mark == wanted:
+        if mark == variant:
             names = ", ".join(clean(v.stem) for v in variants[:8])
-            raise NotFoundError(f"No GGUF file matches “{clean(wanted)}”.", f"There are: {names}.")
+            raise NotFoundError(f"No GGUF file matches “{clean(variant)}”.", f"There are: {names}.")
     return max(variants, key=lambda v: v.bytes or 0)

@@ -66,27 +66,27 @@ def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) ->
     return Accelerator.model_validate({"small_batches": named_a100} | fields | {"generation": generation})
 
 
-def find(name: str, known: Sequence[Accelerator]) -> Accelerator:
+def find(name: str, accelerators: Sequence[Accelerator]) -> Accelerator:
     """Return the accelerator that a user means: key, name or alias, spelled anyhow (``h100``, ``H100-SXM``).
 
     Raises:
         UnknownAcceleratorError: none, with the keys that exist.
     """
-    for accelerator in known:
+    for accelerator in accelerators:
         if is_called(accelerator, name):
             return accelerator
-    keys = ", ".join(a.key for a in known)
+    keys = ", ".join(a.key for a in accelerators)
     raise UnknownAcceleratorError(f"No accelerator is called “{name}”.", f"Known: {keys}.")
 
 
-def read_card(spec: str, known: Sequence[Accelerator]) -> tuple[Accelerator, float | None]:
+def read_card(spec: str, accelerators: Sequence[Accelerator]) -> tuple[Accelerator, float | None]:
     """Read ``NAME[:80GB][:$1.85]``: a known card, perhaps with another memory, and its price per hour.
 
     Raises:
         UnknownAcceleratorError: no such name, or a part that is neither memory nor price.
     """
     name, *parts = spec.split(":")
-    card, price = find(name, known), None
+    card, price = find(name, accelerators), None
     for part in parts:
         memory, money = _MEMORY.fullmatch(part.strip()), _MONEY.fullmatch(part.strip())
         if money and float(money[1]) > 0:

@@ -84,13 +84,13 @@ class CacheSetting:
     """False sizes windows and chunks as full attention (no hybrid cache manager)."""
 
 
-def kv_dtype_of(inspection: Inspection, asked: KvDtype) -> str:
+def kv_dtype_of(inspection: Inspection, kv_dtype: KvDtype) -> str:
     """Resolve ``auto``: what the checkpoint asks for, else BF16; DeepSeek-V4 always keeps its own FP8 layout."""
     mixers = inspection.architecture.mixers if inspection.architecture else ()
     if any(m.kind is MixerKind.COMPRESSED for m in mixers):
         return "fp8"
-    if asked is not KvDtype.AUTO:
-        return asked.value
+    if kv_dtype is not KvDtype.AUTO:
+        return kv_dtype.value
     declared = inspection.quantisation.kv_cache if inspection.quantisation else None
     return "fp8" if declared and "fp8" in declared else "bf16"
 

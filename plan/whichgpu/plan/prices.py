@@ -18,14 +18,14 @@ from whichgpu.plan.hardware import is_called
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 
 
-def card_key(name: str, memory_gb: float | None, known: Sequence[Accelerator]) -> str | None:
+def card_key(name: str, memory_gb: float | None, accelerators: Sequence[Accelerator]) -> str | None:
     """Return the key of a card as a price list spells it (``RTXPRO6000``, ``A100-80GB``, ``H100`` of 94 GB)."""
     plain = re.sub(r"[^a-z0-9]", "", name.lower())
-    spellings = {spelling: card.key for card in known for spelling in card.listed_as}
+    spellings = {spelling: card.key for card in accelerators for spelling in card.listed_as}
     by_memory = {int(s.removeprefix(f"{plain}:")): k for s, k in spellings.items() if s.startswith(f"{plain}:")}
     if by_memory and memory_gb:
         return by_memory[min(by_memory, key=lambda size: abs(size - memory_gb))]
-    return spellings.get(plain) or next((c.key for c in known if is_called(c, name)), None)
+    return spellings.get(plain) or next((c.key for c in accelerators if is_called(c, name)), None)
 
 
 class Listing(NamedTuple):
@@ -54,7 +54,7 @@ class _Instance(NamedTuple):
     name: str | None
 
 
-def read_prices(text: str, listing: Listing, known: Sequence[Accelerator]) -> list[PriceOffer]:
+def read_prices(text: str, listing: Listing, accelerators: Sequence[Accelerator]) -> list[PriceOffer]:
     """Read a price file: this project's JSON, a SkyPilot catalog CSV, or a CSV of ``accelerator,usd_per_hour,…``.
 
     Columns of the last: accelerator, usd_per_hour (per card), and where known provider, kind, region, count, date.
@@ -70,9 +70,9 @@ def read_prices(text: str, listing: Listing, known: Sequence[Accelerator]) -> li
         raise FactsError("The price file is no CSV.", _FORMATS) from error
     columns = set(rows[0]) if rows else set()
     if {"AcceleratorName", "AcceleratorCount", "Price"} <= columns:
-        offers = list(_skypilot(rows, listing, known))
+        offers = list(_skypilot(rows, listing, accelerators))
     elif {"accelerator", "usd_per_hour"} <= columns:
-        offers = list(_plain(rows, listing, known))
+        offers = list(_plain(rows, listing, accelerators))
     else:
         raise FactsError("The price file has none of the known columns.", _FORMATS)
     if not offers:
@@ -96,13 +96,13 @@ def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
 
 
 def _skypilot(
-    rows: Iterable[Mapping[str, str]], listing: Listing, known: Sequence[Accelerator]
+    rows: Iterable[Mapping[str, str]], listing: Listing, accelerators: Sequence[Accelerator]
 ) -> Iterator[PriceOffer]:
     """SkyPilot's catalog (schema v8): one row per instance, region and zone; prices of the whole instance."""
     instances: set[tuple[str, str, str]] = set()
     for row in rows:
         count = _number(row.get("AcceleratorCount"))
-        key = card_key(row.get("AcceleratorName") or "", None, known)
+        key = card_key(row.get("AcceleratorName") or "", None, accelerators)
         region = row.get("Region") or ""
         if key is None or not count or count < 1 or (row.get("InstanceType", ""), region, key) in instances:
             continue
@@ -114,10 +114,12 @@ def _skypilot(
                 yield _offer(_Rate(key, price / count, kind), listing, instance)
 
 
-def _plain(rows: Iterable[Mapping[str, str]], listing: Listing, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
+def _plain(
+    rows: Iterable[Mapping[str, str]], listing: Listing, accelerators: Sequence[Accelerator]
+) -> Iterator[PriceOffer]:
     for row in rows:
-        key = card_key(row["accelerator"] or "", None, known)
-        key = next((c.key for c in known if c.key == row["accelerator"]), key)
+        key = card_key(row["accelerator"] or "", None, accelerators)
+        key = next((c.key for c in accelerators if c.key == row["accelerator"]), key)
         price, count = _number(row["usd_per_hour"]), _number(row.get("count"))
         if key is None or not price:
             continue
@@ -127,10 +129,10 @@ def _plain(rows: Iterable[Mapping[str, str]], listing: Listing, known: Sequence[
         yield _offer(_Rate(key, price, kind), row_listing, instance)
 
 
-def read_gpuhunt(items: Iterable[Any], date: str, known: Sequence[Accelerator]) -> Iterator[PriceOffer]:
+def read_gpuhunt(items: Iterable[Any], date: str, accelerators: Sequence[Accelerator]) -> Iterator[PriceOffer]:
     """Turn gpuhunt's catalog items (prices of whole instances) into offers; what is no known card is left out."""
     for item in items:
-        key = card_key(item.gpu_name or "", item.gpu_memory, known) if item.gpu_count else None
+        key = card_key(item.gpu_name or "", item.gpu_memory, accelerators) if item.gpu_count else None
         if key is None or not item.price:
             continue
         rate = _Rate(key, item.price / item.gpu_count, SPOT if item.spot else ON_DEMAND)

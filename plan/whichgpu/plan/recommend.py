@@ -66,7 +66,7 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
     )
 
 
-def with_second_opinion(inspection: Inspection, found: Answer, facts: Facts) -> Answer:
+def with_second_opinion(inspection: Inspection, answer: Answer, facts: Facts) -> Answer:
     """Return the answer with aiconfigurator-core's word on the recommended plan.
 
     Raises:
@@ -74,16 +74,16 @@ def with_second_opinion(inspection: Inspection, found: Answer, facts: Facts) -> 
     """
     from whichgpu.plan.second_opinion import second_opinion
 
-    best = found.recommended
+    best = answer.recommended
     if best is None:
-        return found
-    workload = found.workload
+        return answer
+    workload = answer.workload
     card = next(a for a in facts.accelerators if a.key == best.accelerator)
     works = Works(Sizer(ServedModel(inspection, facts.engines.of(workload.vllm), facts.architectures)))
     work = works.of(Case(workload, best.precision, card, best.layout)) if best.layout is not None else None
     annotated_plan = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
-    plans = tuple(annotated_plan if p is best else p for p in found.plans)
-    return found.model_copy(update={"recommended": annotated_plan, "plans": plans})
+    plans = tuple(annotated_plan if p is best else p for p in answer.plans)
+    return answer.model_copy(update={"recommended": annotated_plan, "plans": plans})
 
 
 def _resolve_workload(inspection: Inspection, workload: Workload, engine: Engine) -> Workload:

@@ -152,11 +152,11 @@ def precision_refusal(
     return None
 
 
-def _unsupported(accelerator: Accelerator, wanted: Precision | None) -> str | None:
+def _unsupported(accelerator: Accelerator, precision: Precision | None) -> str | None:
     """Why a card without a compute capability cannot run a precision (vLLM 0.32 platforms/rocm.py supports_fp8)."""
-    if wanted is Precision.FP8 and accelerator.generation.fp8 is Support.NONE:
+    if precision is Precision.FP8 and accelerator.generation.fp8 is Support.NONE:
         return f"FP8 needs CDNA 3 or RDNA 4, {accelerator.name} has neither"
-    if wanted is Precision.NVFP4 and accelerator.generation.nvfp4 is Support.NONE:
+    if precision is Precision.NVFP4 and accelerator.generation.nvfp4 is Support.NONE:
         return "NVFP4 needs an NVIDIA card"
     return None
 

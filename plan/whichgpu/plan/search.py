@@ -191,14 +191,14 @@ class Planner:
                 refused.add(layout.cards)
         return _Choices(tuple(layouts), tuple(dict.fromkeys(reasons)))
 
-    def _find_refusal(self, asked: tuple[Layout, bool]) -> str | None:
+    def _find_refusal(self, key: tuple[Layout, bool]) -> str | None:
         """Why vLLM would refuse a layout: the same on every card, and at all precisions but the published one."""
-        layout, published = asked
+        layout, published = key
         return layout_refusal(self._sizer.model, layout, Precision.PUBLISHED if published else Precision.BF16)
 
-    def _make_command(self, asked: tuple[Layout, Precision]) -> Command:
+    def _make_command(self, key: tuple[Layout, Precision]) -> Command:
         """Return the command of a layout: the same on every card."""
-        layout, precision = asked
+        layout, precision = key
         return serve_command(self._sizer.model, self._workload, precision, layout)
 
     def _find_prices(self, card: Accelerator) -> _Prices:

@@ -29,7 +29,7 @@ _PHYSICS = Factors(1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.5)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Comparison:
     """What both opinions are about."""
 
     inspection: Inspection
@@ -50,7 +50,7 @@ def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: 
     if plan.speed is None or plan.layout is None or work is None:
         return _silent("there is no speed to compare with")
     speed = plan.speed
-    question = Asked(
+    question = Comparison(
         inspection, plan.precision, card, plan.layout, speed.running, speed.prompt_tokens, speed.output_tokens
     )
     tpot = time_per_token(question)
@@ -73,7 +73,7 @@ def rejection(tpot_ms: float, ours_ms: float, physics_ms: float) -> str | None:
     return None
 
 
-def time_per_token(asked: Asked) -> float | str:
+def time_per_token(comparison: Comparison) -> float | str:
     """Return milliseconds per output token in the steady state (decoding, and others' prefills), or why there is none.
 
     Raises:
@@ -84,34 +84,38 @@ def time_per_token(asked: Asked) -> float | str:
     except ImportError as error:
         raise FactsError("aiconfigurator-core is not installed.", "pip install 'whichgpu[second-opinion]'") from error
     logging.getLogger("aiconfigurator_core").setLevel(logging.CRITICAL)
-    system = asked.card.names.get("aiconfigurator")
+    system = comparison.card.names.get("aiconfigurator")
     if system is None:
-        return f"it has no vLLM tables of {asked.card.name}"
-    layout = asked.layout
+        return f"it has no vLLM tables of {comparison.card.name}"
+    layout = comparison.layout
     if layout.pipeline_parallel > 1 or layout.data_parallel > 1:
         return "it is asked for tensor parallel alone"
-    if asked.precision is not Precision.PUBLISHED:
+    if comparison.precision is not Precision.PUBLISHED:
         return "it is asked for checkpoints as published"
-    shipped_name = _known_as(asked.inspection)
+    shipped_name = _known_as(comparison.inspection)
     if shipped_name is None:
         return "it does not know this model"
-    blocks = asked.inspection.architecture.feed_forwards if asked.inspection.architecture else ()
+    blocks = comparison.inspection.architecture.feed_forwards if comparison.inspection.architecture else ()
     mixture = any(f.kind == "moe" for f in blocks)
     handle = _compiled(
         _Build(EngineHandle, shipped_name, system, layout.tensor_parallel, layout.expert_parallel, mixture)
     )
     if isinstance(handle, str):
         return handle
-    return _mixed_time(handle, asked)
+    return _mixed_time(handle, comparison)
 
 
-def _mixed_time(handle: Any, asked: Asked) -> float | str:
+def _mixed_time(handle: Any, comparison: Comparison) -> float | str:
     try:
-        step = float(handle.decode_step_latency(asked.running, asked.prompt, asked.output))
-        prefill = float(handle.predict_prefill_latency(1, asked.prompt))
+        step = float(handle.decode_step_latency(comparison.running, comparison.prompt, comparison.output))
+        prefill = float(handle.predict_prefill_latency(1, comparison.prompt))
     except Exception as error:  # noqa: BLE001 - a foreign package's tables raise anything
         return f"its tables fail here ({type(error).__name__})"
-    return step + asked.running * prefill / asked.output if step > 0 and prefill > 0 else "its tables give no time"
+    return (
+        step + comparison.running * prefill / comparison.output
+        if step > 0 and prefill > 0
+        else "its tables give no time"
+    )
 
 
 class _Build(NamedTuple):

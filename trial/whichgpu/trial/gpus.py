@@ -82,18 +82,20 @@ def _read(library: Any, index: int) -> LocalGpu:
     )
 
 
-def as_accelerators(found: Sequence[LocalGpu], known: Sequence[Accelerator]) -> tuple[list[Accelerator], list[str]]:
+def as_accelerators(
+    local_gpus: Sequence[LocalGpu], accelerators: Sequence[Accelerator]
+) -> tuple[list[Accelerator], list[str]]:
     """Return one accelerator per kind of GPU found, with as many as there are, and what is to be said about them.
 
     Raises:
         NoGpuError: a GPU is no known card.
     """
     kinds: dict[tuple[str, int], list[LocalGpu]] = defaultdict(list)
-    for gpu in found:
+    for gpu in local_gpus:
         kinds[gpu.name, gpu.total // _MIB].append(gpu)
     cards, notes = list[Accelerator](), list[str]()
     for (name, mib), gpus in kinds.items():
-        known_card = _matching_card(name, mib, known)
+        known_card = _matching_card(name, mib, accelerators)
         if known_card is None:
             raise NoGpuError(f"This machine's {name} is no known card.", "Describe it with --gpu-file.")
         cards.append(_card_here(known_card, mib, len(gpus), gpus[0].reader))
@@ -101,7 +103,7 @@ def as_accelerators(found: Sequence[LocalGpu], known: Sequence[Accelerator]) -> 
     return cards, notes
 
 
-def _matching_card(name: str, mib: int, known: Sequence[Accelerator]) -> Accelerator | None:
+def _matching_card(name: str, mib: int, accelerators: Sequence[Accelerator]) -> Accelerator | None:
     """The card whose name has the most of the reported words, then the nearest memory."""
     words = set(re.findall(r"[a-z0-9]+", _NOISE.sub(" ", name).lower()))
     words |= {re.sub(r"^(rtx|sxm)(\d+)$", r"\1", w) for w in words}
@@ -112,7 +114,7 @@ def _matching_card(name: str, mib: int, known: Sequence[Accelerator]) -> Acceler
 
     models = {w for w in words if re.search(r"\d", w)}
     fitting = [
-        c for c in known if models & set(re.findall(r"[a-z0-9]+", f"{c.name} {c.key}".lower().replace("_", " ")))
+        c for c in accelerators if models & set(re.findall(r"[a-z0-9]+", f"{c.name} {c.key}".lower().replace("_", " ")))
     ]
     return max(fitting, key=score, default=None)
 

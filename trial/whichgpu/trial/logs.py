@@ -114,5 +114,5 @@ def _last(rule: re.Pattern[str], lines: list[str]) -> tuple[str, ...] | None:
     return matches[-1] if matches else None
 
 
-def _whole(found: tuple[str, ...] | None) -> int | None:
-    return int(found[0].replace(",", "")) if found else None
+def _whole(groups: tuple[str, ...] | None) -> int | None:
+    return int(groups[0].replace(",", "")) if groups else None

@@ -24,7 +24,7 @@ from whichgpu.tui.words.exit_codes import ExitCode
 if TYPE_CHECKING:
     from whichgpu.tui.app.state import State
     from whichgpu.tui.desk.answering import Question, Reply
-    from whichgpu.tui.desk.replanning import Asked
+    from whichgpu.tui.desk.replanning import Terms
 
 _LEAST_WIDTH = 60
 
@@ -89,11 +89,11 @@ class WhichgpuApp(App[None]):
         self.set_keymap(settings.keys)
         self.draw_ascii(settings.ascii)
 
-    def draw_ascii(self, asked: bool) -> None:
+    def draw_ascii(self, always: bool) -> None:
         """Draw with ASCII alone where it is asked for, or the locale has no more."""
         from whichgpu.tui.app import plain
 
-        self._ascii = plain.AsciiAlone() if asked or plain.needed() else None
+        self._ascii = plain.AsciiAlone() if always or plain.needed() else None
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         """Textual's own, and ours where everything is drawn in ASCII."""
@@ -105,10 +105,10 @@ class WhichgpuApp(App[None]):
 
     def on_mount(self) -> None:
         if self._answered is not None:
-            from whichgpu.tui.desk.replanning import Asked
+            from whichgpu.tui.desk.replanning import Terms
 
             reply, question = self._answered
-            self.plan(reply, Asked(question.workload, question.own, question.variant))
+            self.plan(reply, Terms(question.workload, question.own, question.variant))
         elif self._first is not None:
             self.open_model(self._first)
 
@@ -150,11 +150,11 @@ class WhichgpuApp(App[None]):
 
         self.keep_state(self.state.opened(reference_of(reply)))
 
-    def plan(self, reply: Reply, asked: Asked) -> None:
+    def plan(self, reply: Reply, terms: Terms) -> None:
         """Show a model's plan for what was asked."""
         from whichgpu.tui.app.plan import PlanScreen
 
-        self.push_screen(PlanScreen(reply, asked))
+        self.push_screen(PlanScreen(reply, terms))
 
     def remember(self, load: Mapping[str, object]) -> None:
         """Keep fields of ``LOAD`` for the next model and the next run: limits, cards and fixes are of one model's session."""

@@ -245,9 +245,9 @@ class Browse(Page):
             models.sort(key=SORTS[self.own_app.order])
         return models
 
-    def _cells(self, known: Known) -> tuple[str, ...]:
-        mark = "● " if known.name in self._marked else ""
-        model = known if known.on else replace(known, on=self._on.get(known.name, ""))
+    def _cells(self, entry: Known) -> tuple[str, ...]:
+        mark = "● " if entry.name in self._marked else ""
+        model = entry if entry.on else replace(entry, on=self._on.get(entry.name, ""))
         return (f"{mark}{model.cells[0]}", *model.cells[1:])
 
     def action_mark(self) -> None:

@@ -17,7 +17,7 @@ from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.asking.question import as_command
 from whichgpu.tui.desk.answering import Reply
-from whichgpu.tui.desk.replanning import Asked, over_counts
+from whichgpu.tui.desk.replanning import Terms, over_counts
 from whichgpu.tui.words.units import NOTHING, big, dollars, memory_unit, sign
 
 COUNTS = (1, 2, 4, 8)
@@ -61,9 +61,9 @@ class CountsScreen(Page):
             super().__init__()
             self.plans = plans
 
-    def __init__(self, reply: Reply, asked: Asked) -> None:
+    def __init__(self, reply: Reply, terms: Terms) -> None:
         super().__init__()
-        self._reply, self._asked, self._figure = reply, asked, 0
+        self._reply, self._terms, self._figure = reply, terms, 0
         self._plans: Mapping[str, Mapping[int, Plan]] = {}
 
     def body(self) -> Iterable[Widget]:
@@ -76,7 +76,7 @@ class CountsScreen(Page):
 
     @work(thread=True, exclusive=True, group="counts")
     def _count(self) -> None:
-        self.report(self.Counted(over_counts(self._reply, self._asked.workload, COUNTS)))
+        self.report(self.Counted(over_counts(self._reply, self._terms.workload, COUNTS)))
 
     def on_counts_screen_counted(self, message: Counted) -> None:
         self._plans = message.plans
@@ -84,7 +84,7 @@ class CountsScreen(Page):
         self.refresh_bindings()
 
     def _show(self) -> None:
-        load = self._asked.workload
+        load = self._terms.workload
         name, figure = _FIGURES[self._figure]
         self.say(
             f"verdict and {name()}",
@@ -102,7 +102,7 @@ class CountsScreen(Page):
         self._show()
 
     def one_shot(self) -> str | None:
-        return as_command(self._reply, self._asked, self.query_one(KeyTable).current)
+        return as_command(self._reply, self._terms, self.query_one(KeyTable).current)
 
     def export(self) -> Export | None:
         if not self._plans:

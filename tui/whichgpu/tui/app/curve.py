@@ -19,7 +19,7 @@ from whichgpu.tui.app.plan_text import GLYPHS
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.asking.question import as_command
 from whichgpu.tui.desk.answering import Reply
-from whichgpu.tui.desk.replanning import CONCURRENCIES, Asked, over_concurrency
+from whichgpu.tui.desk.replanning import CONCURRENCIES, Terms, over_concurrency
 from whichgpu.tui.words.units import NOTHING, dollars, sign
 
 _BAR = 16
@@ -38,9 +38,9 @@ class CurveScreen(Page):
             super().__init__()
             self.plans = plans
 
-    def __init__(self, reply: Reply, asked: Asked, accelerator: str, name: str) -> None:
+    def __init__(self, reply: Reply, terms: Terms, accelerator: str, name: str) -> None:
         super().__init__()
-        self._reply, self._asked, self._accelerator, self._card = reply, asked, accelerator, name
+        self._reply, self._terms, self._accelerator, self._card = reply, terms, accelerator, name
         self._plans: Sequence[Plan] = ()
 
     def body(self) -> Iterable[Widget]:
@@ -53,14 +53,14 @@ class CurveScreen(Page):
 
     @work(thread=True, exclusive=True, group="curve")
     def _draw(self) -> None:
-        self.report(self.Drawn(over_concurrency(self._reply, self._asked.workload, self._accelerator)))
+        self.report(self.Drawn(over_concurrency(self._reply, self._terms.workload, self._accelerator)))
 
     def on_curve_screen_drawn(self, message: Drawn) -> None:
         self._plans = message.plans
         self.show_anew()
 
     def show_anew(self) -> None:
-        context = f"{self._asked.workload.context:,} tokens of context"
+        context = f"{self._terms.workload.context:,} tokens of context"
         self.say(f"{self._reply.inspection.source.name} on {self._card}", context)
         rates = [p.speed.output_tokens_per_second.expected if p.speed else 0.0 for p in self._plans]
         most = max([*rates, 1.0])
@@ -71,8 +71,8 @@ class CurveScreen(Page):
     def one_shot(self) -> str | None:
         """The one-shot behind the row under the cursor."""
         at = int(self.query_one(KeyTable).current or CONCURRENCIES[0])
-        load = self._asked.workload.model_copy(update={"concurrency": at})
-        return as_command(self._reply, replace(self._asked, workload=load), self._accelerator)
+        load = self._terms.workload.model_copy(update={"concurrency": at})
+        return as_command(self._reply, replace(self._terms, workload=load), self._accelerator)
 
     def export(self) -> Export | None:
         if not self._plans:

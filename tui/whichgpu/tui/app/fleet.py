@@ -149,21 +149,21 @@ class FleetScreen(Page):
         if self._fleet is not None:
             self._show(self._fleet)
 
-    def _show(self, found: Fleet) -> None:
-        money = f"{dollars(found.packing.usd_per_hour)}/hour"
-        failed = f"✗ {len(found.failed)} not read" if found.failed else ""
-        count = f"{len(found.planned):,} models on {found.packing.cards:,} cards in {len(found.packing.machines):,} machines"
+    def _show(self, fleet: Fleet) -> None:
+        money = f"{dollars(fleet.packing.usd_per_hour)}/hour"
+        failed = f"✗ {len(fleet.failed)} not read" if fleet.failed else ""
+        count = f"{len(fleet.planned):,} models on {fleet.packing.cards:,} cards in {len(fleet.packing.machines):,} machines"
         self.say(f"Fleet  {count}", money, failed)
-        rows = [(str(number), model_row(p)) for number, p in enumerate(found.planned)]
+        rows = [(str(number), model_row(p)) for number, p in enumerate(fleet.planned)]
         self.query_one("#fleet-models", KeyTable).show_rows(rows)
-        machines = [(str(n), (r[1], r[0], *r[2:])) for n, r in enumerate(machine_rows(found.packing.machines))]
+        machines = [(str(n), (r[1], r[0], *r[2:])) for n, r in enumerate(machine_rows(fleet.packing.machines))]
         self.query_one("#fleet-machines", KeyTable).show_rows(machines)
         summary_lines = [
-            *fleet_sums(found, len(self._entries)),
+            *fleet_sums(fleet, len(self._entries)),
             "",
-            *(f"✗ {clean(n)}: {s}" for n, s, _ in found.failed),
+            *(f"✗ {clean(n)}: {s}" for n, s, _ in fleet.failed),
         ]
-        self.query_one("#fleet-sums", Static).update("\n".join([*summary_lines, *(f"note: {n}" for n in found.notes)]))
+        self.query_one("#fleet-sums", Static).update("\n".join([*summary_lines, *(f"note: {n}" for n in fleet.notes)]))
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         source = event.value.strip()

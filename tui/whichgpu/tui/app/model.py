@@ -23,7 +23,7 @@ from whichgpu.tui.app.tensors import TensorTree
 from whichgpu.tui.app.widgets import KeyScroll
 from whichgpu.tui.asking.question import as_command
 from whichgpu.tui.desk.answering import Reply
-from whichgpu.tui.desk.replanning import Asked, at_every_precision
+from whichgpu.tui.desk.replanning import Terms, at_every_precision
 from whichgpu.tui.words.report_model import what_it_is
 from whichgpu.tui.words.report_plans import counts_by_precision, needs, where_it_runs
 from whichgpu.tui.words.text_report import one_line
@@ -65,7 +65,7 @@ class ModelScreen(Page):
         self._model = name
         self._config_asked = False
         self.reply: Reply | None = None
-        self._asked: Asked | None = None
+        self._terms: Terms | None = None
 
     def body(self) -> Iterable[Widget]:
         texts = [KeyScroll(Static("", id=f"{name}-text", markup=False)) for name in _TABS]
@@ -93,7 +93,7 @@ class ModelScreen(Page):
 
     def on_answered(self, message: Answered) -> None:
         self.reply = reply = message.reply
-        self._asked = Asked(message.workload)
+        self._terms = Terms(message.workload)
         self.own_app.opened(reply)
         self._show(reply)
         self._ask_config()
@@ -161,13 +161,13 @@ class ModelScreen(Page):
         self.set_focus(next(w for w in pane.walk_children(Widget) if w.focusable))
 
     def action_plan(self) -> None:
-        if self.reply is not None and self._asked is not None:
-            self.own_app.plan(self.reply, self._asked)
+        if self.reply is not None and self._terms is not None:
+            self.own_app.plan(self.reply, self._terms)
 
     def one_shot(self) -> str | None:
-        if self.reply is None or self._asked is None:
+        if self.reply is None or self._terms is None:
             return None
-        return as_command(self.reply, self._asked)
+        return as_command(self.reply, self._terms)
 
     def export(self) -> Export | None:
         if self.reply is None:

@@ -26,7 +26,7 @@ from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.words import Words
 from whichgpu.tui.asking.question import as_command
 from whichgpu.tui.desk.answering import Reply
-from whichgpu.tui.desk.replanning import CONCURRENCIES, Asked, over_concurrency, spelled, within_context
+from whichgpu.tui.desk.replanning import CONCURRENCIES, Terms, over_concurrency, spelled, within_context
 from whichgpu.tui.words.plans import plan_in_words
 
 _SETTLE = 0.08
@@ -73,14 +73,14 @@ class PlanScreen(Page):
     class Drawn(Message):
         """It was worked out what more sequences buy on a card."""
 
-        def __init__(self, asked: Asked, accelerator: str, plans: list[Plan]) -> None:
+        def __init__(self, terms: Terms, accelerator: str, plans: list[Plan]) -> None:
             super().__init__()
-            self.asked, self.accelerator, self.plans = asked, accelerator, plans
+            self.terms, self.accelerator, self.plans = terms, accelerator, plans
 
-    def __init__(self, reply: Reply, asked: Asked) -> None:
+    def __init__(self, reply: Reply, terms: Terms) -> None:
         super().__init__()
         self.reply = reply
-        self.asked = self._settled = asked
+        self.terms = self._settled = terms
         self._settling: Timer | None = None
         self._drawing: Timer | None = None
         self._plots: dict[str, str] = {}
@@ -91,7 +91,7 @@ class PlanScreen(Page):
     @property
     def workload(self) -> Workload:
         """What is asked now."""
-        return self.asked.workload
+        return self.terms.workload
 
     @property
     def result(self) -> Answer:
@@ -115,17 +115,17 @@ class PlanScreen(Page):
         self.call_after_refresh(self._show_card)  # once the bar's own width is the new one
 
     def on_replanned(self, message: Replanned) -> None:
-        if message.asked == self.asked:
+        if message.terms == self.terms:
             self.own_app.remember(self._turned)
             self._turned = {}
-            self.reply, self._settled, self._plots = message.reply, message.asked, {}
+            self.reply, self._settled, self._plots = message.reply, message.terms, {}
             self._show()
 
     def on_failed(self, message: Failed) -> None:
         """A card, price or version that is none: the last answer stays."""
-        if message.asked != self.asked:
+        if message.terms != self.terms:
             return
-        self.asked, self._turned = self._settled, {}
+        self.terms, self._turned = self._settled, {}
         self._show_workload("")
         self.say(self.reply.inspection.source.name, f"✗ {message.sentence}")
         self.notify(message.sentence, severity="error", markup=False)
@@ -137,9 +137,9 @@ class PlanScreen(Page):
     def on_data_table_row_selected(self) -> None:
         self.action_explain()
 
-    def ask(self, asked: Asked) -> None:
+    def ask(self, terms: Terms) -> None:
         """Ask something else, and plan it when the keys rest."""
-        self.asked = asked
+        self.terms = terms
         self._show_workload("…")
         if self._settling is not None:
             self._settling.stop()
@@ -152,11 +152,11 @@ class PlanScreen(Page):
 
     def _change(self, changes: Mapping[str, object]) -> None:
         workload = within_context(Workload.model_validate(self.workload.model_dump() | dict(changes)))
-        self.ask(replace(self.asked, workload=workload))
+        self.ask(replace(self.terms, workload=workload))
 
     @work(thread=True, exclusive=True, group="plan")
     def _plan(self) -> None:
-        self.report(plan(self.own_app.desk, self.reply, self.asked, self._settled))
+        self.report(plan(self.own_app.desk, self.reply, self.terms, self._settled))
 
     def action_context(self, step: int) -> None:
         """A longer or shorter context, up to what the model allows."""
@@ -193,13 +193,13 @@ class PlanScreen(Page):
         """Everything that can be asked, as a form."""
         from whichgpu.tui.app.workload_form import WorkloadForm
 
-        def take(asked: Asked | None) -> None:
-            if asked is not None:
-                before, now = self.workload, asked.workload
+        def take(terms: Terms | None) -> None:
+            if terms is not None:
+                before, now = self.workload, terms.workload
                 self._turned |= {f: getattr(now, f) for f in LOAD if getattr(now, f) != getattr(before, f)}
-                self.ask(asked)
+                self.ask(terms)
 
-        self.app.push_screen(WorkloadForm(self.asked), take)
+        self.app.push_screen(WorkloadForm(self.terms), take)
 
     def action_explain(self) -> None:
         current_plan = self.chosen
@@ -317,9 +317,9 @@ class PlanScreen(Page):
         self._plots.clear()
         self._show()
 
-    def _row(self, found: Plan) -> tuple[str, ...]:
-        name, *rest = plan_text.row(found)
-        return (f"● {name}" if found.accelerator in self._marked else name, *rest)
+    def _row(self, plan: Plan) -> tuple[str, ...]:
+        name, *rest = plan_text.row(plan)
+        return (f"● {name}" if plan.accelerator in self._marked else name, *rest)
 
     @property
     def _within_limit(self) -> Workload:
@@ -355,7 +355,7 @@ class PlanScreen(Page):
         self.report(self.Drawn(question, accelerator, over_concurrency(self.reply, question.workload, accelerator)))
 
     def on_plan_screen_drawn(self, message: Drawn) -> None:
-        if message.asked == self._settled:
+        if message.terms == self._settled:
             self._plots[message.accelerator] = plan_text.plots(message.plans)
             self._show_card()
 

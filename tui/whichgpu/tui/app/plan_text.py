@@ -22,38 +22,38 @@ def headers() -> tuple[str, ...]:
     return "card", "verdict", "cards", "left", "tok/s", f"{sign()}/h", f"{sign()}/Mtok"
 
 
-def row(found: Plan) -> tuple[str, ...]:
+def row(plan: Plan) -> tuple[str, ...]:
     """Cells of one accelerator."""
-    speed, foot = found.speed, found.footprint
+    speed, foot = plan.speed, plan.footprint
     cost = speed.usd_per_million_output.expected if speed and speed.usd_per_million_output else None
     cards = (
-        f"{found.count} {found.layout.label}"
-        if found.layout is not None and found.count > 1
-        else str(found.count or NOTHING)
+        f"{plan.count} {plan.layout.label}"
+        if plan.layout is not None and plan.count > 1
+        else str(plan.count or NOTHING)
     )
     return (
-        short_name(found),
-        GLYPHS[found.verdict],
-        f"{found.replicas}× {cards}" if found.replicas > 1 else cards,
-        f"{big(foot.headroom):,.1f}" if foot is not None and found.layout is not None else NOTHING,
+        short_name(plan),
+        GLYPHS[plan.verdict],
+        f"{plan.replicas}× {cards}" if plan.replicas > 1 else cards,
+        f"{big(foot.headroom):,.1f}" if foot is not None and plan.layout is not None else NOTHING,
         f"{speed.output_tokens_per_second.expected:,.0f}" if speed else NOTHING,
-        dollars(found.total_usd_per_hour),
+        dollars(plan.total_usd_per_hour),
         dollars(cost),
     )
 
 
-def card(found: Plan, width: int) -> str:
+def card(plan: Plan, width: int) -> str:
     """The memory of one card, and what speaks against the plan or mends it."""
-    parts = memory_parts(found)
+    parts = memory_parts(plan)
     lines = [stacked(parts, width), legend(parts)] if parts else []
-    if found.footprint is not None and found.footprint.kv_needed is None:
+    if plan.footprint is not None and plan.footprint.kv_needed is None:
         lines += ["the KV cache is unknown: it has to go into what is free"]
-    lines += [f"but: {reason}" for reason in found.reasons[:3]]
-    if found.remedies:
-        best = found.remedies[0]
-        more = f" and {len(found.remedies) - 1} more" if len(found.remedies) > 1 else ""
+    lines += [f"but: {reason}" for reason in plan.reasons[:3]]
+    if plan.remedies:
+        best = plan.remedies[0]
+        more = f" and {len(plan.remedies) - 1} more" if len(plan.remedies) > 1 else ""
         lines += [f"f fixes: {best.flag}: {best.effect} → {best.verdict.value}{more}"]
-    lines += [found.command] if found.command is not None else []
+    lines += [plan.command] if plan.command is not None else []
     return "\n".join(lines)
 
 
@@ -131,6 +131,6 @@ def limits(load: Workload) -> str:
     return ", ".join(w for w in words if w)
 
 
-def explained(result: Answer, found: Plan) -> str:
+def explained(result: Answer, plan: Plan) -> str:
     """``--explain`` of this plan, whatever is recommended."""
-    return explanation(result.model_copy(update={"recommended": found}), PLAIN) or "\n".join(found.reasons)
+    return explanation(result.model_copy(update={"recommended": plan}), PLAIN) or "\n".join(plan.reasons)

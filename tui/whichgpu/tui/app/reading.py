@@ -12,7 +12,7 @@ from whichgpu.plan.records import Workload
 from whichgpu.tui.desk.answering import Question, Reply, reply_to
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.desk.facts import facts_for
-from whichgpu.tui.desk.replanning import Asked
+from whichgpu.tui.desk.replanning import Terms
 from whichgpu.tui.words.terminal import Terminal
 
 PLAIN = Terminal(colour=False, unicode=True, narrate=False)
@@ -30,17 +30,17 @@ class Answered(Message):
 class Replanned(Message):
     """A workload was planned anew."""
 
-    def __init__(self, asked: Asked, reply: Reply) -> None:
+    def __init__(self, terms: Terms, reply: Reply) -> None:
         super().__init__()
-        self.asked, self.reply = asked, reply
+        self.terms, self.reply = terms, reply
 
 
 class Failed(Message):
     """A model could not be read, or a card, price or version that was asked for is none."""
 
-    def __init__(self, name: str, sentence: str, asked: Asked | None = None) -> None:
+    def __init__(self, name: str, sentence: str, terms: Terms | None = None) -> None:
         super().__init__()
-        self.model, self.sentence, self.asked = name, sentence, asked
+        self.model, self.sentence, self.terms = name, sentence, terms
 
 
 def read(
@@ -63,13 +63,13 @@ def read(
         return Failed(name, f"{error.message} {error.hint}".strip() if local else error.message)
 
 
-def plan(desk: Desk, reply: Reply, asked: Asked, before: Asked) -> Replanned | Failed:
+def plan(desk: Desk, reply: Reply, terms: Terms, before: Terms) -> Replanned | Failed:
     """Plan another question for a model that is there; facts are read anew only when cards or prices did."""
     facts, keys = reply.facts, reply.answer.workload.accelerators
     try:
-        if asked.own != before.own or asked.workload.price_kind != before.workload.price_kind:
-            facts, keys, _ = facts_for(asked.own, asked.workload.price_kind, desk.store)
-        new_answer = answer(reply.inspection, asked.workload.model_copy(update={"accelerators": keys}), facts)
+        if terms.own != before.own or terms.workload.price_kind != before.workload.price_kind:
+            facts, keys, _ = facts_for(terms.own, terms.workload.price_kind, desk.store)
+        new_answer = answer(reply.inspection, terms.workload.model_copy(update={"accelerators": keys}), facts)
     except WhichgpuError as error:
-        return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip(), asked)
-    return Replanned(asked, replace(reply, answer=new_answer, facts=facts))
+        return Failed(reply.inspection.source.name, f"{error.message} {error.hint}".strip(), terms)
+    return Replanned(terms, replace(reply, answer=new_answer, facts=facts))

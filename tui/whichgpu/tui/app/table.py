@@ -160,14 +160,14 @@ class KeyTable(DataTable[Text]):
         room = self._room(rows)
         return {key: (_cut(cells[0], room), *(cells[i] for i in columns[1:])) for key, cells in rows}
 
-    def _rebuild(self, wanted: dict[str, tuple[str, ...]], top: bool) -> None:
+    def _rebuild(self, cells_by_key: dict[str, tuple[str, ...]], top: bool) -> None:
         at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best
         self._shown = {}  # nothing is added to what is being taken away
         self.clear()
-        self._shown = wanted
+        self._shown = cells_by_key
         for number, column in zip(self._columns_shown, self.ordered_columns, strict=True):
             column.content_width = max(cell_len(column.label.plain), self._least.get(number, 0))
-        row = list(wanted).index(at) if at is not None and at in wanted else 0
+        row = list(cells_by_key).index(at) if at is not None and at in cells_by_key else 0
         self._add(row + _AHEAD)
         if row:
             self.move_cursor(row=row)

@@ -27,11 +27,11 @@ from whichgpu.trial.records import Load, Trial
 from whichgpu.trial.run import Step, measure_server, run_trial
 from whichgpu.tui.app.page import Export, Page
 from whichgpu.tui.app.widgets import FormLine, KeyScroll
-from whichgpu.tui.asking.question import asked_words
+from whichgpu.tui.asking.question import terms_words
 from whichgpu.tui.asking.trial_options import trial_options
 from whichgpu.tui.desk.answering import Question, Reply
 from whichgpu.tui.desk.facts import Own
-from whichgpu.tui.desk.replanning import Asked, reference_of, spelled
+from whichgpu.tui.desk.replanning import Terms, reference_of, spelled
 from whichgpu.tui.desk.trials import Prepared, TrialOptions, keep_record, prepare, trials_folder
 from whichgpu.tui.words.trial_report import report, step_line
 from whichgpu.tui.words.trial_words import before
@@ -125,9 +125,9 @@ class TrialScreen(Page):
             super().__init__()
             self.trial, self.text = trial, text
 
-    def __init__(self, reply: Reply, asked: Asked, chosen: Plan | None) -> None:
+    def __init__(self, reply: Reply, terms: Terms, chosen: Plan | None) -> None:
         super().__init__()
-        self._reply, self._asked, self._chosen = reply, asked, chosen
+        self._reply, self._terms, self._chosen = reply, terms, chosen
         self._prepared: tuple[_Form, Prepared] | None = None
         self._trial: Trial | None = None
         self._stages: dict[str, str] = {}
@@ -136,7 +136,7 @@ class TrialScreen(Page):
     def body(self) -> Iterable[Widget]:
         with Vertical(id="trial-form"):
             for name, value, meaning in _FIELDS:
-                initial_text = str(self._asked.workload.concurrency) if name == "loads" else value
+                initial_text = str(self._terms.workload.concurrency) if name == "loads" else value
                 with Horizontal(classes="field"):
                     yield Label(f"{name:<10}", markup=False)
                     yield FormLine(initial_text, placeholder=meaning, id=f"t-{name}", compact=True)
@@ -172,19 +172,19 @@ class TrialScreen(Page):
     def _question(self, options: TrialOptions) -> Question:
         return Question(
             reference_of(self._reply),
-            self._asked.workload,
+            self._terms.workload,
             own=self._own_facts(options),
             offline=self.own_app.offline,
             max_age=600.0,
-            variant=self._asked.variant,
+            variant=self._terms.variant,
             catalog=self.own_app.desk.catalog,
         )
 
     def _own_facts(self, options: TrialOptions) -> Own:
         """A server that runs already is on the card that was chosen."""
         if options.server is None or self._chosen is None:
-            return self._asked.own if options.server is not None else replace(self._asked.own, accelerators=())
-        return replace(self._asked.own, accelerators=(spelled(self._reply, self._asked.own, self._chosen.accelerator),))
+            return self._terms.own if options.server is not None else replace(self._terms.own, accelerators=())
+        return replace(self._terms.own, accelerators=(spelled(self._reply, self._terms.own, self._chosen.accelerator),))
 
     def _prepare(self) -> None:
         self._prepared = None
@@ -300,7 +300,7 @@ class TrialScreen(Page):
             "trial",
             "--model",
             reference_of(self._reply),
-            *asked_words(replace(self._asked, own=own_facts)),
+            *terms_words(replace(self._terms, own=own_facts)),
         ]
         words += ["--anyway"]
         words += ["--vllm-at", form.vllm] if form.vllm else []

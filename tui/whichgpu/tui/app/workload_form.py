@@ -15,8 +15,8 @@ from textual.widgets import Input, Label, Static
 
 from whichgpu.tui.app.widgets import FormLine, KeyScroll
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
-from whichgpu.tui.asking.question import asked_of, asked_words
-from whichgpu.tui.desk.replanning import Asked
+from whichgpu.tui.asking.question import terms_of, terms_words
+from whichgpu.tui.desk.replanning import Terms
 
 _LEFT_OUT = {"model", "variant", "offline", "refresh", "max_age", "quick", "catalog", "price_file", "gpu_file"}
 
@@ -32,14 +32,14 @@ def _question(**options: object) -> None:
 _FIELDS = [p for p in _question.params if isinstance(p, click.Option) and p.name not in _LEFT_OUT]
 
 
-def parsed(words: list[str]) -> Asked:
+def parsed(words: list[str]) -> Terms:
     """Return what options of the command line ask.
 
     Raises:
         click.ClickException: an option or value that is none.
     """
     context = _question.make_context("whichgpu", ["--model", "x", *words])
-    return replace(asked_of(context.params), variant=None)
+    return replace(terms_of(context.params), variant=None)
 
 
 class _Field(FormLine):
@@ -54,17 +54,17 @@ class _Field(FormLine):
         self.placeholder = self._hint if len(self._hint) <= room else f"{self._hint[: room - 1]}…"
 
 
-class WorkloadForm(ModalScreen[Asked | None]):
+class WorkloadForm(ModalScreen[Terms | None]):
     """Gives what is asked, or nothing."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "dismiss(None)", "Back", id="form.back"),
     ]
 
-    def __init__(self, asked: Asked) -> None:
+    def __init__(self, terms: Terms) -> None:
         super().__init__()
-        self._asked = asked
-        self._values = _values(asked_words(Asked(asked.workload, asked.own)))
+        self._terms = terms
+        self._values = _values(terms_words(Terms(terms.workload, terms.own)))
 
     def compose(self) -> ComposeResult:
         with Vertical(id="form"):
@@ -85,11 +85,11 @@ class WorkloadForm(ModalScreen[Asked | None]):
             trouble = error.format_message() if isinstance(error, click.ClickException) else f"{error}: close the quote"
             self.query_one("#form-trouble", Static).update(f"✗ {trouble}")
             return
-        previous_facts = self._asked.own
+        previous_facts = self._terms.own
         own_facts = replace(
             question.own, price_file=previous_facts.price_file, card_file=previous_facts.card_file
         )  # not in the form
-        self.dismiss(replace(question, own=own_facts, variant=self._asked.variant))
+        self.dismiss(replace(question, own=own_facts, variant=self._terms.variant))
 
     def _words(self) -> list[str]:
         words: list[str] = []

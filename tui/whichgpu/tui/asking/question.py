@@ -14,12 +14,12 @@ from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD, Owner, fields_of
 from whichgpu.tui.desk.answering import Question, Reply
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.desk.facts import Own
-from whichgpu.tui.desk.replanning import Asked, reference_of, spelled
+from whichgpu.tui.desk.replanning import Terms, reference_of, spelled
 
 _ROWS = (*WORKLOAD, *ENGINE, *SOURCE)
 
 
-def asked_of(options: Mapping[str, Any]) -> Asked:
+def terms_of(options: Mapping[str, Any]) -> Terms:
     """Return what options of the command line ask of a model, whichever it is.
 
     Raises:
@@ -31,7 +31,7 @@ def asked_of(options: Mapping[str, Any]) -> Asked:
             f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
         )
     share = options["gpu_memory_utilization"]
-    return Asked(
+    return Terms(
         Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None),
         Own(**fields_of(Owner.OWN, _ROWS, options)),
         options["variant"],
@@ -44,7 +44,7 @@ def question_of(options: Mapping[str, Any], desk: Desk) -> Question:
     Raises:
         UsageError: a request longer than the context.
     """
-    request = asked_of(options)
+    request = terms_of(options)
     return Question(
         model=options["model"],
         workload=request.workload,
@@ -61,14 +61,14 @@ def workload_words(workload: Workload) -> list[str]:
     return words_of(Owner.WORKLOAD, stated)
 
 
-def asked_words(asked: Asked) -> list[str]:
+def terms_words(terms: Terms) -> list[str]:
     """Return what the plan screen asks as options of the command line."""
-    picked = ["--variant", asked.variant] if asked.variant is not None else []
-    return [*workload_words(asked.workload), *words_of(Owner.OWN, asked.own), *picked]
+    picked = ["--variant", terms.variant] if terms.variant is not None else []
+    return [*workload_words(terms.workload), *words_of(Owner.OWN, terms.own), *picked]
 
 
-def as_command(reply: Reply, asked: Asked, gpu: str | None = None) -> str:
+def as_command(reply: Reply, terms: Terms, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
-    cards_and_prices = replace(asked.own, accelerators=(spelled(reply, asked.own, gpu),)) if gpu else asked.own
-    return shlex.join([*words, *asked_words(replace(asked, own=cards_and_prices))])
+    cards_and_prices = replace(terms.own, accelerators=(spelled(reply, terms.own, gpu),)) if gpu else terms.own
+    return shlex.join([*words, *terms_words(replace(terms, own=cards_and_prices))])

@@ -72,23 +72,25 @@ def _predicted_cost(options: Mapping[str, Any], terminal: Terminal) -> tuple[flo
     return cost.expected, f"predicted, {span}, output tokens on {cards_in_words(plan)}"
 
 
-def _text(found: BreakEven, origin: str) -> str:
-    saving = found.saving_a_month
-    lines = wrapped(f"here       {dollars(found.ours)} per million tokens ({origin})", 0, 11)
+def _text(payback: BreakEven, origin: str) -> str:
+    saving = payback.saving_a_month
+    lines = wrapped(f"here       {dollars(payback.ours)} per million tokens ({origin})", 0, 11)
     lines += [
-        f"claimed    {dollars(found.theirs)} per million tokens",
-        f"load       {found.million_tokens_a_month:,.0f} million tokens a month",
-        f"one-off    {dollars(found.one_off)} for moving, and the reserve for going back",
+        f"claimed    {dollars(payback.theirs)} per million tokens",
+        f"load       {payback.million_tokens_a_month:,.0f} million tokens a month",
+        f"one-off    {dollars(payback.one_off)} for moving, and the reserve for going back",
         f"saving     {dollars(saving)} a month" if saving >= 0 else f"loss       {dollars(-saving)} a month",
         "",
     ]
-    if found.months is None:
+    if payback.months is None:
         verdict = "It never pays: the claim is not below what you have."
     else:
-        verdict = f"It pays after {found.months:,.1f} months; asked: within {found.horizon}."
+        verdict = f"It pays after {payback.months:,.1f} months; asked: within {payback.horizon}."
     lines += wrapped(verdict)
-    if found.needed is None:
-        lines += wrapped(f"No price would pay within {found.horizon} months at this load.")
-    elif not found.pays:
-        lines += wrapped(f"The number to beat: {found.needed:,.4f} dollars per million tokens, measured at your load.")
-    return "\n".join([*lines, "", *wrapped(found.advice)])
+    if payback.needed is None:
+        lines += wrapped(f"No price would pay within {payback.horizon} months at this load.")
+    elif not payback.pays:
+        lines += wrapped(
+            f"The number to beat: {payback.needed:,.4f} dollars per million tokens, measured at your load."
+        )
+    return "\n".join([*lines, "", *wrapped(payback.advice)])

@@ -95,7 +95,7 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
 
 
 def _read_specs(
-    own: Own, known: list[Accelerator], kind: str, today: str
+    own: Own, accelerators: list[Accelerator], kind: str, today: str
 ) -> tuple[list[str], list[PriceOffer], tuple[str, ...]]:
     """Read the cards and prices that were typed; new cards go into ``known``."""
     priced: dict[str, float] = {}
@@ -103,37 +103,39 @@ def _read_specs(
     notes: list[str] = []
     for spec in own.accelerators:
         if spec.lower() == HERE:
-            cards, card_notes = _cards_here(known)
-            known += [c for c in cards if all(c.key != k.key for k in known)]
+            cards, card_notes = _cards_here(accelerators)
+            accelerators += [c for c in cards if all(c.key != k.key for k in accelerators)]
             keys += [c.key for c in cards]
             notes += card_notes
             continue
-        card, price = hardware.read_card(spec, known)
-        known += [card] if all(card.key != k.key for k in known) else []
+        card, price = hardware.read_card(spec, accelerators)
+        accelerators += [card] if all(card.key != k.key for k in accelerators) else []
         keys.append(card.key)
         priced |= {card.key: price} if price is not None else {}
     for spec in own.prices:
-        card, price = read_price(spec, known)
+        card, price = read_price(spec, accelerators)
         priced[card.key] = price
     return keys, [own_price(key, usd, kind, today) for key, usd in priced.items()], tuple(notes)
 
 
-def read_price(spec: str, known: list[Accelerator]) -> tuple[Accelerator, float]:
+def read_price(spec: str, accelerators: list[Accelerator]) -> tuple[Accelerator, float]:
     """Read ``NAME=USD``.
 
     Raises:
         UnknownAcceleratorError: no such name, or no price.
     """
-    card, price = hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), known) if "=" in spec else (None, None)
+    card, price = (
+        hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), accelerators) if "=" in spec else (None, None)
+    )
     if card is None or price is None:
         raise UnknownAcceleratorError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
     return card, price
 
 
-def _cards_here(known: list[Accelerator]) -> tuple[list[Accelerator], list[str]]:
+def _cards_here(accelerators: list[Accelerator]) -> tuple[list[Accelerator], list[str]]:
     from whichgpu.trial.gpus import as_accelerators, gpus_here
 
-    return as_accelerators(gpus_here(), known)
+    return as_accelerators(gpus_here(), accelerators)
 
 
 def _kept_prices(catalog: Catalog | None) -> tuple[list[PriceOffer], tuple[str, ...]]:

@@ -130,8 +130,8 @@ def _pack_fleet(planned: Sequence[Planned], facts: Facts, seconds: float | None)
     return solved(members, sold, seconds)
 
 
-def _replicas(found: Answer) -> int:
-    return found.recommended.replicas if found.recommended is not None else 1
+def _replicas(answer: Answer) -> int:
+    return answer.recommended.replicas if answer.recommended is not None else 1
 
 
 def list_text(source: str) -> str:

@@ -19,7 +19,7 @@ CONCURRENCIES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class Terms:
     """What the plan screen asks: the workload, and the user's own cards and prices."""
 
     workload: Workload

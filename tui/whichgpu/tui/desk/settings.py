@@ -62,9 +62,9 @@ def load() -> Settings:
     return _valid(toml_values)
 
 
-def _valid(found: Mapping[str, Any]) -> Settings:
+def _valid(table: Mapping[str, Any]) -> Settings:
     try:
-        settings = Settings.model_validate(found)
+        settings = Settings.model_validate(table)
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(map(str, wrong["loc"]))

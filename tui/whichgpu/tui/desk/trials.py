@@ -79,10 +79,10 @@ class Prepared:
     """``None`` on a CPU."""
 
 
-def trials_folder(given: str | None) -> Path:
+def trials_folder(folder: str | None) -> Path:
     """Return where runs are kept: the option, else the user's state folder."""
-    if given is not None:
-        return Path(given).expanduser().absolute()
+    if folder is not None:
+        return Path(folder).expanduser().absolute()
     from platformdirs import user_state_path
 
     return user_state_path("whichgpu", appauthor=False) / "trials"

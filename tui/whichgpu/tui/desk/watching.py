@@ -44,12 +44,12 @@ def rederived(store: Catalog, facts: Facts, only_older: bool = False) -> Iterato
             yield Changed(finding.model, before, after, finding.tool_version)
 
 
-def _substance(found: Answer) -> tuple[object, ...]:
+def _substance(answer: Answer) -> tuple[object, ...]:
     """What a user would notice if it were another."""
-    plan = found.recommended
+    plan = answer.recommended
     if plan is None:
         return (None,)
-    return (plan.accelerator, plan.count, plan.replicas, plan.total_usd_per_hour, found.vllm)
+    return (plan.accelerator, plan.count, plan.replicas, plan.total_usd_per_hour, answer.vllm)
 
 
 def pool_shift(before: Answer, after: Answer) -> float | None:

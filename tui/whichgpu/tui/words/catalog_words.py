@@ -56,8 +56,8 @@ def rows_as_table(rows: Sequence[Row], form: str) -> str:
     return whole if form != "plain" or excess <= 0 else made(max(12, max(len(s[0]) for s in cell_rows) - excess))
 
 
-def context_in_words(found: Finding) -> str:
-    architecture = json.loads(found.body).get("architecture") or {}
+def context_in_words(finding: Finding) -> str:
+    architecture = json.loads(finding.body).get("architecture") or {}
     return f"{tokens(architecture.get('context'))} tokens of context"
 
 
@@ -122,17 +122,19 @@ def _cut(text: str, width: int) -> str:
     return plain if len(plain) <= width else plain[: width - 1] + "…"
 
 
-def status_text(store: Catalog, found: upkeep.Status) -> str:
+def status_text(store: Catalog, status: upkeep.Status) -> str:
     """Return what the file is, what it holds, and where it is shared."""
-    size = f"{found.bytes / 2**20:,.1f} MiB" if found.bytes is not None else "not there yet"
-    lines = [f"{clean(store.path)}: {size}, {found.models:,} models"]
-    lines += [f"  {count:>9,} {kind}" for kind, count in found.kinds.items()]
+    size = f"{status.bytes / 2**20:,.1f} MiB" if status.bytes is not None else "not there yet"
+    lines = [f"{clean(store.path)}: {size}, {status.models:,} models"]
+    lines += [f"  {count:>9,} {kind}" for kind, count in status.kinds.items()]
     lines += (
-        [f"  journal {found.journal}, schema {found.steps} of {files.SCHEMA_STEPS}"] if found.bytes is not None else []
+        [f"  journal {status.journal}, schema {status.steps} of {files.SCHEMA_STEPS}"]
+        if status.bytes is not None
+        else []
     )
-    if found.network is not None:
-        lines += wrapped(f"on {found.network}: without a write-ahead log, which network file systems can't share", 2)
-    lines += [f"  {clean(target)}: {count:,} findings shared" for target, count in found.shared.items()]
+    if status.network is not None:
+        lines += wrapped(f"on {status.network}: without a write-ahead log, which network file systems can't share", 2)
+    lines += [f"  {clean(target)}: {count:,} findings shared" for target, count in status.shared.items()]
     return "\n".join(lines)
 
 

@@ -27,7 +27,7 @@ _SHARING = (
 )
 
 
-def fleet_record(found: Fleet) -> dict[str, Any]:
+def fleet_record(fleet: Fleet) -> dict[str, Any]:
     """Return what ``fleet --json`` prints."""
     return {
         "models": [
@@ -39,29 +39,29 @@ def fleet_record(found: Fleet) -> dict[str, Any]:
                 "origin": p.origin,
                 "recommended": p.answer.recommended.model_dump(mode="json") if p.answer.recommended else None,
             }
-            for p in found.planned
+            for p in fleet.planned
         ],
-        "failed": [{"model": name, "error": sentence} for name, sentence, _ in found.failed],
-        "packing": found.packing.model_dump(mode="json"),
-        "totals": _totals(found),
+        "failed": [{"model": name, "error": sentence} for name, sentence, _ in fleet.failed],
+        "packing": fleet.packing.model_dump(mode="json"),
+        "totals": _totals(fleet),
     }
 
 
-def _totals(found: Fleet) -> dict[str, Any]:
-    machines = found.packing.machines
+def _totals(fleet: Fleet) -> dict[str, Any]:
+    machines = fleet.packing.machines
     watts = [m.board_watts for m in machines]
-    fixed = [p for p in found.planned if _is_fixed(p)]
+    fixed = [p for p in fleet.planned if _is_fixed(p)]
     return {
-        "models": len(found.planned),
-        "copies": sum(p.entry.replicas for p in found.planned),
+        "models": len(fleet.planned),
+        "copies": sum(p.entry.replicas for p in fleet.planned),
         "machines": len(machines),
-        "cards": found.packing.cards,
-        "usd_per_hour": found.packing.usd_per_hour,
-        "usd_per_month": round(found.packing.usd_per_hour * _HOURS_A_MONTH, 2),
-        "bound_usd_per_hour": found.packing.bound,
+        "cards": fleet.packing.cards,
+        "usd_per_hour": fleet.packing.usd_per_hour,
+        "usd_per_month": round(fleet.packing.usd_per_hour * _HOURS_A_MONTH, 2),
+        "bound_usd_per_hour": fleet.packing.bound,
         "board_kilowatts": round(sum(w or 0 for w in watts) / 1e3, 3) if None not in watts else None,
-        "classes": dict(Counter(c.value for p in found.planned for c in p.inspection.classes).most_common()),
-        "transformer_only_chip": len(fixed) / len(found.planned) if found.planned else None,
+        "classes": dict(Counter(c.value for p in fleet.planned for c in p.inspection.classes).most_common()),
+        "transformer_only_chip": len(fixed) / len(fleet.planned) if fleet.planned else None,
     }
 
 
@@ -70,17 +70,17 @@ def _is_fixed(planned: Planned) -> bool:
     return serves_by_design(chip, planned.inspection)
 
 
-def fleet_report(found: Fleet, entries: Sequence[FleetEntry]) -> str:
+def fleet_report(fleet: Fleet, entries: Sequence[FleetEntry]) -> str:
     """Return models, machines and totals as text."""
-    lines = _models(found)
-    if found.packing.machines:
-        lines += ["", *_machines(found.packing.machines)]
-    lines += ["", *fleet_sums(found, len(entries))]
+    lines = _models(fleet)
+    if fleet.packing.machines:
+        lines += ["", *_machines(fleet.packing.machines)]
+    lines += ["", *fleet_sums(fleet, len(entries))]
     return "\n".join(lines)
 
 
-def _models(found: Fleet) -> list[str]:
-    rows = [model_row(p) for p in found.planned]
+def _models(fleet: Fleet) -> list[str]:
+    rows = [model_row(p) for p in fleet.planned]
     headers = ("model", "what", "size", "copies", "alone on", f"{sign()}/hour")
     alignment = ("left", "left", "right", "right", "left", "right")
     if not rows:
@@ -146,11 +146,11 @@ def _names(names: Sequence[str]) -> str:
     return first if len(short) == 1 else f"{first} and {len(short) - 1} more"
 
 
-def fleet_sums(found: Fleet, asked: int) -> list[str]:
+def fleet_sums(fleet: Fleet, model_count: int) -> list[str]:
     """Return the totals in sentences, of ``asked`` models."""
-    sums, packing = _totals(found), found.packing
+    sums, packing = _totals(fleet), fleet.packing
     classes = ", ".join(f"{count} {name}" for name, count in sums["classes"].items())
-    lines = wrapped(f"{len(found.planned)} of {asked} models answered: {classes or 'none'}")
+    lines = wrapped(f"{len(fleet.planned)} of {model_count} models answered: {classes or 'none'}")
     if packing.machines:
         power = f", {sums['board_kilowatts']:,.1f} kW of boards" if sums["board_kilowatts"] is not None else ""
         money = f"{dollars(packing.usd_per_hour)} an hour, {dollars(sums['usd_per_month'])} a month"

@@ -154,9 +154,9 @@ def _first_cures(answer: Answer) -> list[str]:
     return [f"On {plan.accelerator_name}:", *cures(plan, _CURES_SHOWN)] if plan is not None else []
 
 
-def cures(plan: Plan, shown: int) -> list[str]:
+def cures(plan: Plan, limit: int) -> list[str]:
     """Return what would make a plan fit, one line each, as it was recomputed."""
-    lines = [f"  {r.verdict.value:<5}  {r.flag}: {r.effect}" for r in plan.remedies[:shown]]
+    lines = [f"  {r.verdict.value:<5}  {r.flag}: {r.effect}" for r in plan.remedies[:limit]]
     return ["", "  What would change it, each alone:", *(f"  {line}" for line in lines)] if lines else []
 
 

@@ -63,9 +63,14 @@ def _comparison_rows(trial: Trial) -> list[tuple[str, ...]]:
     return [_pair(name, a, b, show) for name, a, b, show in pairs if a is not None or b is not None]
 
 
-def _pair(name: str, told: Any, found: Any, show: Any) -> tuple[str, ...]:
-    off = f"{(told - found) / found:+.1%}" if told is not None and found else NOTHING
-    return name, show(told) if told is not None else NOTHING, show(found) if found is not None else NOTHING, off
+def _pair(name: str, predicted: Any, measured: Any, show: Any) -> tuple[str, ...]:
+    off = f"{(predicted - measured) / measured:+.1%}" if predicted is not None and measured else NOTHING
+    return (
+        name,
+        show(predicted) if predicted is not None else NOTHING,
+        show(measured) if measured is not None else NOTHING,
+        off,
+    )
 
 
 def _loads(points: Sequence[LoadPoint]) -> list[str]:
