@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -88,19 +89,29 @@ def rows(path: Path = KEPT) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+class Comparison:
+    """Kept rows beside what is worked out for the same models of an atlas."""
+
+    def __init__(self, atlas: Atlas) -> None:
+        self._atlas = atlas
+        self._engine = Engines(assets.read("vllm_versions.json")).of("0.32")
+        self._registry = json.loads(assets.read("vllm_architectures.json"))
+        self._sizer_of = cache(self._make_sizer)
+
+    def of(self, row: dict[str, Any]) -> Verdict | None:
+        """Put a row beside ours; ``None`` where it has no figures, or its model is not in the atlas."""
+        sizer = self._sizer_of(row["model"]) if "weights" in row else None
+        return verdict_of(sizer, row) if sizer is not None else None
+
+    def _make_sizer(self, name: str) -> Sizer | None:
+        inspection = self._atlas.find(name)
+        return Sizer(ServedModel(inspection, self._engine, self._registry)) if inspection is not None else None
+
+
 def compare(kept_rows: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
     """Put every kept row that has figures beside ours."""
-    engine = Engines(assets.read("vllm_versions.json")).of("0.32")
-    registry = json.loads(assets.read("vllm_architectures.json"))
-    sizers: dict[str, Sizer] = {}
-    for row in kept_rows:
-        name = row["model"]
-        if "weights" not in row or (name not in sizers and (inspection := atlas.find(name)) is None):
-            continue
-        if name not in sizers:
-            assert inspection is not None
-            sizers[name] = Sizer(ServedModel(inspection, engine, registry))
-        yield verdict_of(sizers[name], row)
+    comparison = Comparison(atlas)
+    return (verdict for row in kept_rows if (verdict := comparison.of(row)) is not None)
 
 
 def verdict_of(sizer: Sizer, row: dict[str, Any]) -> Verdict:
@@ -126,6 +137,7 @@ def _blocks(pool: Pool, row: dict[str, Any]) -> tuple[int, ...]:
     return tuple(sorted(g.first.blocks(row["length"], 16_384, 1, 8_192) for g in pool.groups))
 
 
+@cache
 def _h100() -> Any:
     return find("h100", parse_accelerators(assets.read("accelerators.json")))
 

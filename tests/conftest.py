@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import subprocess
@@ -17,6 +18,10 @@ from tests.hub import HubStandIn, Repo
 from tests.tiny_models import CONFIGS
 from tests.trying import VLLM
 
+# Hundreds of children start; each would compile the rooms anew where the environment says to write no bytecode.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
+
 settings.register_profile("whichgpu", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("whichgpu")  # a busy machine is no failure
 
@@ -25,13 +30,32 @@ _WAITING = ("test_trial", "test_on_gpu", "test_serve", "test_fleet")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Half of the suite waits for terminals, servers and budgets: twice as many workers as processors."""
-    return 2 * (os.cpu_count() or 1)
+    """Half of the suite waits for terminals, servers and budgets: two workers for each processor, and one."""
+    return 2 * (os.cpu_count() or 1) + 1
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Whoever runs out of tests takes some of another's: a wait holds up nothing but itself."""
+    if config.getoption("numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The longest waits come first, so that everything else is done beside them."""
-    items.sort(key=lambda item: not item.path.stem.startswith(_WAITING))
+    """Waits are spread evenly: every worker's share has as many, and some compute while others wait."""
+    waiting = [item for item in items if item.path.stem.startswith(_WAITING)]
+    computing = [item for item in items if not item.path.stem.startswith(_WAITING)]
+    shares = [(i / len(group), item) for group in (waiting, computing) for i, item in enumerate(group)]
+    items[:] = [item for _, item in sorted(shares, key=lambda pair: pair[0])]
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays; the garbage collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(
+        20_000, 20, 50
+    )  # apps and answers live for one test: a fifth of the suite's time went into looking
 
 
 _SCRUBBED = (

@@ -13,13 +13,14 @@ import pytest
 from sqlite_utils import Database
 
 from tests.conftest import Result
+from tests.findings import finding
 from tests.hub import HubStandIn, shapes
 from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas, write_atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
 from whichgpu.catalog.files import SCHEMA_STEPS
-from whichgpu.catalog.records import Finding, Stamp, inspection_finding
+from whichgpu.catalog.records import Stamp, inspection_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
 
@@ -28,24 +29,6 @@ Start = Callable[..., HubStandIn]
 
 
 STAMP = Stamp(made_at="2026-01-01T00:00:00+00:00", made_by="someone", tool_version="0")
-
-
-def finding(identity: str = "a", model: str = "org/name", **changes: str) -> Finding:
-    base = {
-        "identity": identity,
-        "kind": "inspection",
-        "origin": "hub",
-        "model": model,
-        "commit": "c0ffee",
-        "made_at": "2026-01-01T00:00:00+00:00",
-        "tool_version": "0",
-        "facts_date": None,
-        "about": None,
-        "private": False,
-        "made_by": "someone",
-        "body": '{"x": "é"}',
-    }
-    return Finding.model_validate({**base, **changes})
 
 
 def test_created_on_first_use_and_the_same_content_is_one_row(tmp_path: Path) -> None:
@@ -135,7 +118,7 @@ def test_another_tools_tables_are_kept(tmp_path: Path) -> None:
 def test_first_runs_of_several_processes_do_not_collide(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from whichgpu.catalog.store import Catalog;"
-        "from tests.test_catalog import finding;"
+        "from tests.findings import finding;"
         "c = Catalog(Path(sys.argv[1])); [c.add(finding(f'{sys.argv[2]}-{i}')) for i in range(20)]"
     )
     path = tmp_path / "c.db"

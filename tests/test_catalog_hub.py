@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.conftest import Result
+from tests.findings import at
 from tests.hub.datasets import DatasetHub
-from tests.test_catalog_sharing import STAMP, at, everything, inspected
+from tests.test_catalog_sharing import STAMP, everything, inspected
 from whichgpu.catalog import sharing
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.errors import CatalogError

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.conftest import Result
+from tests.findings import at
 from tests.planning import ask as plans_of
 from tests.planning import model as atlas_model
 from whichgpu.catalog import bundles, sharing, upkeep
@@ -36,11 +37,7 @@ from whichgpu.catalog.stores import FileStore, store_at
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
-STAMP = Stamp(made_at="2026-11-01T10:00:00+00:00", made_by="ada", tool_version="0.1.0")
-
-
-def at(second: int, by: str = "ada") -> Stamp:
-    return Stamp(made_at=f"2026-11-01T10:00:{second:02}+00:00", made_by=by, tool_version="0.1.0")
+STAMP = at(0)
 
 
 def inspected(

@@ -22,11 +22,12 @@ from hypothesis import strategies as st
 from sqlite_utils import Database
 
 from tests.conftest import Result
+from tests.findings import at
 from tests.hub import HubStandIn, shapes
 from tests.planning import FACTS
 from tests.planning import ask as plans_of
 from tests.planning import model as atlas_model
-from tests.test_catalog_sharing import STAMP, at, inspected
+from tests.test_catalog_sharing import STAMP, inspected
 from whichgpu.catalog import files
 from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.catalog.query import compiled, search
@@ -95,7 +96,7 @@ class TestManyAtOnce:
     CODE = """
 import sys
 from pathlib import Path
-from tests.test_catalog_sharing import at
+from tests.findings import at
 from whichgpu.catalog.records import note_finding
 from whichgpu.catalog.store import Catalog
 store, who, count = Catalog(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])

@@ -44,6 +44,25 @@ def test_plan_loads_no_network_code(module: str) -> None:
     assert loaded_after(f"import {module}").isdisjoint({"huggingface_hub", "httpx2", "httpcore2", "requests", "ssl"})
 
 
+def test_a_first_run_loads_no_data_frames() -> None:
+    code = (
+        "from pathlib import Path; import tempfile; from whichgpu.catalog.store import Catalog; from tests.findings import finding;"
+        " Catalog(Path(tempfile.mkdtemp()) / 'c.db').add(finding())"
+    )
+    loaded = loaded_after(code)
+    assert "sqlite_utils" in loaded
+    assert loaded.isdisjoint({"numpy", "pandas", "pyarrow"})
+
+
+def test_data_frames_are_there_for_everyone_else() -> None:
+    """A thread that imports them at the same moment gets them, and so does whoever asks later."""
+    code = (
+        "import threading; t = threading.Thread(target=lambda: __import__('numpy')); t.start();"
+        " import whichgpu.catalog.schema; t.join(); import numpy, pandas"
+    )
+    assert {"numpy", "pandas"} <= loaded_after(code)
+
+
 def test_an_answer_from_headers_loads_neither_the_catalogs_library_nor_the_app() -> None:
     loaded = loaded_after("import whichgpu.tui.cli.answer, whichgpu.inspect.sources.hub")
     assert loaded.isdisjoint({"textual", "sqlite_utils", "numpy", "gguf", "rich"})

@@ -9,10 +9,10 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from sqlite_utils import Migrations
+from whichgpu.catalog.frameless import Migrations
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database
+    from whichgpu.catalog.frameless import Database
 
 migrations = Migrations("whichgpu")
 

@@ -212,8 +212,7 @@ class Catalog:
 
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply pending migrations inside the caller's write lock, so that two first runs at once do not collide."""
-    from sqlite_utils import Database
-
+    from whichgpu.catalog.frameless import Database
     from whichgpu.catalog.schema import migrations
 
     migrations.apply(Database(connection))
