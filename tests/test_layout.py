@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 import tomllib
+from collections.abc import Container
 from pathlib import Path
 
 import pytest
@@ -86,3 +87,42 @@ def test_constraints_pin_every_dependency() -> None:
     named = [d.split(">=")[0].lower() for d in PROJECT["project"]["dependencies"]]
     named += [d.split(">=")[0].lower() for d in PROJECT["project"]["optional-dependencies"]["dev"]]
     assert [n for n in named if n not in pinned] == []
+
+
+def _imported(node: ast.stmt, modules: Container[str]) -> list[str]:
+    """Our modules that an import statement loads."""
+    if isinstance(node, ast.Import):
+        return [a.name for a in node.names if a.name.startswith("whichgpu")]
+    if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith("whichgpu"):
+        return []
+    named = [f"{node.module}.{a.name}" for a in node.names]
+    return [name if name in modules else str(node.module) for name in named]
+
+
+def test_an_import_inside_a_function_buys_time() -> None:
+    """It is there because the module is loaded when something is opened; one that is loaded anyway stands at the top."""
+    trees = {
+        ".".join(p.relative_to(ROOT).with_suffix("").parts[1:]).removesuffix(".__init__"): ast.parse(p.read_text())
+        for p in MODULES
+    }
+    at_once = {m: {i for node in tree.body for i in _imported(node, trees)} for m, tree in trees.items()}
+
+    def loaded(module: str) -> set[str]:
+        seen, waiting = set[str](), [module]
+        while waiting:
+            new = at_once.get(waiting.pop(), set()) - seen
+            seen |= new
+            waiting += new
+        return seen
+
+    bought_nothing = [
+        (module, inner)
+        for module, tree in trees.items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for inner in _imported(node, trees)
+        if inner in loaded(module)
+    ]
+    assert bought_nothing == []

@@ -20,6 +20,7 @@ from whichgpu import assets
 from whichgpu.tui.app.browse import Browse
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.words.exit_codes import ExitCode
+from whichgpu.tui.words.units import show_as
 
 if TYPE_CHECKING:
     from whichgpu.tui.app.state import State
@@ -80,7 +81,6 @@ class WhichgpuApp(App[None]):
         self.desk, settings = desk, desk.settings
         if settings is None:
             return
-        from whichgpu.tui.words.units import show_as
 
         show_as(settings)
         if not self.no_color:

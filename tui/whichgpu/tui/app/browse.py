@@ -14,7 +14,17 @@ from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
-from whichgpu.tui.app.knowledge import FIELDS, HEADERS, SORTS, FilterError, Known, matching, of_atlas, together
+from whichgpu.tui.app.knowledge import (
+    FIELDS,
+    HEADERS,
+    SORTS,
+    FilterError,
+    Known,
+    matching,
+    of_atlas,
+    of_catalog,
+    together,
+)
 from whichgpu.tui.app.page import Page, is_hub_id
 from whichgpu.tui.app.table import KeyTable
 from whichgpu.tui.app.widgets import Line
@@ -114,7 +124,6 @@ class Browse(Page):
 
     @work(thread=True, exclusive=True, group="local")
     def _read(self) -> None:
-        from whichgpu.tui.app.knowledge import of_catalog
 
         state, local, atlas = self.own_app.state, self.own_app.local, self._atlas
         pinned, recent = ([n for n in names if local or is_hub_id(n)] for names in (state.pinned, state.recent))

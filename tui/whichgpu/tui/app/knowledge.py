@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from whichgpu import assets
 from whichgpu.catalog.atlas_index import FILE_NAME, Entry, read_index
+from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.desk.desk import Desk
@@ -91,7 +92,6 @@ def _of_entry(entry: Entry) -> Known:
 
 def of_catalog(desk: Desk, words: str = "", limit: int = FROM_CATALOG) -> list[Known]:
     """Return models of the catalog, newest first; none where it can't be read, which an answer will say."""
-    from whichgpu.catalog.errors import CatalogError
     from whichgpu.catalog.query import search
 
     try:
@@ -187,7 +187,6 @@ def _keeps(field: str, value: str) -> Callable[[Known], bool]:
 def _size_predicate(field: str, value: str) -> Callable[[Known], bool]:
     import operator
 
-    from whichgpu.catalog.errors import QueryError
     from whichgpu.catalog.query import comparison
 
     if value in ("<", ">", "<=", ">=", "="):

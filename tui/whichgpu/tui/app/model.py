@@ -12,6 +12,7 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Static, TabbedContent, TabPane
 
+from whichgpu import assets
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.text import clean
@@ -196,7 +197,6 @@ def _what(reply: Reply, width: int, local: bool) -> str:
 
 
 def _silicon(reply: Reply) -> str:
-    from whichgpu import assets
     from whichgpu.plan.silicon import parse_silicon
     from whichgpu.tui.words.silicon_words import verdict_table
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from textual.message import Message
 
 from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.reference import parse_reference
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Workload
 from whichgpu.tui.desk.answering import Question, Reply, reply_to
@@ -50,7 +51,6 @@ def read(
 
     Without ``local`` nothing of this machine's file system is told.
     """
-    from whichgpu.inspect.reference import parse_reference
 
     question = Question(
         name, workload, offline=offline, max_age=0.0 if fresh else 600.0, refresh=fresh, catalog=desk.catalog

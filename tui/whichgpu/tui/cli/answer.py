@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import TARGETS
+from whichgpu.plan.hardware import find
 from whichgpu.plan.records import Verdict
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
@@ -69,8 +71,6 @@ def command_for(target: str, **options: Any) -> int:
     """Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."""
     if options["model"] is None:
         raise click.UsageError("Name a model with --model.")
-    from whichgpu.plan.case import Case, ServedModel
-    from whichgpu.plan.hardware import find
     from whichgpu.plan.targets import Deployment, render
 
     terminal = Terminal.detect()

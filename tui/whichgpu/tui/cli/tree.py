@@ -15,7 +15,7 @@ from click.core import ParameterSource
 from whichgpu.tui.asking.options import engine_options, output_options, question_options, source_options
 from whichgpu.tui.cli.common import Shell
 from whichgpu.tui.desk.paths import config_path
-from whichgpu.tui.words.exit_codes import MEANINGS, ExitCode
+from whichgpu.tui.words.exit_codes import MEANINGS, ExitCode, code_of
 
 _CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
 _EPILOG = f"""\b
@@ -149,7 +149,6 @@ def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
 def _report_error(error: Exception) -> int:
     """Say a failure in one sentence; ``WHICHGPU_DEBUG=1`` shows the traceback instead."""
     from whichgpu.inspect.errors import WhichgpuError
-    from whichgpu.tui.words.exit_codes import code_of
 
     if isinstance(error, BrokenPipeError) or os.environ.get("WHICHGPU_DEBUG") == "1":
         raise error
