@@ -34,6 +34,7 @@ from whichgpu.catalog.query import compiled, search
 from whichgpu.catalog.records import answer_finding, inspection_finding, note_finding, tag_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
+from whichgpu.tui.desk.answering import stamp
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
@@ -234,7 +235,7 @@ class TestTheFile:
 
     def test_a_newer_file_is_read_with_a_word(self, ask: Run, tmp_path: Path) -> None:
         path = tmp_path / "catalog.db"
-        Catalog(path).add(inspected("Qwen/Qwen3-8B"))
+        Catalog(path).add(inspected("Qwen/Qwen3-8B", stamp()))
         connection = sqlite3.connect(path)
         connection.execute(
             "INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichgpu', 'm9', '')"

@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -27,7 +28,13 @@ NAME = re.compile(r"[0-9a-f]{64}\.jsonl\.gz")
 MOST_PACKED, MOST_UNPACKED = 64 * 2**20, 512 * 2**20
 """Bytes of one bundle, packed and unpacked; more is refused."""
 
+_MOST_LINE = 16 * 2**20
+"""Bytes of one finding; the largest known inspection has less than one MiB."""
+
 _PER_BUNDLE = 2_000
+
+
+_MOST_PEOPLE = 10_000
 
 
 class Policy(Record):
@@ -89,7 +96,7 @@ def unpacked(name: str, data: bytes) -> Iterator[Finding | Refusal]:
     lines = _lines(name, data)
     try:
         head = json.loads(next(lines, b""))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CatalogError(f"The bundle {name[:12]}… has no head.", "It was not read.") from error
     if not isinstance(head, dict) or head.get("bundle") != FORMAT:
         raise CatalogError(f"The bundle {name[:12]}… is of another format.", "Update whichgpu.")
@@ -99,22 +106,28 @@ def unpacked(name: str, data: bytes) -> Iterator[Finding | Refusal]:
 
 def people_in(name: str, data: bytes) -> list[tuple[str, str, str]]:
     """Return (pseudonym, name, host) that a bundle tells."""
-    head = json.loads(next(_lines(name, data), b"{}"))
+    try:
+        head = json.loads(next(_lines(name, data), b"{}"))
+    except (ValueError, RecursionError):
+        return []
     rows = head.get("people") if isinstance(head, dict) else None
     rows = rows if isinstance(rows, list) else []
-    return [(clean(r[0], 40), clean(r[1], 80), clean(r[2], 80)) for r in rows if isinstance(r, list) and len(r) == 3]
+    known = [
+        r for r in rows[:_MOST_PEOPLE] if isinstance(r, list) and len(r) == 3 and all(isinstance(t, str) for t in r)
+    ]
+    return [(clean(r[0], 40), clean(r[1], 80), clean(r[2], 80)) for r in known]
 
 
 def _lines(name: str, data: bytes) -> Iterator[bytes]:
     total = 0
     try:
         with gzip.open(io.BytesIO(data)) as file:
-            while line := file.readline(MOST_UNPACKED):
+            while line := file.readline(_MOST_LINE + 1):
                 total += len(line)
-                if total > MOST_UNPACKED:
+                if len(line) > _MOST_LINE or total > MOST_UNPACKED:
                     raise CatalogError(f"The bundle {name[:12]}… unpacks to too much.", "It was not read to its end.")
                 yield line
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise CatalogError(f"The bundle {name[:12]}… is damaged.", "It was not read to its end.") from error
 
 

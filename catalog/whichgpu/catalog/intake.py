@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import re
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from whichgpu.catalog import derive, files
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.records import KINDS, Finding
+from whichgpu.catalog.records import Finding
 from whichgpu.catalog.rows import COLUMNS, MAX_BODY, finding_of
 from whichgpu.catalog.store import Catalog
+from whichgpu.catalog.validation import Fault, fault_of
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
 BATCH = 10_000
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)")
-_NAME_LIMIT = 300
 
 
 class Refusal(Record):
@@ -29,6 +27,8 @@ class Refusal(Record):
 
     identity: str
     why: str
+    later: bool = False
+    """True for what may be taken another time, or by a newer whichgpu."""
 
 
 class Intake(Record):
@@ -45,24 +45,14 @@ class Intake(Record):
 
 def checked(finding: Finding, now: datetime | None = None) -> tuple[Finding, derive.Rows] | Refusal:
     """Return a finding as it may be taken with its rows, or why not; what is local to another machine is dropped."""
-    why = None
-    if finding.kind not in KINDS:
-        why = f"of an unknown kind ({clean(finding.kind, 20)})"
-    elif not finding.is_intact:
-        why = "its content is not what its identity says"
-    elif not 0 < len(finding.model) <= _NAME_LIMIT:
-        why = "its model has no proper name"
-    elif not _TIME.fullmatch(finding.made_at):
-        why = "its time is none"
-    elif datetime.fromisoformat(finding.made_at) > (now or datetime.now(UTC)) + timedelta(days=1):
-        why = "it comes from the future"
-    if why is None:
+    fault = fault_of(finding, now or datetime.now(UTC))
+    if fault is None:
         try:
             rows = derive.rows_of(finding)
             return (finding if finding.local_path is None else finding.model_copy(update={"local_path": None})), rows
         except ValueError:
-            why = "its content is malformed"
-    return Refusal(identity=clean(finding.identity, 32), why=why)
+            fault = Fault("its content is malformed")
+    return Refusal(identity=clean(finding.identity, 32), why=fault.why, later=fault.later)
 
 
 def take(

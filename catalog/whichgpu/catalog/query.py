@@ -123,10 +123,11 @@ def search(catalog: Catalog, text: str, sort: str = "date", limit: int = 50, off
     _freshen(catalog)
     with catalog.reading() as connection:
         rows = connection.execute(f"{sql} LIMIT ? OFFSET ?", (*values, limit, offset)).fetchall()
-    try:
-        return [Row(**dict(zip(Row.model_fields, row, strict=True))) for row in rows]
-    except ValidationError as error:
-        raise CatalogError("A row of the catalog is damaged.", "whichgpu catalog verify names it.") from error
+    listed: list[Row] = []
+    for row in rows:
+        with suppress(ValidationError):  # a damaged row costs itself alone; catalog verify names it
+            listed.append(Row(**dict(zip(Row.model_fields, row, strict=True))))
+    return listed
 
 
 def _freshen(catalog: Catalog) -> None:

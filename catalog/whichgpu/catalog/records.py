@@ -15,10 +15,14 @@ from pydantic import ValidationError
 
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.inspect.records import Inspection, Record
+from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Answer, PriceOffer
 
 INSPECTION, ANSWER, TRIAL, PRICE, NOTE, TAG = "inspection", "answer", "trial", "price", "note", "tag"
 KINDS = (INSPECTION, ANSWER, TRIAL, PRICE, NOTE, TAG)
+
+_MOST_TEXT = 10_000
+"""Characters of a note."""
 
 _PASSING = ("requests", "read_on", "path")
 """Fields of a source that differ between two readings of the same model; the path is local to a machine."""
@@ -134,7 +138,7 @@ def price_finding(offer: PriceOffer, withdrawn: bool, stamp: Stamp) -> Finding:
 
 def note_finding(model: str, text: str, stamp: Stamp) -> Finding:
     """Return a note on a model; an empty text takes the writer's earlier one back."""
-    content = {"model": model, "text": text, "at": stamp.made_at, "by": stamp.made_by}
+    content = {"model": model, "text": clean(text, _MOST_TEXT), "at": stamp.made_at, "by": stamp.made_by}
     return _make_finding(NOTE, None, content, stamp, model=model, origin="person")
 
 

@@ -13,6 +13,7 @@ from whichgpu.catalog.records import Finding, Stamp
 from whichgpu.catalog.store import Catalog, people_of
 from whichgpu.catalog.stores import BundleStore
 from whichgpu.inspect.records import Record
+from whichgpu.inspect.text import clean
 
 
 class Pushed(Record):
@@ -52,11 +53,13 @@ def pull(catalog: Catalog, store: BundleStore, target: str) -> Pulled:
         data = store.read(name) if bundles.NAME.fullmatch(name) else b""
         try:
             bundles.check_name(name, data)
-            intakes.append(take(catalog, name[:12], bundles.unpacked(name, data), target=target))
+            intake = take(catalog, name[:12], bundles.unpacked(name, data), target=target)
         except CatalogError as error:
-            refused.append(Refusal(identity=name[:80], why=error.message))
+            refused.append(Refusal(identity=clean(name, 80), why=error.message))
             continue
-        _mark_read(catalog, target, name, data)
+        intakes.append(intake)
+        if not any(r.later for r in intake.refused):
+            _mark_read(catalog, target, name, data)
     return Pulled(bundles=len(names) - len(refused), intakes=tuple(intakes), refused=tuple(refused))
 
 

@@ -6,16 +6,16 @@ library's sqlite3 alone, since importing sqlite-utils costs a one-shot command 0
 
 from __future__ import annotations
 
+import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from whichgpu.catalog import derive, files
-from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.files import SCHEMA_STEPS
 from whichgpu.catalog.records import ANSWER, INSPECTION, Finding
 from whichgpu.catalog.rows import COLUMNS, finding_of
@@ -103,8 +103,8 @@ class Catalog:
             rows = connection.execute(sql + (f" LIMIT {limit}" if limit is not None else ""), parameters).fetchall()
         return [finding_of(row) for row in rows]
 
-    def latest_inspection(self, model: str, commit: str | None = None) -> Finding | None:
-        """Return the newest inspection of a Hub repository (at a commit, or the start of one), or ``None``.
+    def latest_inspection(self, model: str, commit: str | None = None, by: str | None = None) -> Finding | None:
+        """Return the newest inspection of a Hub repository (at a commit, or the start of one; by one reader), or ``None``.
 
         What was read from a folder of the same name is another model, and is left out.
 
@@ -113,8 +113,8 @@ class Catalog:
         """
         findings = self.find(
             f"kind = ? AND {SAME_MODEL} AND origin IN ('hub', 'cache')"
-            " AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?)",
-            (INSPECTION, model, commit, commit, commit),
+            " AND (? IS NULL OR substr(commit_sha, 1, length(?)) = ?) AND (? IS NULL OR made_by = ?)",
+            (INSPECTION, model, commit, commit, commit, by, by),
             limit=1,
         )
         return findings[0] if findings else None
@@ -174,12 +174,11 @@ class Catalog:
             if not self._is_readable(connection):
                 return []
             rows = connection.execute(_CURRENT_PRICES).fetchall()
-        try:
-            return [PriceOffer.model_validate(dict(zip(_PRICE_FIELDS, row, strict=True))) for row in rows]
-        except ValidationError as error:
-            raise CatalogError(
-                "A price in the catalog is damaged.", "Refresh prices, or choose another --catalog."
-            ) from error
+        offers: list[PriceOffer] = []
+        for row in rows:
+            with suppress(ValidationError):  # a damaged row costs itself alone; catalog verify names it
+                offers.append(PriceOffer.model_validate(dict(zip(_PRICE_FIELDS, row, strict=True))))
+        return [offer for offer in offers if 0 < offer.usd_per_hour < math.inf]
 
     def trial_facts(self) -> list[dict[str, Any]]:
         """Return what trials that succeeded teach of speed: fields of ``plan.learned.TrialFact``."""

@@ -168,9 +168,9 @@ def _stored_finding(question: Question, name: str, commit: str | None) -> Findin
 
 
 def _from_memory(question: Question, reference: Reference, reason: NetworkError) -> LookedUp:
-    """The catalog's newest inspection, else the cache's snapshot, else the atlas; else the network's error."""
+    """What was read here, else the cache's snapshot, else the atlas, else what others read; else the network's error."""
     why = reason.message.rstrip(".")
-    finding = _from_catalog(question, reference)
+    finding = _from_catalog(question, reference, stamp().made_by)
     if finding is not None:
         sentence = f"{why}. This is from the catalog, read on {finding.made_at[:10]}."
         return LookedUp(finding.inspection(), "catalog", sentence, finding)
@@ -184,6 +184,10 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
         date = atlas_inspection.source.read_on or "an unknown date"
         sentence = f"{why}. This is from the bundled atlas of {date}."
         return LookedUp(atlas_inspection.model_copy(update={"source": source}), "atlas", sentence)
+    theirs = _from_catalog(question, reference)
+    if theirs is not None:
+        sentence = f"{why}. This is from the catalog, read by someone else ({theirs.made_by}) on {theirs.made_at[:10]}."
+        return LookedUp(theirs.inspection(), "catalog", sentence, theirs)
     similar = atlas.similar(reference.name)
     also = f" The atlas has {', '.join(similar)}." if similar else ""
     raise type(reason)(
@@ -192,12 +196,12 @@ def _from_memory(question: Question, reference: Reference, reason: NetworkError)
     ) from reason
 
 
-def _from_catalog(question: Question, reference: Reference) -> Finding | None:
+def _from_catalog(question: Question, reference: Reference, by: str | None = None) -> Finding | None:
     if question.catalog is None:
         return None
     try:
         commit = reference.revision if reference.revision not in (None, "main") else None
-        finding = Catalog(question.catalog).latest_inspection(reference.name, commit)
+        finding = Catalog(question.catalog).latest_inspection(reference.name, commit, by)
         return finding if finding is not None and finding.inspection() is not None else None
     except CatalogError:
         return None  # the answer comes from elsewhere; keeping it will say what is wrong with the catalog

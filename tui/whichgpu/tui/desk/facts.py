@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -150,10 +151,12 @@ def _kept_prices(catalog: Catalog | None) -> tuple[list[PriceOffer], tuple[str, 
 def _learned_trials(own: Own, catalog: Catalog | None) -> Learned:
     if catalog is None or not own.calibrated:
         return Learned()
-    try:
-        return Learned([TrialFact.model_validate(row) for row in catalog.trial_facts()])
-    except (CatalogError, ValidationError):
-        return Learned()  # keeping the answer will say what is wrong with the catalog
+    facts: list[TrialFact] = []
+    with suppress(CatalogError):  # keeping the answer will say what is wrong with the catalog
+        for row in catalog.trial_facts():
+            with suppress(ValidationError):  # a damaged row costs itself alone; catalog verify names it
+                facts.append(TrialFact.model_validate(row))
+    return Learned(facts)
 
 
 def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceOffer]:
