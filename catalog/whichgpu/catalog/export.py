@@ -192,4 +192,4 @@ def datasette_words(path: Path, port: int) -> list[str]:
     file = folder / "metadata.json"
     file.write_text(json.dumps(settings), encoding="utf-8")
     options = ["--host", "127.0.0.1", "--port", str(port), "--metadata", str(file)]
-    return [sys.executable, "-m", "datasette", "serve", str(path), *options]
+    return [sys.executable, "-P", "-m", "datasette", "serve", str(path), *options]

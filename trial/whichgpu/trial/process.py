@@ -51,11 +51,7 @@ class VllmProcess:
     def start(
         self, launcher: Launcher, arguments: Sequence[str], cpu: bool, environment: Mapping[str, str] | None = None
     ) -> None:
-        """Start vLLM with these arguments and variables.
-
-        Raises:
-            TrialError: the run's folder cannot be written.
-        """
+        """Start vLLM with these arguments and variables."""
         extra_variables = environment or {}
         name = f"whichgpu-{self.folder.name}"
         spec = {
@@ -65,19 +61,17 @@ class VllmProcess:
             "log": str(self.log),
             "after": launcher.after(name),
         }
-        path = self.folder / "spec.json"
-        try:
-            path.touch(mode=0o600)
-            path.write_text(json.dumps(spec), encoding="utf-8")
-        except OSError as error:
-            raise _unwritable(self.folder, error) from error
         self._supervisor = subprocess.Popen(
-            isolated(supervisor, str(path)),
+            isolated(supervisor, str(self.folder)),
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
         )
+        assert self._supervisor.stdin is not None
+        with suppress(BrokenPipeError):  # it ended at once, which is seen as any other end
+            self._supervisor.stdin.write(supervisor.framed(json.dumps(spec)))
+            self._supervisor.stdin.flush()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -111,8 +105,6 @@ class VllmProcess:
         if isinstance(group, int) and supervisor.is_there(group):
             supervisor.stop(group, grace=1)
         self._supervisor = None
-        with suppress(OSError):  # the environment may hold a token
-            (self.folder / "spec.json").unlink()
 
     def __enter__(self) -> Self:
         return self

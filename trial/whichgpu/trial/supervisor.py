@@ -1,9 +1,10 @@
 """The small process between us and vLLM: it owns vLLM's process group, and stops it when we end, however we end.
 
-    python -I supervisor.py SPEC.json
+    python -I supervisor.py FOLDER
 
-It is started with a pipe as its stdin that only we hold open: when that closes (we were killed, the SSH line dropped),
-vLLM is stopped. vLLM ignores SIGTERM while it starts, and orphans its engine when its parent alone is killed; what works is
+It is started with a pipe as its stdin that only we hold open. What to run comes through it and is never in a file: the
+environment may hold a token, and nobody tidies up after a SIGKILL. When the pipe closes (we were killed, the SSH line
+dropped), vLLM is stopped. vLLM ignores SIGTERM while it starts, and orphans its engine when its parent alone is killed; what works is
 SIGINT to the parent, then SIGKILL to the group (facts measured with vLLM 0.32). On Linux vLLM also gets a SIGINT should
 this process itself be killed.
 """
@@ -27,16 +28,19 @@ GRACE = 15.0
 
 _GONE = 15.0
 _PR_SET_PDEATHSIG = 1
+_STDIN, _DIGITS = 0, 10
 _ASKED: list[int] = []
 
 
 def main() -> None:
     """Run what the specification says until it ends or we are told to stop."""
-    path = Path(sys.argv[1])
-    spec = json.loads(path.read_text(encoding="utf-8"))
+    specification = _received()
+    if specification is None:
+        return
+    spec = json.loads(specification)
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda received, _: _ASKED.append(received))
-    state = path.with_name("state.json")
+    state = Path(sys.argv[1]) / "state.json"
     with open(spec["log"], "ab", buffering=0) as log:
         child = subprocess.Popen(
             spec["command"],
@@ -62,10 +66,32 @@ def _watch(child: subprocess.Popen[bytes]) -> str:
     while child.poll() is None:
         if _ASKED:
             return f"signal {_ASKED[0]}"
-        ready, _, _ = select.select([sys.stdin], [], [], 0.2)
+        ready, _, _ = select.select([_STDIN], [], [], 0.2)
         if ready:  # the pipe closed, or we were told to stop
-            return "told" if sys.stdin.read(1) else "parent gone"
+            return "told" if os.read(_STDIN, 1) else "parent gone"
     return "by itself"
+
+
+def framed(specification: str) -> bytes:
+    """Return a specification as it goes through the pipe: its length, then itself."""
+    data = specification.encode()
+    return f"{len(data):0{_DIGITS}d}".encode() + data
+
+
+def _received() -> bytes | None:
+    """Return the specification; ``None`` where our parent was gone before it was whole."""
+    length = _exactly(_DIGITS)
+    return _exactly(int(length)) if length is not None else None
+
+
+def _exactly(size: int) -> bytes | None:
+    data = b""
+    while len(data) < size:
+        part = os.read(_STDIN, size - len(data))
+        if not part:
+            return None
+        data += part
+    return data
 
 
 def _die_with_parent() -> None:

@@ -72,5 +72,5 @@ def make_server(port: int, offline: bool) -> Any:
             sys.stdout.write(f"whichgpu is at {self.public_url} (this machine alone); Ctrl-C ends it.\n")
             sys.stdout.flush()
 
-    words = [sys.executable, "-m", "whichgpu", "app", "--served", *(["--offline"] if offline else [])]
+    words = [sys.executable, "-P", "-m", "whichgpu", "app", "--served", *(["--offline"] if offline else [])]
     return OwnPages(shlex.join(words), host=_LOOPBACK, port=port, title="whichgpu")
