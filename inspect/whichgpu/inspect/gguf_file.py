@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from whichgpu.inspect import gguf_bounds
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.records import Part
@@ -17,7 +18,7 @@ from whichgpu.inspect.text import clean
 FIRST_BYTES = 8 * 2**20
 """Enough for the vocabulary of most models, which makes up nearly all of a GGUF header."""
 
-_MOST_BYTES = 128 * 2**20
+_AGAIN = "Download or convert it again."
 
 _PARTS: tuple[tuple[Part, str], ...] = (
     (Part.ROUTED_EXPERTS, r"_exps\b"),
@@ -68,12 +69,14 @@ def read_gguf(start: Callable[[int], bytes], name: str, size: int | None) -> Ggu
         if data[:4] != b"GGUF":
             raise UnreadableError(f"{clean(name)} is not a GGUF file.")
         try:
+            gguf_bounds.check(data, size)
             return _parse(data)
+        except gguf_bounds.ImpossibleError as error:
+            raise UnreadableError(f"{clean(name)} has a damaged GGUF header: {error}.", _AGAIN) from error
         except (ValueError, KeyError, IndexError, TypeError, OverflowError, MemoryError) as error:
             whole = len(data) < prefix_size or (size is not None and len(data) >= size)
-            if whole or prefix_size >= _MOST_BYTES:
-                hint = "Download or convert it again."
-                raise UnreadableError(f"{clean(name)} has a damaged GGUF header.", hint) from error
+            if whole or prefix_size >= gguf_bounds.MOST_BYTES:
+                raise UnreadableError(f"{clean(name)} has a damaged GGUF header.", _AGAIN) from error
         prefix_size *= 4
 
 

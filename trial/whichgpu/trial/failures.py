@@ -13,6 +13,10 @@ from whichgpu.inspect.text import clean
 from whichgpu.trial.records import Failure
 
 _SHOWN = 6
+_NEAR = 2000
+"""Characters that a message may have between its parts."""
+
+_MOST_LINE, _MOST_LINES = 4000, 4000
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS = re.compile(r"^\((?:[\w-]+ )*(?:pid=)?\d+\)\s*")
 _LEVEL = re.compile(r"^(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d [\d:]+ \[[^\]]*\]\s*")
@@ -33,7 +37,10 @@ def _cause(kind: str, rule: str, sentence: str, hint: str) -> _Known:
     def filled(text: str) -> Callable[[re.Match[str]], str]:
         return lambda found: text.format(*[clean(g or "", 80) for g in found.groups()])
 
-    return _Known(kind, re.compile(rule, re.DOTALL), filled(sentence), filled(hint))
+    near = rule.replace(
+        ".*?", f".{{0,{_NEAR}}}?"
+    )  # a log of nothing but beginnings would be searched to its end for each
+    return _Known(kind, re.compile(near, re.DOTALL), filled(sentence), filled(hint))
 
 
 _KNOWN = (
@@ -103,6 +110,7 @@ _KNOWN = (
 def explain(log: str, return_code: int | None = None) -> Failure:
     """Say why a start or a run failed, from its log; what is unknown shows the log's decisive lines."""
     lines = list(_messages(log))
+    lines = lines if len(lines) <= 2 * _MOST_LINES else [*lines[:_MOST_LINES], *lines[-_MOST_LINES:]]
     excerpt = tuple(clean(line, 300) for line in _decisive(lines))
     text = "\n".join(line for line in lines if "Errno 24" not in line)
     for cause in _KNOWN:
@@ -122,7 +130,7 @@ def explain(log: str, return_code: int | None = None) -> Failure:
 def _messages(log: str) -> Iterator[str]:
     """What processes said, without who and when; what they call harmless is left out."""
     for raw in log.splitlines():
-        line = _PROCESS.sub("", _ANSI.sub("", raw))
+        line = _PROCESS.sub("", _ANSI.sub("", raw[:_MOST_LINE]))
         level = _LEVEL.match(line)
         if level is None or level[1] not in _HARMLESS:
             yield _LEVEL.sub("", line).rstrip()

@@ -53,6 +53,8 @@ _STAGES = (
     ("engine", re.compile(r"init engine \(profile, create kv cache, warmup model\) took ([\d.]+) s")),
 )
 _V0_BLOCK = 16
+_MOST_LINE = 4000
+"""Characters of a line that are looked at."""
 
 
 class LoggedStart(Record):
@@ -68,7 +70,7 @@ class LoggedStart(Record):
 
 def read_log(text: str) -> LoggedStart:
     """Read a log; what it does not say is ``None``."""
-    lines = [_ANSI.sub("", line) for line in text.splitlines()]
+    lines = [_ANSI.sub("", line[:_MOST_LINE]) for line in text.splitlines()]
     concurrency = _last(_CONCURRENCY, lines)
     blocks, tokens = _whole(_last(_BLOCKS, lines)), _whole(_last(_TOKENS, lines))
     if tokens is None and blocks is not None:
@@ -80,14 +82,18 @@ def read_log(text: str) -> LoggedStart:
         graph_bytes=_gib(_GRAPHS, lines, max),
         graph_estimate_bytes=_gib(_GRAPH_ESTIMATES, lines, max),
         tokens=tokens,
-        concurrency=float(concurrency[1]) if concurrency else None,
+        concurrency=_number(concurrency[1]) if concurrency else None,
         blocks=blocks,
-        max_model_len=int(concurrency[0].replace(",", "")) if concurrency else None,
+        max_model_len=_whole(concurrency),
     )
     return LoggedStart(
         version=_version(lines),
         memory=memory,
-        stages={name: float(groups[0]) for name, rule in _STAGES if (groups := _last(rule, lines))},
+        stages={
+            name: seconds
+            for name, rule in _STAGES
+            if (groups := _last(rule, lines)) and (seconds := _number(groups[0])) is not None
+        },
         ready=any("Application startup complete" in line or "Uvicorn running on" in line for line in lines),
     )
 
@@ -103,7 +109,8 @@ def _version(lines: Iterable[str]) -> str | None:
 
 def _gib(rules: Iterable[re.Pattern[str]], lines: list[str], choose: Callable[[list[float]], float]) -> int | None:
     for rule in rules:
-        values = [float(match[1]) for line in lines if (match := rule.search(line))]
+        texts = (match[1] for line in lines if (match := rule.search(line)))
+        values = [value for text in texts if (value := _number(text)) is not None]
         if values:
             return round(choose(values) * _GIB)
     return None
@@ -115,4 +122,14 @@ def _last(rule: re.Pattern[str], lines: list[str]) -> tuple[str, ...] | None:
 
 
 def _whole(groups: tuple[str, ...] | None) -> int | None:
-    return int(groups[0].replace(",", "")) if groups else None
+    number = _number(groups[0].replace(",", "")) if groups else None
+    return int(number) if number is not None else None
+
+
+def _number(text: str) -> float | None:
+    """A plausible number; a log may hold anything."""
+    try:
+        value = float(text) if len(text) < 20 else None
+    except ValueError:
+        return None
+    return value if value is not None and 0 <= value < 1e15 else None

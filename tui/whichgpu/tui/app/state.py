@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from pydantic import ValidationError
 
+from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.records import Record
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
 from whichgpu.plan.records import Workload
@@ -41,10 +42,13 @@ class State(Record):
         return self.model_copy(update={"pinned": others if model in self.pinned else (model, *others)})
 
 
+_MOST_BYTES = 2**20
+
+
 def load() -> State:
     """Return the state, or a new one."""
     try:
-        state = State.model_validate(json.loads(state_path().read_text(encoding="utf-8")))
+        state = State.model_validate(json.loads(read_bounded(state_path(), _MOST_BYTES)))
     except (OSError, ValueError, ValidationError):
         return State()
     load = {field: getattr(state.workload, field) for field in LOAD}

@@ -18,6 +18,7 @@ from whichgpu.catalog.export import export as export_catalog
 from whichgpu.catalog.intake import Intake, Refusal, take
 from whichgpu.catalog.intake import merge as merge_file
 from whichgpu.catalog.stores import store_at
+from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.text import clean
 from whichgpu.tui.cli.common import with_desk
 from whichgpu.tui.desk.answering import stamp
@@ -131,7 +132,7 @@ def import_bundles(files: tuple[str, ...], desk: Desk) -> int:
     for text in files:
         path = Path(text)
         try:
-            data = path.read_bytes()
+            data = read_bounded(path, bundles.MOST_PACKED)
         except OSError as error:
             raise CatalogError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
         intakes.append(take(desk.store, clean(path.name, 80), bundles.unpacked(path.name, data)))

@@ -15,6 +15,7 @@ from tabulate import tabulate
 
 from whichgpu.catalog.records import price_finding
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.errors import NetworkError
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
@@ -116,9 +117,12 @@ def prices_refresh(source: str, providers: tuple[str, ...], date: str | None, de
     return ExitCode.OK
 
 
+_MOST_BYTES = 64 * 2**20
+
+
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bounded(path, _MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FactsError(f"{clean(path)} is no text file.", "Give a CSV, or gpuhunt.") from error
     except OSError as error:

@@ -9,6 +9,7 @@ import click
 from tabulate import tabulate
 
 from whichgpu.catalog.records import trial_finding
+from whichgpu.inspect.bounded import read_ends, read_piped
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Workload
 from whichgpu.trial.elsewhere import read_record
@@ -70,7 +71,7 @@ def clean_runs(keep: int, folder: str | None) -> int:
 @with_desk
 def import_record(source: str, desk: Desk) -> int:
     """Keep the record of a trial that ran elsewhere (trial --json)."""
-    trial = read_record(sys.stdin.read() if source == "-" else _text(Path(source).expanduser()))
+    trial = read_record(_text(source, _MOST_RECORD))
     workload = Workload(context=trial.context, concurrency=int(trial.summary.get("concurrency") or 1))
     question = Question(trial.model, workload, max_age=3600.0, catalog=desk.catalog)
     terminal = Terminal.detect()
@@ -132,7 +133,7 @@ def _percent(value: float | None) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def read_log(source: str, as_json: bool) -> int:
     """Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."""
-    text = sys.stdin.read() if source == "-" else _text(Path(source).expanduser())
+    text = _text(source, _MOST_LOG)
     log = read_vllm_log(text)
     failure: Failure | None = explain(text)
     if failure is not None and log.ready and failure.kind == "unknown":
@@ -164,11 +165,16 @@ def read_log(source: str, as_json: bool) -> int:
     return ExitCode.OK
 
 
-def _text(path: Path) -> str:
+_MOST_RECORD, _MOST_LOG = 16 * 2**20, 64 * 2**20
+
+
+def _text(source: str, most: int) -> str:
+    """Of what is longer, the start and the end: a log says at one what was planned and at the other why it ended."""
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        data = read_piped(most) if source == "-" else read_ends(Path(source).expanduser(), most)
     except OSError as error:
-        raise TrialError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
+        raise TrialError(f"{clean(source)} cannot be read: {clean(error.strerror or error)}.", "") from error
+    return data.decode(errors="replace")
 
 
 COMMANDS = (list_runs, stop, clean_runs, import_record, report)

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
@@ -169,6 +170,10 @@ def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceO
     yield from (o for o in offers if not provider_names or o.provider.lower() in provider_names)
 
 
+_MOST_BYTES = 64 * 2**20
+"""Of a file of prices or cards; SkyPilot's largest list has 25 MB."""
+
+
 def _read(path: Path) -> str:
     """Read a file of the user's.
 
@@ -176,7 +181,7 @@ def _read(path: Path) -> str:
         FactsError: it isn't there, isn't text, or can't be read.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return read_bounded(path, _MOST_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FactsError(f"{clean(path)} is no text file.", "Give JSON or CSV.") from error
     except OSError as error:

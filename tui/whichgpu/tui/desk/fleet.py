@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.bounded import read_bounded, read_piped
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.records import Inspection
 from whichgpu.inspect.sources.base import Progress
@@ -134,16 +134,18 @@ def _replicas(answer: Answer) -> int:
     return answer.recommended.replicas if answer.recommended is not None else 1
 
 
+_MOST_BYTES = 16 * 2**20
+
+
 def list_text(source: str) -> str:
     """Return the text of a list.
 
     Raises:
         FleetError: it can't be read.
     """
-    if source == "-":
-        return sys.stdin.read()
     try:
-        return Path(source).expanduser().read_text(encoding="utf-8-sig")
+        data = read_piped(_MOST_BYTES) if source == "-" else read_bounded(Path(source).expanduser(), _MOST_BYTES)
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise FleetError(f"{clean(source)} is no text file.", "Give ids one a line, CSV or YAML.") from error
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import Field, ValidationError
 
+from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.errors import UsageError
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
@@ -44,6 +45,9 @@ class Settings(Record):
     keys: dict[str, str] = Field(default_factory=dict)
 
 
+_MOST_BYTES = 2**20
+
+
 def load() -> Settings:
     """Return the settings, or the defaults where there is no file.
 
@@ -54,7 +58,7 @@ def load() -> Settings:
 
     at = config_path()
     try:
-        toml_values = tomllib.loads(at.read_text(encoding="utf-8"))
+        toml_values = tomllib.loads(read_bounded(at, _MOST_BYTES).decode())
     except FileNotFoundError:
         return Settings()
     except (OSError, ValueError) as error:
@@ -88,7 +92,7 @@ def save(changes: Mapping[str, Any]) -> Path:
     checked = {name: getattr(_valid(before.model_dump() | dict(changes)), name) for name in changes}
     at = config_path()
     try:
-        document = tomlkit.parse(at.read_text(encoding="utf-8")) if at.exists() else _fresh()
+        document = tomlkit.parse(read_bounded(at, _MOST_BYTES).decode()) if at.exists() else _fresh()
         for name, value in checked.items():
             document[name] = value
         at.parent.mkdir(parents=True, exist_ok=True)

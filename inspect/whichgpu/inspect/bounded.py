@@ -1,0 +1,59 @@
+"""Files that a user names, read with a bound: a regular file, of so many bytes, and never a pipe that nobody writes to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+
+def read_bounded(path: Path, most: int) -> bytes:
+    """Return the bytes of a regular file.
+
+    Raises:
+        OSError: it can't be opened, is no regular file, or has more than ``most`` bytes.
+    """
+    with _opened(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+    return data
+
+
+def read_ends(path: Path, most: int) -> bytes:
+    """Return a regular file's bytes, or its first and last half of ``most`` where it has more.
+
+    Raises:
+        OSError: it can't be opened, or is no regular file.
+    """
+    with _opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size <= most:
+            return file.read(most)
+        start = file.read(most // 2)
+        file.seek(size - most // 2)
+        return start + b"\n" + file.read(most // 2)
+
+
+def read_piped(most: int) -> bytes:
+    """Return what is on standard input.
+
+    Raises:
+        OSError: it is more than ``most`` bytes.
+    """
+    data = sys.stdin.buffer.read(most + 1)
+    if len(data) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes")
+    return data
+
+
+def _opened(path: Path) -> BinaryIO:
+    # Not blocking: opening a FIFO would wait for a writer, and a device may never end.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file")
+    return os.fdopen(descriptor, "rb")
