@@ -17,6 +17,10 @@ _MAX_INTEGER = 2**40
 """Far above any real dimension; larger values are read as unusable, not as a model."""
 
 _MAX_LAYERS = 4096
+_LAYER_COUNTS = ("layers", "n_layer", "depth", "block_count")
+"""How keys end that count layers, of the language model or of anything beside it."""
+
+_MOST_NESTED = 64
 
 TEXT_CONFIGS = (
     "text_config",
@@ -174,6 +178,29 @@ def is_tower(name: str, view: ConfigView) -> bool:
     return any(m in name for m in marks) or view.value("patch_size", "num_mel_bins", "image_size") is not None
 
 
+def config_root(raw: Mapping[str, Any], where: str) -> ConfigView:
+    """Return a whole config as a view, refusing counts of layers that no model has: everything is made once for each.
+
+    Raises:
+        UnreadableError: more than 4,096 layers anywhere in it, or objects nested too deeply.
+    """
+    levels: list[tuple[Mapping[str, Any], int]] = [(raw, 0)]
+    while levels:
+        level, depth = levels.pop()
+        if depth > _MOST_NESTED:
+            raise UnreadableError(f"{where} is nested more than {_MOST_NESTED} levels deep.")
+        for key, value in level.items():
+            if isinstance(value, dict):
+                levels.append((value, depth + 1))
+            elif key.endswith(_LAYER_COUNTS) and (number := as_integer(value)) is not None and number > _MAX_LAYERS:
+                raise _too_many_layers(f"{where}: {clean(key, 60)}", number)
+    return ConfigView(raw, where)
+
+
+def _too_many_layers(where: str, layers: int) -> UnreadableError:
+    return UnreadableError(f"{where} asks for {layers:,} layers; no model has more than {_MAX_LAYERS:,}.")
+
+
 def layer_count(view: ConfigView) -> int | None:
     """Return the number of layers, refusing counts that no model has.
 
@@ -186,5 +213,5 @@ def layer_count(view: ConfigView) -> int | None:
         layers = len(listed) or None
         view.sources["layers"] = "computed: length of the per-layer list"
     if layers is not None and layers > _MAX_LAYERS:
-        raise UnreadableError(f"{view.where} asks for {layers:,} layers; no model has more than {_MAX_LAYERS:,}.")
+        raise _too_many_layers(view.where, layers)
     return layers

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from whichgpu.inspect.architecture import read_design
 from whichgpu.inspect.assembly import assemble
-from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, ConfigView, parse_json
+from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, config_root, parse_json
 from whichgpu.inspect.errors import NetworkError, UnreadableError
 from whichgpu.inspect.pipelines import component_folders, component_names
 from whichgpu.inspect.reading import Reading
@@ -98,7 +98,7 @@ def _read_configs(repository: Repository, listing: Listing, variant: str | None)
     reading.warnings += listing.warnings
     config = next((name for name in _CONFIGS if name in paths), None)
     if config is not None and not reading.choice.pipeline:
-        reading.root = ConfigView(parse_json(repository.read(config, MAX_CONFIG_BYTES), config), config)
+        reading.root = config_root(parse_json(repository.read(config, MAX_CONFIG_BYTES), config), config)
         reading.design = read_design(reading.root)
     if reading.choice.adapter_only:
         reading.adapter_of = _base_of_adapter(reading)
@@ -179,7 +179,7 @@ def _read_gguf(reading: Reading, chosen: FileSet, quick: bool) -> None:
     config = config_of(headers[0].fields, reading.tensors[""])
     if config is None:
         raise UnreadableError(f"{name} names no architecture in its GGUF header.", "Download or convert it again.")
-    reading.root = ConfigView(config, name)
+    reading.root = config_root(config, name)
     reading.design = read_design(reading.root)
 
 
@@ -195,7 +195,7 @@ def _read_indexes(reading: Reading) -> None:
         config = f"{folder}/config.json"
         if folder and reading.has(config):
             data = reading.repository.read(config, MAX_CONFIG_BYTES)
-            reading.component_configs[folder] = ConfigView(parse_json(data, config), config)
+            reading.component_configs[folder] = config_root(parse_json(data, config), config)
 
 
 def _read_index(reading: Reading, folder: str, path: str) -> None:
