@@ -104,12 +104,24 @@ def test_a_newer_catalog_is_left_alone(tmp_path: Path) -> None:
     assert Catalog(path).count() == 1
 
 
-def test_another_tools_tables_are_kept(tmp_path: Path) -> None:
+def test_another_tools_database_is_left_alone(tmp_path: Path) -> None:
     path = tmp_path / "c.db"
     theirs = Database(path)
     theirs["theirs"].insert({"a": 1})  # type: ignore[union-attr]
     theirs.close()
+    before = path.read_bytes()
+    with pytest.raises(CatalogError, match="a database of something else"):
+        Catalog(path).add(finding())
+    assert path.read_bytes() == before
+
+
+def test_another_tools_tables_in_ours_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
     Catalog(path).add(finding())
+    theirs = Database(path)
+    theirs["theirs"].insert({"a": 1})  # type: ignore[union-attr]
+    theirs.close()
+    Catalog(path).add(finding("b"))
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT a FROM theirs").fetchall() == [(1,)]
     connection.close()

@@ -75,6 +75,11 @@ def for_writing(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> sq
     try:
         connection.execute("PRAGMA trusted_schema = OFF")
         steps = steps_of(connection)
+        if steps == 0 and _holds_other_things(connection):
+            raise CatalogError(
+                f"{clean(path)} is a database of something else; it is left as it is.",
+                "Choose another file with --catalog.",
+            )
         if steps > SCHEMA_STEPS:
             raise NewerCatalogError(
                 f"{clean(path)} was written by a newer whichgpu; it is only read.",
@@ -96,6 +101,13 @@ def steps_of(connection: sqlite3.Connection) -> int:
         return 0
     count = connection.execute("SELECT count(*) FROM _sqlite_migrations WHERE migration_set = 'whichgpu'").fetchone()
     return int(count[0])
+
+
+def _holds_other_things(connection: sqlite3.Connection) -> bool:
+    """True for a file that has tables, none of them made by us."""
+    return (
+        connection.execute("SELECT 1 FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'").fetchone() is not None
+    )
 
 
 def _grow(

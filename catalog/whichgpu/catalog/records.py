@@ -138,12 +138,14 @@ def price_finding(offer: PriceOffer, withdrawn: bool, stamp: Stamp) -> Finding:
 
 def note_finding(model: str, text: str, stamp: Stamp) -> Finding:
     """Return a note on a model; an empty text takes the writer's earlier one back."""
+    model = clean(model, 300)
     content = {"model": model, "text": clean(text, _MOST_TEXT), "at": stamp.made_at, "by": stamp.made_by}
     return _make_finding(NOTE, None, content, stamp, model=model, origin="person")
 
 
 def tag_finding(model: str, tag: str, attached: bool, stamp: Stamp) -> Finding:
     """Return a tag that is put on a model or taken off."""
+    model = clean(model, 300)
     content = {"model": model, "tag": tag, "attached": attached, "at": stamp.made_at, "by": stamp.made_by}
     return _make_finding(TAG, None, content, stamp, model=model, origin="person")
 
@@ -175,7 +177,7 @@ def _make_finding(
     facts_date: str | None = None,
     local_path: str | None = None,
 ) -> Finding:
-    body = canonical(content)
+    body, model = canonical(content), clean(model, 300)
     return Finding(
         identity=identity_of(kind, about, stamp.tool_version, body),
         kind=kind,

@@ -79,10 +79,10 @@ class Accelerator(Record):
     """Spellings of price lists without punctuation; ``a100:80`` where the memory in GB tells cards apart."""
     names: dict[str, str] = Field(default_factory=dict)
     """What other tools call it: ``skypilot``, ``aiconfigurator``."""
-    usable_gib: float
+    usable_gib: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     """What torch reports as total memory, not the marketed figure."""
     marketed_gb: int
-    bandwidth_gbs: float
+    bandwidth_gbs: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
     bf16_tflops: float | None
     """Dense."""
     fp8_tflops: float | None
@@ -104,7 +104,7 @@ class Accelerator(Record):
     generation: Generation = Generation()
     small_batches: bool = False
     """vLLM's batch defaults stay small in spite of the memory (arg_utils: “a100” in the device's name)."""
-    node_counts: tuple[int, ...]
+    node_counts: Annotated[tuple[Annotated[int, Field(gt=0, le=1024)], ...], Field(min_length=1)]
     """Cards per rented node."""
     confidence: str
     default: bool = False

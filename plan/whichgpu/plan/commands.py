@@ -14,6 +14,9 @@ from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.support import is_pooling
 
+_REPLACED = "\ufffd"
+"""What ``clean`` puts in the place of a character that can't be printed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -91,7 +94,7 @@ def _against(inspection: Inspection, precision: Precision) -> str | None:
         return "vLLM has no command for a diffusion pipeline"
     if source.kind == "file":
         return "vLLM serves folders and repositories; a lone file has no command"
-    if source.path is not None and clean(source.path, 4096) != source.path:
+    if source.path is not None and (_REPLACED in source.path or clean(source.path, 4096) != source.path):
         return "the folder's name holds control characters; rename it to get a command"
     quantisation = inspection.quantisation
     if precision is Precision.PUBLISHED or (quantisation and CONVERTED.get(precision) in quantisation.formats):

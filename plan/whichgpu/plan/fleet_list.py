@@ -74,8 +74,10 @@ def _yaml(text: str) -> list[dict[str, Any]]:
 
     try:
         content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
         raise FleetError(f"The list is no YAML: {clean(error, 120)}.", _HELP) from error
+    except RecursionError as error:
+        raise FleetError("The list is nested too deeply.", _HELP) from error
     if isinstance(content, dict) and isinstance(content.get("models"), (list, dict)):
         content = content["models"]
     if isinstance(content, dict):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import ValidationError
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.records import Accelerator, Generation
 
@@ -22,7 +22,7 @@ def parse_accelerators(data: bytes, generations: Sequence[Generation] = ()) -> t
         FactsError: damaged facts.
     """
     try:
-        raw = json.loads(data)
+        raw = json_of(data)
         facts = {"accelerators": raw} if isinstance(raw, list) else raw
         by_key = {key: one for one in (*generations, *_generations(facts)) for key in (one.name, *one.capabilities)}
         accelerators = tuple(_accelerator(card, by_key) for card in facts["accelerators"])
@@ -40,7 +40,7 @@ def parse_generations(data: bytes) -> tuple[Generation, ...]:
         FactsError: damaged facts.
     """
     try:
-        return _generations(json.loads(data))
+        return _generations(json_of(data))
     except (ValueError, TypeError, AttributeError, ValidationError) as error:
         raise FactsError("The accelerator facts are damaged.", "Reinstall whichgpu.") from error
 

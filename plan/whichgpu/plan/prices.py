@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import re
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.hardware import is_called
@@ -69,12 +70,15 @@ def read_prices(text: str, listing: Listing, accelerators: Sequence[Accelerator]
     except csv.Error as error:
         raise FactsError("The price file is no CSV.", _FORMATS) from error
     columns = set(rows[0]) if rows else set()
-    if {"AcceleratorName", "AcceleratorCount", "Price"} <= columns:
-        offers = list(_skypilot(rows, listing, accelerators))
-    elif {"accelerator", "usd_per_hour"} <= columns:
-        offers = list(_plain(rows, listing, accelerators))
-    else:
-        raise FactsError("The price file has none of the known columns.", _FORMATS)
+    try:
+        if {"AcceleratorName", "AcceleratorCount", "Price"} <= columns:
+            offers = list(_skypilot(rows, listing, accelerators))
+        elif {"accelerator", "usd_per_hour"} <= columns:
+            offers = list(_plain(rows, listing, accelerators))
+        else:
+            raise FactsError("The price file has none of the known columns.", _FORMATS)
+    except ValidationError as error:
+        raise FactsError("A row of the price file has no proper price or date.", _FORMATS) from error
     if not offers:
         raise FactsError("No row of the price file is for a known accelerator.", "whichgpu gpus lists them.")
     return offers
@@ -90,7 +94,7 @@ def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
         FactsError: damaged facts.
     """
     try:
-        return tuple(PriceOffer.model_validate(o) for o in json.loads(data)["offers"])
+        return tuple(PriceOffer.model_validate(o) for o in json_of(data)["offers"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise FactsError("The price facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
 
@@ -137,7 +141,8 @@ def read_gpuhunt(items: Iterable[Any], date: str, accelerators: Sequence[Acceler
             continue
         rate = _Rate(key, item.price / item.gpu_count, SPOT if item.spot else ON_DEMAND)
         instance = _Instance(item.location, item.gpu_count, item.instance_name)
-        yield _offer(rate, Listing(item.provider, date, "gpuhunt"), instance)
+        with suppress(ValidationError):  # one odd row of a live list costs itself
+            yield _offer(rate, Listing(item.provider, date, "gpuhunt"), instance)
 
 
 def _offer(rate: _Rate, listing: Listing, instance: _Instance) -> PriceOffer:

@@ -5,7 +5,10 @@ Memory is bytes (GiB = 2^30 on screen), rates are as vendors print them (GB = 10
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from datetime import date
+from typing import Annotated
+
+from pydantic import AfterValidator, AliasChoices, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
@@ -84,15 +87,22 @@ class Workload(Record):
     """``--language-model-only``: encoders are neither loaded nor profiled."""
 
 
+def _iso_date(text: str | None) -> str | None:
+    """Raises ValueError: it is no date."""
+    if text is not None and date.fromisoformat(text).isoformat() != text:
+        raise ValueError("no ISO date")
+    return text
+
+
 class PriceOffer(Record):
     """One published price for one card-hour."""
 
     accelerator: str
-    usd_per_hour: float
+    usd_per_hour: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     provider: str
     kind: str
     """on-demand or spot."""
-    date: str | None
+    date: Annotated[str | None, AfterValidator(_iso_date)]
     """ISO date on which it was seen; ``None`` when the source does not say."""
     source: str
     region: str | None = None

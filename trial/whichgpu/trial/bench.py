@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.records import LoadPoint, Percentiles
 from whichgpu.trial.sampling import Sampler
@@ -33,7 +33,7 @@ def read_result(text: str, concurrency: int, prompt: int, output: int, sampler: 
         TrialError: it is no result.
     """
     try:
-        raw: Mapping[str, Any] = json.loads(text)
+        raw: Mapping[str, Any] = json_of(text)
         rate, completed = float(raw["output_throughput"]), int(raw["completed"])
         seconds = float(raw["duration"])
         power = sampler.power() if sampler is not None else None

@@ -5,7 +5,6 @@ The other machine installs whichgpu with its vLLM, runs the trial there, and its
 
 from __future__ import annotations
 
-import json
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 from whichgpu.plan.targets import as_yaml
 from whichgpu.trial.errors import TrialError
@@ -214,6 +214,6 @@ def read_record(text: str) -> Trial:
         TrialError: it is none.
     """
     try:
-        return Trial.model_validate(json.loads(text))
+        return Trial.model_validate(json_of(text))
     except (ValueError, ValidationError) as error:
         raise TrialError("What came back is no record of a trial.", "whichgpu trial --json prints one.") from error

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 from whichgpu.trial import supervisor, worker_extension
 from whichgpu.trial.errors import TrialError
@@ -125,7 +126,7 @@ def new_name() -> str:
 def state_of(folder: Path) -> dict[str, Any]:
     """Return what the supervisor wrote last."""
     try:
-        state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+        state = json_of((folder / "state.json").read_text(encoding="utf-8"))
         return state if isinstance(state, dict) else {}
     except (OSError, ValueError):
         return {}

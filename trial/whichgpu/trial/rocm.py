@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 
 _SECONDS = 10
@@ -39,7 +39,7 @@ def amd_gpus() -> tuple[AmdGpu, ...]:
         output = subprocess.run(
             command, capture_output=True, timeout=_SECONDS, check=True, stdin=subprocess.DEVNULL
         ).stdout
-        content = json.loads(output)
+        content = json_of(output)
     except (OSError, subprocess.SubprocessError, ValueError):
         return ()
     return tuple(_cards(content)) if isinstance(content, dict) else ()

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.records import Memory
@@ -147,7 +148,7 @@ class Server:
 
     def _json(self, path: str, body: object = None, seconds: float = 15) -> Any:
         try:
-            return json.loads(self._read(path, body, seconds))
+            return json_of(self._read(path, body, seconds))
         except ValueError as error:
             raise TrialError(f"The server's answer to {path} is no JSON.", "Is it a vLLM server?") from error
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -17,6 +16,7 @@ from huggingface_hub import constants, get_session, get_token, hf_raise_for_stat
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import http_backoff, http_stream_backoff, parse_ratelimit_headers  # type: ignore[attr-defined]
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.errors import (
     AccessError,
     NetworkError,
@@ -189,7 +189,7 @@ class HubHttp:
                 if limit < 0:
                     raise NetworkError("The Hub's answer is too large.")
         try:
-            return json.loads(b"".join(chunks))
+            return json_of(b"".join(chunks))
         except (ValueError, RecursionError) as error:
             raise NetworkError("The Hub's answer is no JSON.") from error
 

@@ -43,7 +43,7 @@ class FolderRepository:
             kind=kind,
             name=clean(name or root.resolve().name),
             commit=commit,
-            path=str(root),
+            path=clean(root, 4096),
             read_on=datetime.now(UTC).date().isoformat(),
         )
 

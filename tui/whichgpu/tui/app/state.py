@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import suppress
 
 from pydantic import ValidationError
 
-from whichgpu.inspect.bounded import read_bounded
+from whichgpu.inspect.bounded import json_of, read_bounded
 from whichgpu.inspect.records import Record
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
 from whichgpu.plan.records import Workload
@@ -48,7 +47,7 @@ _MOST_BYTES = 2**20
 def load() -> State:
     """Return the state, or a new one."""
     try:
-        state = State.model_validate(json.loads(read_bounded(state_path(), _MOST_BYTES)))
+        state = State.model_validate(json_of(read_bounded(state_path(), _MOST_BYTES)))
     except (OSError, ValueError, ValidationError):
         return State()
     load = {field: getattr(state.workload, field) for field in LOAD}

@@ -16,13 +16,16 @@ import click
 
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, ON_DEMAND, SPOT, KvDtype, Objective, Precision
 
+_MOST = 1e15
+"""More than anything that is asked for in numbers, and far from where sums lose their meaning."""
+
 
 class Finite(click.FloatRange):
     """A number within bounds; NaN and infinity are none."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = super().convert(value, param, ctx)
-        if not math.isfinite(number):
+        if not math.isfinite(number) or abs(number) > _MOST or 0 < abs(number) < 1 / _MOST:
             self.fail(f"{value} is no number to reckon with", param, ctx)
         return float(number)
 

@@ -13,6 +13,7 @@ from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.text import clean
 from whichgpu.tui.words.exit_codes import ExitCode
 
 
@@ -35,7 +36,7 @@ def atlas_build(out: str, ids: Iterable[str]) -> int:
         try:
             inspections.append(_portable(inspect_model(name, quick=True)))
         except WhichgpuError as error:
-            click.echo(f"{index}/{len(names)} {name}: {error.message}", err=True)
+            click.echo(f"{index}/{len(names)} {clean(name)}: {error.message}", err=True)
     count = write_atlas(inspections, Path(out))
     click.echo(f"{count} models, {Path(out).stat().st_size:,} bytes")
     return ExitCode.OK if count == len(names) else ExitCode.UNREADABLE

@@ -106,7 +106,7 @@ def show(model: str, as_json: bool, desk: Desk) -> int:
     tags = upkeep.tags(store, finding.model)
     lines += [f"  tags: {' '.join(tags)}"] if tags else []
     for note in upkeep.notes(store, finding.model):
-        lines += wrapped(f"{note['at'][:10]} {note['by']}: {clean(note['text'], 500)}", 2)
+        lines += wrapped(f"{note['at'][:10]} {clean(note['by'], 80)}: {clean(note['text'], 500)}", 2)
     lines += [answer_line(a) for a in answers[:20]]
     click.echo(Terminal.detect().text("\n".join(lines)))
     return ExitCode.OK

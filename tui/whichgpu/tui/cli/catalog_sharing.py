@@ -41,8 +41,8 @@ def _policy(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def target_path(text: str) -> str:
-    """Return a target as it is remembered: folders absolute."""
-    return text if "://" in text else str(Path(text).expanduser().resolve())
+    """Return a target as it is remembered: folders absolute, addresses without the credentials that stand in them."""
+    return clean(text if "://" in text else Path(text).expanduser().resolve(), 1000)
 
 
 @click.command()

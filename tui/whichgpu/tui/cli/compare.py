@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.text import clean
 from whichgpu.tui.asking.options import engine_options, source_options, workload_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.desk.answering import Reply, reply_to
@@ -34,7 +35,7 @@ def compare(models: tuple[str, ...], as_json: bool, **options: Any) -> int:
             replies.append(reply_to(question_of({**options, "model": name}, desk), terminal.progress))
         except WhichgpuError as error:
             worst = code_of(error)
-            click.echo(terminal.text(f"whichgpu: error: {name}: {error.message} {error.hint}".strip()), err=True)
+            click.echo(terminal.text(f"whichgpu: error: {clean(name)}: {error.message} {error.hint}".strip()), err=True)
         finally:
             terminal.clear_progress()
     if as_json:

@@ -15,7 +15,7 @@ def tag_word(word: str) -> str:
     Raises:
         UsageError: it is none.
     """
-    if not 0 < len(word) <= 60 or any(c.isspace() for c in word):
+    if not 0 < len(word) <= 60 or any(c.isspace() for c in word) or clean(word) != word:
         raise UsageError(f"“{clean(word, 60)}” is no tag: one word of up to 60 letters.")
     return word
 

@@ -254,7 +254,7 @@ def asked_of(question: Question) -> str:
     """Return what decides which inspection a look-up gives, beside the model and its commit."""
     from huggingface_hub import constants
 
-    return json.dumps([question.quick, question.variant, constants.ENDPOINT])
+    return json.dumps([question.quick, question.variant, clean(constants.ENDPOINT)])
 
 
 def keep(catalog: Catalog, question: Question, looked: LookedUp, result: Answer | None) -> Finding:
