@@ -13,7 +13,7 @@ import threading
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -486,12 +486,17 @@ class TestWhatItSaysOfItself:
 
 def test_datasette_serves_it_read_only(tmp_path: Path) -> None:
     """A real Datasette on loopback, started as ``catalog serve`` starts it."""
-    from urllib.error import URLError
-    from urllib.request import urlopen
+    from urllib.error import HTTPError, URLError
+    from urllib.parse import urlencode
+    from urllib.request import Request, urlopen
 
     path = tmp_path / "team.db"
-    found = inspected()
+    found = inspected().model_copy(update={"local_path": "/home/ada/models"})
     Catalog(path).add(found, answer_finding(found, plans_of("Qwen/Qwen3-8B", "h100_sxm"), STAMP))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO people VALUES ('ada', 'Ada L.', 'her machine')")
+        connection.execute("INSERT INTO shared VALUES ('/home/ada/team', 'x')")
+        connection.commit()
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     code = "from whichgpu.tui.main import main; main()"
@@ -506,6 +511,17 @@ def test_datasette_serves_it_read_only(tmp_path: Path) -> None:
             time.sleep(0.1)
         assert rows is not None
         assert rows[0][0] == "Qwen/Qwen3-8B"
+        for sql in (
+            "SELECT count(*) FROM people",
+            "SELECT count(*) FROM shared",
+            "SELECT count(local_path) FROM findings",
+        ):
+            with urlopen(f"http://127.0.0.1:{port}/team.json?{urlencode({'sql': sql})}") as answer:
+                assert json.loads(answer.read())["rows"] == [[0]], "names and paths stay in the file"
+        for header in ({"Host": f"evil.example:{port}"}, {"Origin": "https://evil.example"}):
+            with pytest.raises(HTTPError) as refused:
+                urlopen(Request(f"http://127.0.0.1:{port}/team.json", headers=header))
+            assert refused.value.code == 403
     finally:
         server.terminate()
         server.communicate(timeout=20)

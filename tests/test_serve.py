@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,19 @@ else:
     aiohttp = pytest.importorskip("aiohttp")
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    address: str
+    key: str
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """Of a page of its own."""
+        return {"Origin": f"http://{self.address}", "Cookie": f"whichgpu={self.key}"}
+
+
 @pytest.fixture
-def address(tmp_path: Path) -> Iterator[str]:
+def served(tmp_path: Path) -> Iterator[Served]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -35,13 +47,16 @@ def address(tmp_path: Path) -> Iterator[str]:
         env={**os.environ, **own},
     )
     assert process.stdout is not None
-    assert "this machine alone" in process.stdout.readline()
+    said = process.stdout.readline()
+    assert "this machine alone" in said
+    address, key = re.findall(r"http://(\S+)/\?key=(\S+)", said)[0]
+    assert address == f"127.0.0.1:{port}"
     for _ in range(100):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
         time.sleep(0.05)
-    yield f"127.0.0.1:{port}"
+    yield Served(address, key)
     process.terminate()
     process.communicate(timeout=20)
     assert process.returncode == 0, "it ends when asked to"
@@ -65,11 +80,11 @@ async def typed(page: aiohttp.ClientWebSocketResponse, *keys: str) -> None:
         await asyncio.sleep(0.05)
 
 
-def test_a_browser_finds_a_model_and_reads_its_plan(address: str) -> None:
+def test_a_browser_finds_a_model_and_reads_its_plan(served: Served) -> None:
     async def use() -> None:
         async with (
             aiohttp.ClientSession() as session,
-            session.ws_connect(f"ws://{address}/ws?width=100&height=30") as page,
+            session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
             await seen(page, "398 models")
             await typed(page, "/", *"qwen3-32b", "\r")
@@ -80,13 +95,13 @@ def test_a_browser_finds_a_model_and_reads_its_plan(address: str) -> None:
     asyncio.run(use())
 
 
-def test_nothing_of_this_machine_s_files_is_told(address: str, tmp_path: Path) -> None:
+def test_nothing_of_this_machine_s_files_is_told(served: Served, tmp_path: Path) -> None:
     (tmp_path / "private").mkdir()
 
     async def use() -> None:
         async with (
             aiohttp.ClientSession() as session,
-            session.ws_connect(f"ws://{address}/ws?width=100&height=30") as page,
+            session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
             await seen(page, "398 models")
             await typed(page, "/", str(tmp_path / "private"), "\r")
@@ -100,14 +115,39 @@ def test_nothing_of_this_machine_s_files_is_told(address: str, tmp_path: Path) -
     [{"Origin": "https://evil.example"}, {"Host": "evil.example"}, {"Host": "evil.example", "Origin": "http://evil.example"}],
     ids=["another origin", "another name", "both"],
 )  # fmt: skip
-def test_other_pages_cannot_drive_it(address: str, headers: dict[str, str]) -> None:
+def test_other_pages_cannot_drive_it(served: Served, headers: dict[str, str]) -> None:
+    address = served.address
+
     async def use() -> None:
         async with aiohttp.ClientSession() as session:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                await session.ws_connect(f"ws://{address}/ws?width=80&height=24", headers=headers)
+                await session.ws_connect(f"ws://{address}/ws?width=80&height=24", headers=served.headers | headers)
             assert refused.value.status == 403
-            assert (await session.get(f"http://{address}/", headers=headers)).status == 403
-            own = await session.get(f"http://{address}/", headers={"Origin": f"http://{address}"})
+            assert (await session.get(f"http://{address}/", headers=served.headers | headers)).status == 403
+            own = await session.get(f"http://{address}/", headers=served.headers)
             assert own.status == 200
+
+    asyncio.run(use())
+
+
+def test_only_who_was_told_the_address_gets_in(served: Served) -> None:
+    address = served.address
+
+    async def use() -> None:
+        own = {"Origin": f"http://{address}"}
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True)) as session:
+            for path in ("/", "/?key=", f"/?key={served.key[:-1]}x", "/static/js/textual.js", "/download/x"):
+                assert (await session.get(f"http://{address}{path}", headers=own)).status == 403, path
+            for headers in (own, {"Cookie": f"whichgpu={served.key}"}, own | {"Cookie": "whichgpu=guess"}):
+                with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+                    await session.ws_connect(f"ws://{address}/ws?width=80&height=24", headers=headers)
+                assert refused.value.status == 403, "a page says where it is from, and knows the secret"
+            page = await session.get(f"http://{address}/?key={served.key}")
+            assert (page.status, str(page.url)) == (200, f"http://{address}/"), "and the secret is not in the history"
+            assert page.headers["X-Frame-Options"] == "DENY"
+            assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+            assert (await session.get(f"http://{address}/static/js/textual.js")).status == 200
+            async with session.ws_connect(f"ws://{address}/ws?width=80&height=24", headers=own) as terminal:
+                await seen(terminal, "whichgpu")
 
     asyncio.run(use())

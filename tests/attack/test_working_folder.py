@@ -12,6 +12,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -100,27 +101,62 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@pytest.mark.parametrize("words", [("serve",), ("catalog", "serve")], ids=" ".join)
-def test_no_server_runs_it(trapped: Path, words: tuple[str, ...], tmp_path: Path) -> None:
-    pytest.importorskip("textual_serve" if words == ("serve",) else "datasette")
-    Catalog(tmp_path / "catalog.db").add(finding())
+@contextmanager
+def _started(folder: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start a server of ours there; gives it and where it is."""
     port = _free_port()
     command = [sys.executable, *_SCRIPT, *words, "--port", str(port)]
-    server = subprocess.Popen(command, cwd=trapped, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    server = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        for _ in range(400):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
-                    assert page.status == 200
-                break
-            except (urllib.error.URLError, ConnectionError):
-                assert server.poll() is None, server.stderr.read() if server.stderr else ""
-                time.sleep(0.05)
-        else:
-            raise AssertionError("it never answered")
+        yield server, f"http://127.0.0.1:{port}/"
     finally:
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=30)
+
+
+def test_the_served_catalog_runs_none_of_it(trapped: Path, tmp_path: Path) -> None:
+    pytest.importorskip("datasette")
+    Catalog(tmp_path / "catalog.db").add(finding())
+    with _started(trapped, "catalog", "serve") as (server, address):
+        for _ in range(400):
+            try:
+                with urllib.request.urlopen(address, timeout=5) as page:
+                    assert page.status == 200
+                return
+            except (urllib.error.URLError, ConnectionError):
+                assert server.poll() is None
+                time.sleep(0.05)
+        raise AssertionError("it never answered")
+
+
+def test_the_served_app_runs_none_of_it(trapped: Path) -> None:
+    pytest.importorskip("textual_serve")
+    import asyncio
+
+    import aiohttp
+
+    async def look(address: str, key: str) -> None:
+        headers = {"Origin": address.rstrip("/"), "Cookie": f"whichgpu={key}"}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(f"{address}ws?width=80&height=24", headers=headers) as page,
+            asyncio.timeout(60),
+        ):
+            seen = b""
+            async for message in page:
+                seen += message.data if isinstance(message.data, bytes) else str(message.data).encode()
+                if b"models" in seen:
+                    return
+
+    with _started(trapped, "serve", "--offline") as (server, address):
+        assert server.stdout is not None
+        key = server.stdout.readline().split("?key=")[1].split()[0]
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", int(address.rstrip("/").rsplit(":", 1)[1]))) == 0:
+                    break
+            time.sleep(0.05)
+        asyncio.run(look(address, key))
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGHUP])

@@ -6,10 +6,7 @@ Each format is a kept library's: csv and JSON, pyarrow (Parquet), duckdb, SQLAlc
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
-import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,42 +151,3 @@ def _kind(values: list[Any]) -> type:
     if kinds == {int, float}:
         return float
     return next(iter(kinds)) if len(kinds) == 1 else str
-
-
-_QUESTIONS = {
-    "cheapest": ("Cheapest plans that fit", "SELECT * FROM cheapest_plans ORDER BY usd_per_hour"),
-    "measured": ("Measured beside predicted", "SELECT * FROM measured_vs_predicted"),
-    "fleet": ("What is tagged served", "SELECT * FROM fleet"),
-    "search": (
-        "Models by words",
-        """SELECT m.model, i.label, i.parameters, m.made_at FROM models AS m JOIN inspections AS i USING (identity)
-        WHERE m.rowid IN (SELECT rowid FROM models_fts WHERE models_fts MATCH :words)""",
-    ),
-}
-
-
-def datasette_words(path: Path, port: int) -> list[str]:
-    """Return the command that serves a catalog through Datasette on loopback.
-
-    Raises:
-        CatalogError: Datasette is not installed.
-    """
-    if importlib.util.find_spec("datasette") is None:
-        raise CatalogError("Datasette is not installed.", "pip install 'whichgpu[serve]'")
-    name = path.stem
-    hidden = {t: {"hidden": True} for t in ("findings", "people", "heads", "lookups", "shared", "bundles")}
-    visible_tables = {
-        "inspections": {"facets": ["classes", "grade", "published"], "sort_desc": "parameters"},
-        "plans": {"facets": ["accelerator", "precision", "verdict"], "sort": "usd_per_hour"},
-        "prices": {"facets": ["accelerator", "provider", "kind"], "sort": "usd_per_hour"},
-    }
-    questions = {key: {"title": title, "sql": sql} for key, (title, sql) in _QUESTIONS.items()}
-    settings = {
-        "title": "whichgpu catalog",
-        "databases": {name: {"tables": {**hidden, **visible_tables}, "queries": questions}},
-    }
-    folder = Path(tempfile.mkdtemp(prefix="whichgpu-"))
-    file = folder / "metadata.json"
-    file.write_text(json.dumps(settings), encoding="utf-8")
-    options = ["--host", "127.0.0.1", "--port", str(port), "--metadata", str(file)]
-    return [sys.executable, "-P", "-m", "datasette", "serve", str(path), *options]

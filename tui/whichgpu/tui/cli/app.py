@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import shlex
 import sys
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 _LOOPBACK = "127.0.0.1"
+_COOKIE = "whichgpu"
+_PAGE_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; script-src 'self' 'unsafe-inline' 'wasm-unsafe-eval'; worker-src blob:;"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self' ws://127.0.0.1:* ws://localhost:*;"
+    " frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
 
 
 @click.command("app")
@@ -41,10 +52,11 @@ def serve_app(port: int, offline: bool) -> int:
 
 
 def make_server(port: int, offline: bool) -> Any:
-    """Return a textual-serve server on loopback that answers only pages of its own.
+    """Return a textual-serve server on loopback that answers only pages of its own, and only who was told its address.
 
-    Every page that a browser has open can reach loopback, so a request under another name (DNS rebinding) or from
-    another origin is refused; otherwise it could drive the app with this user's token.
+    Every page that a browser has open can reach loopback, and so can every user of this machine: a request under another
+    name (DNS rebinding), from another origin or without the secret of this start is refused; otherwise it could drive the
+    app with this user's token. No page may frame it, and nothing is loaded from elsewhere.
     """
     try:
         from aiohttp import web
@@ -52,24 +64,39 @@ def make_server(port: int, offline: bool) -> Any:
     except ImportError as error:
         raise UsageError("textual-serve is not installed.", "pip install 'whichgpu[serve]'") from error
 
-    ours = {f"{_LOOPBACK}:{port}", f"localhost:{port}"}
+    ours, secret = {f"{_LOOPBACK}:{port}", f"localhost:{port}"}, secrets.token_urlsafe(24)
+
+    def is_told(text: str | None) -> bool:
+        return secrets.compare_digest((text or "").encode(), secret.encode())
 
     @web.middleware
     async def own_pages_alone(request: web.Request, handler: Any) -> web.StreamResponse:
-        origin = request.headers.get("Origin", f"http://{request.host}")
-        if request.host not in ours or origin != f"http://{request.host}":
+        own = f"http://{request.host}"
+        origin = request.headers.get("Origin", "" if request.path == "/ws" else own)
+        if request.host not in ours or origin != own:
             raise web.HTTPForbidden(text="whichgpu serves its own pages on this machine alone.")
+        if request.path == "/" and is_told(request.query.get("key")):
+            page = web.HTTPSeeOther("/", headers=_PAGE_HEADERS)  # the secret leaves the address, and the history
+            page.set_cookie(_COOKIE, secret, httponly=True, samesite="Strict", path="/")
+            raise page
+        if not is_told(request.cookies.get(_COOKIE)):
+            raise web.HTTPForbidden(text="Open the address that whichgpu serve printed.")
         response: web.StreamResponse = await handler(request)
         return response
+
+    async def with_headers(_: web.Request, response: web.StreamResponse) -> None:
+        response.headers.update(_PAGE_HEADERS)
 
     class OwnPages(Server):  # type: ignore[misc, unused-ignore]
         async def _make_app(self) -> web.Application:
             app: web.Application = await super()._make_app()
             app.middlewares.append(own_pages_alone)
+            app.on_response_prepare.append(with_headers)
             return app
 
         async def on_startup(self, app: web.Application) -> None:
-            sys.stdout.write(f"whichgpu is at {self.public_url} (this machine alone); Ctrl-C ends it.\n")
+            address = f"{self.public_url}/?key={secret}"
+            sys.stdout.write(f"whichgpu is at {address} (this machine alone); Ctrl-C ends it.\n")
             sys.stdout.flush()
 
     words = [sys.executable, "-P", "-m", "whichgpu", "app", "--served", *(["--offline"] if offline else [])]

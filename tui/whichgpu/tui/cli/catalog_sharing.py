@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,10 @@ import click
 from whichgpu.catalog import bundles, sharing
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.export import datasette_words
 from whichgpu.catalog.export import export as export_catalog
 from whichgpu.catalog.intake import Intake, Refusal, take
 from whichgpu.catalog.intake import merge as merge_file
+from whichgpu.catalog.served_copy import served
 from whichgpu.catalog.stores import store_at
 from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.text import clean
@@ -158,10 +160,26 @@ def serve(port: int, desk: Desk) -> int:
     path = desk.catalog
     if not path.is_file():
         raise CatalogError(f"There is no catalog at {clean(path)} yet.", "Ask for a model first.")
-    words = datasette_words(path, port)
-    click.echo(Terminal.detect().text(f"whichgpu: http://127.0.0.1:{port}/ until Ctrl-C"), err=True)
-    sys.stderr.flush()
-    os.execv(words[0], words)
+    with served(path, port) as words:
+        click.echo(Terminal.detect().text(f"whichgpu: http://127.0.0.1:{port}/ until Ctrl-C"), err=True)
+        sys.stderr.flush()
+        return _run_until_told(words)
+
+
+def _run_until_told(words: Sequence[str]) -> int:
+    """Run a server until it ends or we are told to; it ends with us."""
+    server = subprocess.Popen(words)
+    told = [signal.SIGTERM, signal.SIGHUP]
+    before = [signal.signal(number, lambda *_: server.terminate()) for number in told]
+    try:
+        with suppress(KeyboardInterrupt):
+            return ExitCode.OK if server.wait() in (0, -signal.SIGTERM, -signal.SIGINT) else ExitCode.SYSTEM
+        return ExitCode.OK
+    finally:
+        server.terminate()
+        server.wait()
+        for number, handler in zip(told, before, strict=True):
+            signal.signal(number, handler)
 
 
 COMMANDS = (merge, push, pull, sync, import_bundles, export, serve)
