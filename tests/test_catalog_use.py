@@ -522,6 +522,7 @@ def test_datasette_serves_it_read_only(tmp_path: Path) -> None:
             with pytest.raises(HTTPError) as refused:
                 urlopen(Request(f"http://127.0.0.1:{port}/team.json", headers=header))
             assert refused.value.code == 403
+            refused.value.close()
     finally:
         server.terminate()
         server.communicate(timeout=20)

@@ -65,9 +65,6 @@ def _pythons_own() -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "start", [_SCRIPT, ("-m", "whichgpu"), ("-P", "-m", "whichgpu")], ids=["script", "module", "safe"]
-)
-@pytest.mark.parametrize(
     "words",
     [
         ("--version",),
@@ -80,11 +77,20 @@ def _pythons_own() -> list[str]:
     ],
     ids=lambda words: words[0] + words[-1],
 )
-def test_no_command_runs_it(trapped: Path, start: tuple[str, ...], words: tuple[str, ...]) -> None:
+def test_no_command_runs_it(trapped: Path, words: tuple[str, ...]) -> None:
+    _run(trapped, *_SCRIPT, *words)
+
+
+@pytest.mark.parametrize("start", [("-m", "whichgpu"), ("-P", "-m", "whichgpu")], ids=["module", "safe"])
+def test_nor_does_it_run_as_a_module(trapped: Path, start: tuple[str, ...]) -> None:
     if start[0] == "-m":
         for name in ("whichgpu", *_pythons_own()):
             (trapped / f"{name}.py").unlink(missing_ok=True)
-    done = subprocess.run([sys.executable, *start, *words], cwd=trapped, capture_output=True, text=True, check=False)
+    _run(trapped, *start, "-m", ".")
+
+
+def _run(folder: Path, *words: str) -> None:
+    done = subprocess.run([sys.executable, *words], cwd=folder, capture_output=True, text=True, check=False)
     assert done.returncode in (0, 1), done.stderr
     assert "Traceback" not in done.stderr
 
