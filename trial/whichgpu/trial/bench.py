@@ -57,7 +57,7 @@ def read_result(text: str, concurrency: int, prompt: int, output: int, sampler: 
             power=power,
             output_tokens_per_joule=float(raw["total_output_tokens"]) / joules if joules else None,
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise TrialError("vLLM's benchmark left no result that can be read.", "Its output is in the log.") from error
 
 

@@ -42,12 +42,20 @@ class Elsewhere:
 
     def text(self) -> str:
         """Return what a person would type."""
-        parts = [f"cat > {shlex.quote(name)} <<'EOF'\n{content}EOF" for name, content in self.files.items()]
+        parts = [_written(name, content) for name, content in self.files.items()]
         parts += [f"{shlex.join(command)} &" for command in self.beside]
         *before, last = [shlex.join(command) for command in self.commands]
         came = "whichgpu trial import -" if self.record is None else f"whichgpu trial import {shlex.quote(self.record)}"
         parts += [*before, f"{last} | {came}" if self.record is None else f"{last}\n{came}"]
         return "\n".join([*parts, *(["wait"] if self.beside else [])])
+
+
+def _written(name: str, content: str) -> str:
+    """Return shell that writes a file: by a mark that none of its lines is, as a folder's name may hold line breaks."""
+    mark = "EOF"
+    while mark in content.splitlines():
+        mark += "F"
+    return f"cat > {shlex.quote(name)} <<'{mark}'\n{content}{mark}"
 
 
 @dataclass(frozen=True, slots=True)

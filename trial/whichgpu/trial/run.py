@@ -265,7 +265,7 @@ def _memory(server: Server, log: str, length: int | None) -> Memory:
 
     def rank(*names: str, choose: Callable[[Sequence[int]], int] = max) -> int | None:
         for name in names:
-            values = [r[name] for r in ranks if isinstance(r.get(name), int)]
+            values = [r[name] for r in ranks if isinstance(r.get(name), int) and 0 <= r[name] < 2**60]
             if values:
                 return choose(values)
         return None

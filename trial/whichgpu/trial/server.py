@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import time
 import urllib.error
@@ -15,7 +16,12 @@ from whichgpu.inspect.text import clean
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.records import Memory
 
-_LIMIT = 16 * 2**20
+_LIMIT, _PART = 16 * 2**20, 65_536
+_GRACE = 5.0
+"""Seconds beyond what one read may take that a whole answer has."""
+
+_MOST, _MOST_NAME = 2**60, 300
+"""Figures above this, and names longer than this, are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +51,7 @@ class Server:
         try:
             with urllib.request.urlopen(f"{self.url}/health", timeout=5) as answer:
                 return bool(answer.status == 200)
-        except (OSError, ValueError):
+        except (OSError, ValueError, http.client.HTTPException):
             return False
 
     def serves(self, name: str) -> bool:
@@ -65,8 +71,9 @@ class Server:
         try:
             first = content["data"][0]
             length = first.get("max_model_len")
-            return str(first["id"]), length if isinstance(length, int) else None
-        except (KeyError, IndexError, TypeError) as error:
+            is_length = isinstance(length, int) and not isinstance(length, bool) and 0 < length < _MOST
+            return str(first["id"])[:_MOST_NAME], length if is_length else None
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise TrialError(f"{clean(self.url)} lists no model.", "Give the URL of a vLLM server.") from error
 
     def version(self) -> str | None:
@@ -85,10 +92,11 @@ class Server:
         """
         body = {"model": model, "prompt": [5, 6, 7, 8, 9, 10], "max_tokens": 8, "ignore_eos": True, "temperature": 0}
         content = self._json("/v1/completions", body, seconds)
-        tokens = content.get("usage", {}).get("completion_tokens") if isinstance(content, dict) else None
-        if not tokens:
+        usage = content.get("usage") if isinstance(content, dict) else None
+        tokens = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        if not isinstance(tokens, int) or not 0 < tokens < _MOST:
             raise TrialError("The first completion came back empty.", "The log says why.")
-        return int(tokens)
+        return tokens
 
     def facts(self) -> list[dict[str, Any]]:
         """Return what our worker extension says, per rank; empty where it isn't there."""
@@ -142,7 +150,7 @@ class Server:
         try:
             text = self._read("/metrics", None, 10).decode(errors="replace")
             families = list(text_string_to_metric_families(text))
-        except (TrialError, ValueError):
+        except Exception:  # noqa: BLE001 - a foreign parser of foreign text; without it figures are unknown
             return []
         return [(s.name, dict(s.labels), float(s.value)) for f in families for s in f.samples]
 
@@ -157,22 +165,41 @@ class Server:
         request = urllib.request.Request(f"{self.url}{path}", data, {"Content-Type": "application/json"})
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
-                return bytes(answer.read(_LIMIT))
+                return _bounded(answer, time.monotonic() + seconds + _GRACE)
         except urllib.error.HTTPError as error:
             with error:  # it holds the connection
                 message = clean(error.read(2_000).decode(errors="replace"), 200)
             raise TrialError(
                 f"The server answered {path} with HTTP {error.code}: {message}", "The log says why."
             ) from error
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise TrialError(f"The server does not answer {path}: {clean(error, 120)}.", "The log says why.") from error
+
+
+def _bounded(answer: http.client.HTTPResponse, until: float) -> bytes:
+    """Read an answer of bounded size in bounded time, however slowly it drips.
+
+    Raises:
+        OSError: it is larger, or takes longer.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while part := answer.read1(_PART):
+        parts.append(part)
+        size += len(part)
+        if size > _LIMIT:
+            raise OSError(f"it answers with more than {_LIMIT:,} bytes")
+        if time.monotonic() > until:
+            raise TimeoutError("it answers too slowly")
+    return b"".join(parts)
 
 
 def _number(text: str | None) -> float | None:
     try:
-        return float(text) if text is not None else None
+        value = float(text) if text is not None else None
     except ValueError:
         return None
+    return value if value is not None and 0 <= value < _MOST else None
 
 
 def _whole(text: str | None) -> int | None:
