@@ -19,6 +19,7 @@ from whichgpu.catalog import derive, files
 from whichgpu.catalog.files import SCHEMA_STEPS
 from whichgpu.catalog.records import ANSWER, INSPECTION, Finding
 from whichgpu.catalog.rows import COLUMNS, finding_of
+from whichgpu.inspect.text import clean
 from whichgpu.plan.records import PriceOffer
 
 _COLUMNS = ", ".join(COLUMNS)
@@ -56,12 +57,13 @@ class Catalog:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """Give a read-only connection.
+        """Give a read-only connection, whose text can be printed: whoever may write a shared file may write anything.
 
         Raises:
             CatalogError: the file cannot be read.
         """
         with files.translated(self.path), closing(files.for_reading(self.path)) as connection:
+            connection.text_factory = _printable
             yield connection
 
     @contextmanager
@@ -100,8 +102,9 @@ class Catalog:
         with self.reading() as connection:
             if not self._is_readable(connection):
                 return []
+            connection.text_factory = str  # a body is what its identity says, and is validated as a record
             rows = connection.execute(sql + (f" LIMIT {limit}" if limit is not None else ""), parameters).fetchall()
-        return [finding_of(row) for row in rows]
+        return [finding_of((*map(_envelope_value, row[:-1]), row[-1])) for row in rows]
 
     def latest_inspection(self, model: str, commit: str | None = None, by: str | None = None) -> Finding | None:
         """Return the newest inspection of a Hub repository (at a commit, or the start of one; by one reader), or ``None``.
@@ -207,6 +210,15 @@ class Catalog:
         """True where the tables are those of this version, or of a newer one that keeps them; an older file is migrated
         by the next write."""
         return files.steps_of(connection) >= SCHEMA_STEPS
+
+
+def _printable(data: bytes) -> str:
+    text = data.decode("utf-8", "replace")
+    return text if text.isprintable() else clean(text, len(text))
+
+
+def _envelope_value(value: Any) -> Any:
+    return value if not isinstance(value, str) or value.isprintable() else clean(value, len(value))
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,94 @@
+"""Every command on a real pseudo-terminal (a pipe would have its codes taken out), over a shared file that lies in every column."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sqlite3
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.findings import at
+from tests.planning import ask as answer_of
+from tests.test_catalog_sharing import inspected
+from whichgpu.catalog.records import answer_finding, note_finding, price_finding, tag_finding
+from whichgpu.catalog.store import Catalog
+from whichgpu.plan.records import PriceOffer
+
+pty = pytest.importorskip("pty")
+
+_LIE = "\x1b]0;owned\x07\x1b[2J\u202e\x9b31m"
+_OURS = re.compile(r"\x1b\[[0-9;]*m|\x1b\[\?25[hl]|\x1b\[K")
+"""Colours, the cursor and the end of a line: what we print ourselves."""
+
+_COMMANDS = [
+    ("catalog", "list"),
+    ("catalog", "search", "qwen"),
+    ("catalog", "show", "Qwen/Qwen3-8B"),
+    ("catalog", "status"),
+    ("catalog", "history", "Qwen/Qwen3-8B"),
+    ("catalog", "verify"),
+    ("prices", "list"),
+    ("-m", "Qwen/Qwen3-8B", "--offline"),
+    ("-m", "Qwen/Qwen3-8B", "--offline", "--explain"),
+    ("-m", "Qwen/Qwen3-8B", "--offline", "-q"),
+    ("fleet", "--tag", "served", "--offline"),
+    ("trial", "report"),
+    ("trial", "list"),
+    ("compare", "Qwen/Qwen3-8B", "openai/gpt-oss-20b", "--offline"),
+    ("catalog", "watch", "--offline"),
+]
+_CHILD = "import json, sys; from whichgpu.tui.cli.tree import run; [run(words) for words in json.loads(sys.argv[1])]"
+
+
+def _lying(path: Path) -> None:
+    """Make a catalog, and write into every column of text what a terminal obeys, as whoever may write the file can."""
+    inspection = inspected("Qwen/Qwen3-8B")
+    offer = PriceOffer(
+        accelerator="h100_sxm", usd_per_hour=1, provider="one", kind="on-demand", date="2026-11-20", source="a list"
+    )
+    Catalog(path).add(
+        inspection,
+        answer_finding(inspection, answer_of("Qwen/Qwen3-8B", "h100_sxm"), at(1)),
+        note_finding("Qwen/Qwen3-8B", "hello", at(2)),
+        tag_finding("Qwen/Qwen3-8B", "served", True, at(3)),
+        price_finding(offer, False, at(4)),
+    )
+    keys = {"identity", "model", "made_at", "at", "kind", "date", "tag", "accelerator", "body", "about", "commit_sha"}
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("INSERT INTO people VALUES ('ada', 'Ada', 'here')")
+        for table in ("findings", "inspections", "plans", "prices", "notes", "tags", "people"):
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            for column in set(columns) - keys:
+                connection.execute(
+                    f"UPDATE {table} SET {column} = {column} || ? WHERE typeof({column}) = 'text'", (_LIE,)
+                )
+        connection.commit()
+
+
+def test_no_command_prints_what_a_terminal_obeys(tmp_path: Path) -> None:
+    _lying(tmp_path / "catalog.db")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execv(sys.executable, [sys.executable, "-P", "-c", _CHILD, json.dumps(_COMMANDS)])
+    shown = b""
+    while True:
+        try:
+            part = os.read(terminal, 65_536)
+        except OSError:
+            break
+        if not part:
+            break
+        shown += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    text = _OURS.sub("", shown.decode())
+    assert "Qwen/Qwen3-8B" in text
+    for code in ("\x1b", "\x07", "\u202e", "\x9b"):
+        assert code not in text, repr(text[max(0, text.find(code) - 80) : text.find(code) + 40])
+    assert "Traceback" not in text
+    assert "did not expect" not in text
