@@ -74,6 +74,15 @@ async def seen(page: aiohttp.ClientWebSocketResponse, text: str) -> str:
     raise AssertionError(f"{text!r} was never shown")
 
 
+async def quiet(page: aiohttp.ClientWebSocketResponse) -> None:
+    """Wait until nothing more is drawn: a key that is pressed while the first screen settles may go elsewhere."""
+    while True:
+        try:
+            await asyncio.wait_for(page.receive(), 1.0)
+        except TimeoutError:
+            return
+
+
 async def typed(page: aiohttp.ClientWebSocketResponse, *keys: str) -> None:
     for key in keys:
         await page.send_json(["stdin", key])
@@ -87,6 +96,7 @@ def test_a_browser_finds_a_model_and_reads_its_plan(served: Served) -> None:
             session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
             await seen(page, "398 models")
+            await quiet(page)
             await typed(page, "/", *"qwen3-32b", "\r")
             await seen(page, "known from config")
             await typed(page, "p")
@@ -104,6 +114,7 @@ def test_nothing_of_this_machine_s_files_is_told(served: Served, tmp_path: Path)
             session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
             await seen(page, "398 models")
+            await quiet(page)
             await typed(page, "/", str(tmp_path / "private"), "\r")
             await seen(page, "by their Hub id alone")
 
