@@ -155,6 +155,7 @@ def catalog_page() -> str:
         store = Catalog(Path(folder) / "c.db")
         store.add()
         with store.reading() as connection:
+            connection.text_factory = str  # the schema has lines
             rows = connection.execute(
                 "SELECT type, name, sql FROM sqlite_master WHERE type IN ('table', 'view')"
             ).fetchall()
