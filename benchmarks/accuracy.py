@@ -260,8 +260,8 @@ def _start_verdict(row: TruthRow, footprint: Footprint, sizer: Sizer, case: Case
         return footprint.verdict
     as_library = batch_of(card, sizer.engine, workload).tokens
     as_library = max(as_library, 16_384 if card.usable_gib >= 70 and not card.small_batches else 8_192)
-    asked = workload.model_copy(update={"batched_tokens": as_library})
-    other = sizer.size(replace(case, workload=asked)).verdict
+    library_workload = workload.model_copy(update={"batched_tokens": as_library})
+    other = sizer.size(replace(case, workload=library_workload)).verdict
     return footprint.verdict if other is footprint.verdict else Verdict.TIGHT
 
 

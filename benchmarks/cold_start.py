@@ -64,11 +64,18 @@ def measure(hub: HubStandIn, command: Sequence[str], environment: dict[str, str]
     costs: dict[str, list[Cost]] = {"cold": [], "second look": []}
     for _ in range(runs):
         with tempfile.TemporaryDirectory() as home:
-            own = {**environment, "HOME": home, "HF_HOME": f"{home}/hf", "WHICHGPU_CATALOG": f"{home}/catalog.db"}
-            own |= {f"XDG_{kind}_HOME": f"{home}/{kind.lower()}" for kind in ("DATA", "CONFIG", "CACHE", "STATE")}
-            for measured in costs.values():
-                measured.append(_run_once(hub, command, own))
-    return {look: min(measured, key=lambda cost: cost.cpu) for look, measured in costs.items()}
+            fresh_home = {
+                **environment,
+                "HOME": home,
+                "HF_HOME": f"{home}/hf",
+                "WHICHGPU_CATALOG": f"{home}/catalog.db",
+            }
+            fresh_home |= {
+                f"XDG_{kind}_HOME": f"{home}/{kind.lower()}" for kind in ("DATA", "CONFIG", "CACHE", "STATE")
+            }
+            for look_costs in costs.values():
+                look_costs.append(_run_once(hub, command, fresh_home))
+    return {look: min(look_costs, key=lambda cost: cost.cpu) for look, look_costs in costs.items()}
 
 
 def _run_once(hub: HubStandIn, command: Sequence[str], environment: dict[str, str]) -> Cost:

@@ -77,6 +77,28 @@ def test_what_we_make_is_taken() -> None:
     assert [type(checked(finding)) for finding in ours] == [tuple] * len(ours)
 
 
+OLDER_NAMES = {"kv_cache": "KV cache", "prefills": "others' prefills"}
+"""Of a step's times, as whichgpu 0.1 wrote them."""
+
+
+def renamed(value: Any, names: dict[str, str]) -> Any:
+    if isinstance(value, dict):
+        return {names.get(key, key): renamed(part, names) for key, part in value.items()}
+    return [renamed(part, names) for part in value] if isinstance(value, list) else value
+
+
+def test_so_is_an_answer_in_the_words_of_an_older_version() -> None:
+    inspection = inspected("Qwen/Qwen3-8B")
+    answer = answer_finding(inspection, answer_of("Qwen/Qwen3-8B", "h100_sxm"), at(1))
+    plans = json.loads(answer.body)["plans"]
+    older = renamed(plans, OLDER_NAMES)
+    assert older != plans
+    assert isinstance(checked(forged(answer, plans=older)), tuple)
+    nobodys = renamed(plans, {"prefills": "some prefills"})
+    assert refusal(forged(answer, plans=nobodys)) == "its content is malformed"
+    assert refusal(forged(answer, plans=[{**older[0], "count": str(older[0]["count"])}])) == "its content is malformed"
+
+
 class TestText:
     @pytest.mark.parametrize("escape", ESCAPES)
     @pytest.mark.parametrize("field", ["model", "made_by", "tool_version", "origin"])

@@ -112,10 +112,10 @@ def people_in(name: str, data: bytes) -> list[tuple[str, str, str]]:
         return []
     rows = head.get("people") if isinstance(head, dict) else None
     rows = rows if isinstance(rows, list) else []
-    known = [
+    people = [
         r for r in rows[:_MOST_PEOPLE] if isinstance(r, list) and len(r) == 3 and all(isinstance(t, str) for t in r)
     ]
-    return [(clean(r[0], 40), clean(r[1], 80), clean(r[2], 80)) for r in known]
+    return [(clean(r[0], 40), clean(r[1], 80), clean(r[2], 80)) for r in people]
 
 
 def _lines(name: str, data: bytes) -> Iterator[bytes]:

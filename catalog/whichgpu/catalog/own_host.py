@@ -30,9 +30,11 @@ def asgi_wrapper() -> Callable[[_App], _App]:
                 return
             headers = {key.lower(): value.decode("latin-1") for key, value in scope["headers"]}
             port = (scope.get("server") or ("", 0))[1]
-            own = (f"127.0.0.1:{port}", f"localhost:{port}")
+            addresses = (f"127.0.0.1:{port}", f"localhost:{port}")
             origin = headers.get(b"origin")
-            if headers.get(b"host") in own and (origin is None or origin in [f"http://{name}" for name in own]):
+            if headers.get(b"host") in addresses and (
+                origin is None or origin in [f"http://{name}" for name in addresses]
+            ):
                 await app(scope, receive, send)
                 return
             plain = [(b"content-type", b"text/plain; charset=utf-8")]

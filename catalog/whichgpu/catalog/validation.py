@@ -77,10 +77,10 @@ def _is_newer(finding: Finding) -> bool:
     if finding.kind != INSPECTION:
         return False
     try:
-        stated = json.loads(finding.body).get("schema_version")
+        schema_version = json.loads(finding.body).get("schema_version")
     except (ValueError, AttributeError, RecursionError):
         return False
-    return isinstance(stated, int) and stated > SCHEMA_VERSION
+    return isinstance(schema_version, int) and schema_version > SCHEMA_VERSION
 
 
 def _values(content: Any, depth: int = 0) -> Fault | None:
@@ -123,9 +123,13 @@ def _record(kind: type[_Kept], content: Mapping[str, Any]) -> _Kept:
 
 
 def _is_written_so(content: Any, written: Any) -> bool:
-    """True where everything that is stated is written the same; what an older version left out has its default."""
+    """True where everything that is stated is written the same.
+
+    What an older version left out has its default; what it named otherwise and the record still takes, under that name,
+    is written under today's. A name that no version had, the records refuse themselves.
+    """
     if isinstance(content, dict) and isinstance(written, dict):
-        return all(key in written and _is_written_so(value, written[key]) for key, value in content.items())
+        return all(_is_written_so(value, written[key]) for key, value in content.items() if key in written)
     if isinstance(content, list) and isinstance(written, list):
         return len(content) == len(written) and all(map(_is_written_so, content, written))
     return bool(content == written) and isinstance(content, bool) == isinstance(written, bool)
@@ -133,8 +137,8 @@ def _is_written_so(content: Any, written: Any) -> bool:
 
 def _inspection(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault | None:
     source = _record(Inspection, content).source
-    told = (source.name, source.commit, source.kind, source.private)
-    return None if told == (finding.model, finding.commit, finding.origin, finding.private) else _OTHER
+    source_names = (source.name, source.commit, source.kind, source.private)
+    return None if source_names == (finding.model, finding.commit, finding.origin, finding.private) else _OTHER
 
 
 def _answer(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault | None:

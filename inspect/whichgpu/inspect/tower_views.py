@@ -51,9 +51,9 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
 
 
 def _named_tower(root: ConfigView) -> ConfigView | None:
-    own = family_of(root.string("model_type")).tower
-    if own:
-        return ConfigView({"model_type": own}, "assumed: the class's vision backbone; ")
+    vision_backbone = family_of(root.string("model_type")).tower
+    if vision_backbone:
+        return ConfigView({"model_type": vision_backbone}, "assumed: the class's vision backbone; ")
     processor = root.sub("img_processor")
     name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
     for tower_name, config in _NAMED_TOWERS.items():

@@ -84,7 +84,7 @@ class _Node(NamedTuple):
 class _Prices(NamedTuple):
     """What a card costs."""
 
-    asked: Price | None
+    of_kind: Price | None
     """Of the asked kind."""
     other: Price | None
     counts: tuple[int, ...] | None
@@ -210,7 +210,7 @@ class Planner:
         workload, card, layout = case.workload, case.card, case.layout
         footprint = footprint_of(self._sizer, case, sizes, detailed=case.precision is workload.precision)
         command, prices = self._command_of((layout, case.precision)), self._prices_of(card)
-        hourly = prices.asked.usd_per_hour * layout.cards if prices.asked is not None else None
+        hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
         speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
         missed = tuple(misses(workload, speed, hourly))
         reasons = plan_reasons(self._sizer, case, sizes)
@@ -224,7 +224,7 @@ class Planner:
             footprint=footprint,
             verdict=sizes.verdict,
             usd_per_hour=round(hourly, 4) if hourly is not None else None,
-            price=prices.asked,
+            price=prices.of_kind,
             command=command.text,
             speed=speed,
             reasons=(*missed, *reasons, *command.reasons, *unsold(card, layout, prices.counts), *extra),

@@ -173,7 +173,10 @@ def _text(source: str, most: int) -> str:
     try:
         data = read_piped(most) if source == "-" else read_ends(Path(source).expanduser(), most)
     except OSError as error:
-        raise TrialError(f"{clean(source)} cannot be read: {clean(error.strerror or error)}.", "") from error
+        raise TrialError(
+            f"{clean(source)} cannot be read: {clean(error.strerror or error)}.",
+            "Give a file, or - for what is piped in.",
+        ) from error
     return data.decode(errors="replace")
 
 

@@ -149,4 +149,7 @@ def list_text(source: str) -> str:
     except UnicodeDecodeError as error:
         raise FleetError(f"{clean(source)} is no text file.", "Give ids one a line, CSV or YAML.") from error
     except OSError as error:
-        raise FleetError(f"{clean(source)} cannot be read: {clean(error.strerror or error)}.", "") from error
+        raise FleetError(
+            f"{clean(source)} cannot be read: {clean(error.strerror or error)}.",
+            "Give a file, or - for what is piped in.",
+        ) from error
