@@ -170,7 +170,7 @@ class TestMirrors:
     def test_what_was_asked_for_plain_is_never_unpacked(self, start_hub: Start, ask: Ask, where: str) -> None:
         hub = start_hub({"a/b": single()})
         hub.faults.append(Fault("gzip", where=where))
-        check(ask("--model", "a/b"), 3, "compresses what was asked for plain")
+        check(ask("--model", "a/b"), 3, "compresses in a way that was not asked for")
 
     def test_a_bomb_behind_the_one_request_endpoint_falls_back(
         self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from tests.hub import header_of
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.headers import MAX_HEADER_BYTES, header_length, parse_header
+from whichgpu.inspect.sources.hub_headers import all_headers
 from whichgpu.inspect.sources.local import read_local_header
 
 
@@ -57,6 +58,28 @@ def test_any_honest_header_comes_back_whole(tensors: dict[str, tuple[str, list[i
     found = parse_header(data[8:], "x", size)
     assert {t.name: (t.dtype, t.shape) for t in found} == specs
     assert sum(t.bytes for t in found) == size
+
+
+@given(
+    st.dictionaries(st.text('ab.0"\\é{}', min_size=1, max_size=6), st.integers(0, 3), max_size=6),
+    st.dictionaries(st.text(max_size=4), st.text(max_size=6), max_size=2),
+)
+def test_however_a_header_is_spaced_it_says_the_same(sizes: dict[str, int], metadata: dict[str, str]) -> None:
+    content: dict[str, object] = {"__metadata__": metadata} if metadata else {}
+    begin = 0
+    for name, size in sizes.items():
+        content[name] = tensor("F8_E4M3", [size, 1], [begin, begin + size])
+        begin += size
+    compact = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
+    readings = [
+        parse_header(text, "x", 64)
+        for text in (compact, json.dumps(content).encode(), json.dumps(content, indent=1).encode())
+    ]
+    assert readings[0] == readings[1] == readings[2]
+    answer = bytearray(b'{"index":{"metadata":{}},"headers":{"x":' + compact + b"}}")
+    spaced = bytearray(json.dumps(json.loads(answer), indent=1).encode())
+    assert all_headers(answer, {"x": 64}) == all_headers(spaced, {"x": 64}) == {"x": readings[0]}
+    assert all_headers(answer, {"y": 64}) is None
 
 
 @given(st.binary(max_size=300))

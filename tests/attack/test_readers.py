@@ -6,6 +6,7 @@ import json
 import os
 import struct
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,50 @@ def test_gguf_headers_that_promise_too_much(tmp_path: Path) -> None:
     ended = confined(*(("-m", str(path), "--offline") for path in paths))
     codes = {name: (one.code, one.is_said) for name, one in zip(HEADERS, ended, strict=True)}
     assert codes == dict.fromkeys(HEADERS, (ExitCode.UNREADABLE, True))
+
+
+def written(tensors: int, name: str) -> bytes:
+    """A header as the library writes it; ``name`` takes the tensor's number."""
+    entries = (
+        f'"{name.format(i)}":{{"dtype":"BF16","shape":[{i % 7 + 1},8],"data_offsets":[{i * 128},{i * 128 + (i % 7 + 1) * 16}]}}'
+        for i in range(tensors)
+    )
+    return b"{" + ",".join(entries).encode() + b"}"
+
+
+SAFETENSORS: dict[str, Callable[[], bytes]] = {
+    "a million tensors": lambda: written(960_000, "model.layers.0.x{}.weight"),
+    "a hundred thousand groups": lambda: written(100_000, "t{}x.weight"),
+    "lists without end": lambda: b"[" + b"[]," * 33_000_000 + b"1]",
+    "keys without end": lambda: b'{"a":{' + b'"x":1,' * 16_000_000 + b'"x":1}}',
+    "one word": lambda: b'{"a":"' + b"x" * 98_000_000 + b'"}',
+    "metadata of escapes": lambda: b'{"__metadata__":{"a":"' + b"\\n" * 48_000_000 + b'"}}',
+    "half a million of one layer": lambda: written(440_000, "model.layers.{}.w"),
+}
+
+
+def test_headers_of_a_hundred_megabytes(tmp_path: Path) -> None:
+    codes: dict[str, tuple[int, bool]] = {}
+    for name, make in SAFETENSORS.items():
+        header, path = make(), tmp_path / "x.safetensors"
+        with path.open("wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header)
+            file.truncate(8 + len(header) + 128_000_000)
+        [ended] = confined(("-m", str(path), "--offline", "-q"))
+        codes[name] = ended.code, ended.is_said
+    assert codes == dict.fromkeys(SAFETENSORS, (ExitCode.UNREADABLE, True)) | {"half a million of one layer": (0, True)}
+
+
+def test_a_thousand_shards_are_one_model(tmp_path: Path) -> None:
+    """Each file keeps to its bound; all of them together must too."""
+    header = written(40_000, "model.layers.{}.w")
+    for number in range(1, 31):
+        with (tmp_path / f"model-{number:05}-of-00030.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", len(header)) + header)
+            file.truncate(8 + len(header) + 40_000 * 128)
+    [ended] = confined(("-m", str(tmp_path), "--offline", "-q"))
+    assert (ended.code, ended.is_said) == (ExitCode.UNREADABLE, True)
+    assert "no model has so many" in ended.err
 
 
 LOGS = {

@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.intake import Refusal
 from whichgpu.catalog.records import Finding, Stamp, canonical
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
@@ -28,7 +29,7 @@ NAME = re.compile(r"[0-9a-f]{64}\.jsonl\.gz")
 MOST_PACKED, MOST_UNPACKED = 64 * 2**20, 512 * 2**20
 """Bytes of one bundle, packed and unpacked; more is refused."""
 
-_MOST_LINE = 16 * 2**20
+_MOST_LINE = 8 * 2**20
 """Bytes of one finding; the largest known inspection has less than one MiB."""
 
 _PER_BUNDLE = 2_000
@@ -95,8 +96,8 @@ def unpacked(name: str, data: bytes) -> Iterator[Finding | Refusal]:
     check_name(name, data)
     lines = _lines(name, data)
     try:
-        head = json.loads(next(lines, b""))
-    except (ValueError, RecursionError) as error:
+        head = json_of(next(lines, b""))
+    except ValueError as error:
         raise CatalogError(f"The bundle {name[:12]}… has no head.", "It was not read.") from error
     if not isinstance(head, dict) or head.get("bundle") != FORMAT:
         raise CatalogError(f"The bundle {name[:12]}… is of another format.", "Update whichgpu.")
@@ -107,8 +108,8 @@ def unpacked(name: str, data: bytes) -> Iterator[Finding | Refusal]:
 def people_in(name: str, data: bytes) -> list[tuple[str, str, str]]:
     """Return (pseudonym, name, host) that a bundle tells."""
     try:
-        head = json.loads(next(_lines(name, data), b"{}"))
-    except (ValueError, RecursionError):
+        head = json_of(next(_lines(name, data), b"{}"))
+    except ValueError:
         return []
     rows = head.get("people") if isinstance(head, dict) else None
     rows = rows if isinstance(rows, list) else []
@@ -133,7 +134,7 @@ def _lines(name: str, data: bytes) -> Iterator[bytes]:
 
 def _finding(line: bytes) -> Finding | Refusal:
     try:
-        content = json.loads(line)
+        content = json_of(line)
         return Finding.model_validate({**content, "body": canonical(content["body"])})
     except (ValueError, TypeError, KeyError, RecursionError, ValidationError) as error:
         return Refusal(identity="?", why=f"it is no finding ({type(error).__name__})")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.text import clean
 
@@ -39,17 +39,17 @@ LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder
 HIDDEN_KEYS = ("hidden_size", "d_model", "n_embd", "n_embed", "dim", "model_dim", "block_dim")
 
 
-def parse_json(data: bytes, name: str) -> dict[str, Any]:
+def parse_json(data: bytes, name: str, limit: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
     """Parse one JSON object.
 
     Raises:
         UnreadableError: too large, not JSON, not an object, or nested too deeply.
     """
-    if len(data) > MAX_CONFIG_BYTES:
-        raise UnreadableError(f"{name} has {len(data):,} bytes; a config never needs more than {MAX_CONFIG_BYTES:,}.")
+    if len(data) > limit:
+        raise UnreadableError(f"{name} has {len(data):,} bytes; it never needs more than {limit:,}.")
     try:
-        parsed = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        parsed = json_of(data)
+    except ValueError as error:
         raise UnreadableError(f"{name} is not valid JSON ({clean(error, 80)}).") from error
     if not isinstance(parsed, dict):
         raise UnreadableError(f"{name} holds a {type(parsed).__name__}, not an object.")

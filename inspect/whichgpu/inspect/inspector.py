@@ -157,6 +157,8 @@ def _read_weights(reading: Reading, quick: bool, progress: Progress) -> None:
         return
     files = [f for file_set in safetensors.values() for f in file_set.files]
     headers = reading.repository.headers(files, progress)
+    if reading.root is None and not choice.pipeline and not any(headers.values()):
+        raise UnreadableError("Its files hold no tensors, and no config is beside them.", "Check what was downloaded.")
     for name, file_set in safetensors.items():
         reading.tensors[name] = [t for f in file_set.files for t in headers[f.path]]
         if file_set.missing:
@@ -200,7 +202,7 @@ def _read_indexes(reading: Reading) -> None:
 
 def _read_index(reading: Reading, folder: str, path: str) -> None:
     try:
-        index = parse_json(reading.repository.read(path, _MAX_INDEX_BYTES), path)
+        index = parse_json(reading.repository.read(path, _MAX_INDEX_BYTES), path, _MAX_INDEX_BYTES)
     except NetworkError:
         raise
     except UnreadableError as error:

@@ -6,12 +6,16 @@ from collections.abc import Iterable
 from math import prod
 from typing import NamedTuple
 
+from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.names import is_buffer, is_scale, part_of, pattern_of
 from whichgpu.inspect.packing import unpacked_shape
 from whichgpu.inspect.quantisation import Published
 from whichgpu.inspect.records import Part, TensorGroup
 from whichgpu.inspect.text import clean
+
+MOST_GROUPS = 10_000
+"""Of names, dtypes and shapes; published models have some hundreds, those with a width per layer a few thousand."""
 
 
 class _Key(NamedTuple):
@@ -28,6 +32,9 @@ def group_tensors(
     Packed integers are unpacked: GPTQ and AWQ ``qweight``, compressed-tensors ``weight_packed``, NVFP4 and MXFP4
     bytes, bitsandbytes NF4, MLX. Scales and buffers count as bytes but not as parameters. Tensors of layers that
     hold a recurrent state (``A_log``) are put under SSM, whatever they are called.
+
+    Raises:
+        UnreadableError: the names form no layers, so that almost each is a group of its own.
     """
     counts: dict[_Key, list[int]] = {}
     recurrent = set[str]()
@@ -38,6 +45,10 @@ def group_tensors(
         entry[1] += tensor.bytes
         if tensor.name.endswith(".A_log"):
             recurrent.add(key.pattern.rpartition(".")[0])
+        if len(counts) > MOST_GROUPS:
+            raise UnreadableError(
+                f"Over {MOST_GROUPS:,} tensors differ in name or shape and form no layers; that is no model."
+            )
     recurrent = _mixed_mixers(recurrent, counts)
     siblings = {k.pattern: k.shape for k in counts}
     return tuple(

@@ -126,7 +126,7 @@ def new_name() -> str:
 def state_of(folder: Path) -> dict[str, Any]:
     """Return what the supervisor wrote last."""
     try:
-        state = json_of((folder / "state.json").read_text(encoding="utf-8"))
+        state = json_of((folder / "state.json").read_bytes())
         return state if isinstance(state, dict) else {}
     except (OSError, ValueError):
         return {}

@@ -9,14 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from threading import Lock
 from urllib.parse import quote
 
 from whichgpu.inspect.errors import NetworkError, SourceError, UnreadableError
-from whichgpu.inspect.headers import Tensor, header_length, parse_header, tensors_of
+from whichgpu.inspect.headers import LARGE_HEADER_BYTES, Tensor, header_length, parse_header, refuse_too_many
 from whichgpu.inspect.records import ModelSource
 from whichgpu.inspect.reference import is_repository_id
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
+from whichgpu.inspect.sources.hub_headers import all_headers
 from whichgpu.inspect.sources.hub_http import HubHttp, close
 from whichgpu.inspect.sources.hub_terms import terms_of
 from whichgpu.inspect.text import clean
@@ -25,7 +26,8 @@ FIRST_RANGE = 100_000
 """Bytes asked for first: 97 % of headers fit (huggingface_hub hf_api.parse_safetensors_file_metadata)."""
 
 _LISTING_LIMIT = 64 * 2**20
-_ALL_HEADERS_LIMIT = 512 * 2**20
+_ALL_HEADERS_LIMIT = 64 * 2**20
+"""Unpacked; DeepSeek-V3's 92,000 tensors need 12 MiB, and what has more than this is read shard by shard."""
 _WORKERS = 8
 _INDEX = "model.safetensors.index.json"
 
@@ -37,6 +39,7 @@ class HubRepository:
         self._http = http or HubHttp()
         self._name = name
         self._revision = revision
+        self._large = Lock()
         self._source = ModelSource(
             kind="hub",
             name=name,
@@ -107,13 +110,10 @@ class HubRepository:
         """
         url = f"{self._http.endpoint}/api/models/{quote(self._name)}/safetensors-metadata/{_INDEX}"
         try:
-            content: Any = self._http.large_json(url, _ALL_HEADERS_LIMIT)
+            answer = self._http.unpacked(url, _ALL_HEADERS_LIMIT)
         except SourceError:
             return None
-        headers = content.get("headers") if isinstance(content, dict) else None
-        if not isinstance(headers, dict) or set(headers) != {f.path for f in files}:
-            return None
-        return {f.path: tensors_of(headers[f.path], f.path, _data_bytes(f, headers[f.path])) for f in files}
+        return all_headers(answer, {f.path: None if f.size is None else f.size - 8 for f in files})
 
     def _by_ranges(self, files: Sequence[FileEntry], progress: Progress) -> dict[str, list[Tensor]]:
         pool = ThreadPoolExecutor(max_workers=min(_WORKERS, len(files)) or 1)
@@ -121,6 +121,7 @@ class HubRepository:
         try:
             for index, (entry, tensors) in enumerate(zip(files, pool.map(self._one_header, files), strict=True)):
                 tensors_by_file[entry.path] = tensors
+                refuse_too_many(tensors_by_file)
                 progress("reading headers", index + 1, len(files))
         except Exception:
             pool.shutdown(wait=True, cancel_futures=True)  # others may be reading through the same client
@@ -135,26 +136,26 @@ class HubRepository:
     def _one_header(self, entry: FileEntry) -> list[Tensor]:
         data = self.start_of(entry, FIRST_RANGE)
         length = header_length(data, entry.path, entry.size)
-        if length > len(data) - 8:
-            span = (8, 8 + length - 1)
-            response = self._http.get(self._url(entry.path), 8 + length, span)
-            body = response.content
-            data = data[:8] + (body if response.status_code == 206 else body[8:])
-        if len(data) < 8 + length:
+        if length <= LARGE_HEADER_BYTES:
+            return self._whole_header(entry, data, length)
+        with self._large:
+            return self._whole_header(entry, data, length)
+
+    def _whole_header(self, entry: FileEntry, start: bytes, length: int) -> list[Tensor]:
+        data = start[8 : 8 + length]
+        if length > len(data):
+            response = self._http.get(self._url(entry.path), 8 + length, (8, 8 + length - 1))
+            data = response.content if response.status_code == 206 else response.content[8:]
+        if len(data) < length:
             raise NetworkError(f"The header of {clean(entry.path)} came back incomplete.", "Try again.")
         rest = None if entry.size is None else entry.size - 8 - length
-        return parse_header(data[8 : 8 + length], entry.path, rest)
+        return parse_header(data[:length], entry.path, rest)
 
     def start_of(self, entry: FileEntry, size: int) -> bytes:
         length = size if entry.size is None else min(size, entry.size)
         if length <= 0:
             raise UnreadableError(f"{clean(entry.path)} is empty.")
         return self._http.get(self._url(entry.path), length, (0, length - 1)).content
-
-
-def _data_bytes(entry: FileEntry, header: object) -> int | None:
-    """Upper bound of a shard's data; the header's own length is not in the Hub's answer."""
-    return entry.size - 8 if entry.size is not None and isinstance(header, dict) else None
 
 
 def _entry(sibling: object) -> FileEntry | None:

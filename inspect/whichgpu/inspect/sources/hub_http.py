@@ -73,8 +73,10 @@ def _bound(response: httpx2.Response) -> None:
     request = response.request
     limit = request.extensions.get("whichgpu_limit")
     encoding = response.headers.get("content-encoding", "identity")
-    if limit is not None and encoding != "identity":
-        raise NetworkError(f"{clean(response.url.host)} compresses what was asked for plain.", "Check HF_ENDPOINT.")
+    if encoding not in (("identity",) if limit is not None else ("identity", "gzip")):
+        raise NetworkError(
+            f"{clean(response.url.host)} compresses in a way that was not asked for.", "Check HF_ENDPOINT."
+        )
     declared = response.headers.get("content-length", "")
     if declared.isdigit() and isinstance(limit, int) and int(declared) <= limit:
         limit = None  # read to its end, so that the connection can be used again
@@ -160,38 +162,34 @@ class HubHttp:
         """
         response = self.get(url, limit)
         try:
-            return response.json()
-        except (ValueError, RecursionError) as error:
+            return json_of(response.content)
+        except ValueError as error:
             kind = clean(response.headers.get("content-type", "something else"), 60)
             raise NetworkError(
                 f"{clean(response.url.host)} answered with {kind} instead of the Hub's JSON.",
                 "A login page or a proxy may be in the way; check the network and HF_ENDPOINT.",
             ) from error
 
-    def large_json(self, url: str, limit: int) -> Any:
-        """GET a large JSON document compressed; what it unpacks to is bounded by ``limit`` bytes. Not retried once
-        its body has begun: the caller has another way.
+    def unpacked(self, url: str, limit: int) -> bytearray:
+        """GET a large answer compressed; what it unpacks to is bounded by ``limit`` bytes. Not retried once its body
+        has begun: the caller has another way.
 
         Raises:
-            NetworkError: broken off, too large, or no JSON.
+            NetworkError: broken off, or too large.
         """
         self.count += 1
-        chunks: list[bytes] = []
+        body = bytearray()
         with (
             self.translated(url),
-            http_stream_backoff("GET", url, headers=self._headers, max_retries=1, base_wait_time=RETRY_WAIT_SECONDS,
-                                retry_on_exceptions=(), timeout=_TIMEOUT) as response,
+            http_stream_backoff("GET", url, headers={**self._headers, "accept-encoding": "gzip"}, max_retries=1,
+                                base_wait_time=RETRY_WAIT_SECONDS, retry_on_exceptions=(), timeout=_TIMEOUT) as response,
         ):  # fmt: skip
             hf_raise_for_status(response)
             for chunk in response.iter_bytes():
-                chunks.append(chunk)
-                limit -= len(chunk)
-                if limit < 0:
+                body += chunk
+                if len(body) > limit:
                     raise NetworkError("The Hub's answer is too large.")
-        try:
-            return json_of(b"".join(chunks))
-        except (ValueError, RecursionError) as error:
-            raise NetworkError("The Hub's answer is no JSON.") from error
+        return body
 
     @contextmanager
     def translated(self, url: str) -> Iterator[None]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from whichgpu.inspect.errors import AccessError, NotFoundError, UnreadableError
-from whichgpu.inspect.headers import Tensor, header_length, parse_header
+from whichgpu.inspect.headers import Tensor, header_length, parse_header, refuse_too_many
 from whichgpu.inspect.records import ModelSource
 from whichgpu.inspect.selection import SHARD
 from whichgpu.inspect.sources.base import FileEntry, Listing, Progress
@@ -88,6 +88,7 @@ class FolderRepository:
         for index, entry in enumerate(files):
             progress("reading headers", index, len(files))
             tensors_by_file[entry.path] = read_local_header(self._root / entry.path)
+            refuse_too_many(tensors_by_file)
         return tensors_by_file
 
     def start_of(self, entry: FileEntry, size: int) -> bytes:
