@@ -9,8 +9,10 @@ import socket
 import sqlite3
 import subprocess
 import sys
+import sysconfig
 import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
@@ -27,6 +29,7 @@ from whichgpu.trial.errors import TrialError
 from whichgpu.trial.failures import explain
 from whichgpu.trial.launch import launcher_of
 from whichgpu.trial.logs import read_log
+from whichgpu.trial.own_wheel import wheel_name, write_own_wheel
 from whichgpu.trial.process import clean_up, living, state_of
 from whichgpu.trial.sampling import Sampler, _Reading, energy
 from whichgpu.trial.server import Server
@@ -381,13 +384,15 @@ class TestElsewhere:
 
     def test_ssh_slurm_and_sky_are_printed(self, ask: Run) -> None:
         out = ask(*self.WORDS, "--on", "ssh:gpu1").out
-        assert out.startswith("ssh gpu1 ")
+        assert out.startswith("whichgpu trial wheel .\nssh gpu1 ")
+        assert f"< {wheel_name()} |" in out
         assert out.rstrip().endswith("| whichgpu trial import -")
         out = ask(*self.WORDS, "--on", "slurm").out
         assert "#SBATCH --gres=gpu:1" in out
         assert "sbatch --wait whichgpu-trial.sbatch\nwhichgpu trial import whichgpu-trial.json" in out
         out = ask(*self.WORDS, "--on", "sky").out
         assert "accelerators: H100:1" in out
+        assert f"~/{wheel_name()}: ./{wheel_name()}" in out
         assert "sky down --yes whichgpu-trial" in out
         for place in ("mars", "ssh:", "ssh:-oProxyCommand=x"):
             assert "no place for a trial" in ask(*self.WORDS, "--on", place).err
@@ -414,6 +419,37 @@ class TestElsewhere:
         record.write_text("nonsense")
         assert "no record of a trial" in ask("trial", "import", str(record)).err
         assert "no record" in ask(*self.WORDS, "--on", "ssh:gpu1", "--go", "--folder", str(tmp_path / "runs")).err
+
+
+class TestOwnWheel:
+    """What a machine elsewhere installs is this whichgpu, not whatever a registry has under its name."""
+
+    def test_what_is_installed_from_it_writes_it_again(self, tmp_path: Path) -> None:
+        wheel = write_own_wheel(tmp_path)
+        names = zipfile.ZipFile(wheel).namelist()
+        assert "whichgpu/trial/own_wheel.py" in names
+        assert "whichgpu/assets/accelerators.json" in names
+        there, again = tmp_path / "there", tmp_path / "again"
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--no-index", "--no-deps", "--target", str(there)]
+        subprocess.run([*pip, str(wheel)], check=True, capture_output=True)
+        code = "import sys; from whichgpu.tui.cli.tree import run; sys.exit(run(sys.argv[1:]))"
+        again.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", f"import sys; sys.path[1:1] = {[str(there), *_site_packages()]!r}; {code}",
+             "trial", "wheel", str(again)],
+            capture_output=True, text=True, check=False, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert (again / wheel.name).read_bytes() == wheel.read_bytes()
+
+    def test_a_folder_that_is_none(self, ask: Run, tmp_path: Path) -> None:
+        (tmp_path / "file").write_text("")
+        result = ask("trial", "wheel", str(tmp_path / "file" / "in"))
+        assert (result.code, "cannot be written" in result.err) == (ExitCode.SYSTEM, True)
+
+
+def _site_packages() -> list[str]:
+    return [sysconfig.get_paths()["purelib"], sysconfig.get_paths()["platlib"]]
 
 
 class TestPieces:

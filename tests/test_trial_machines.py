@@ -24,6 +24,7 @@ from whichgpu.plan.records import Layout, Precision
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.launch import free_port, launcher_of
 from whichgpu.trial.nodes import Left, Place, lend, read_place
+from whichgpu.trial.own_wheel import wheel_name
 from whichgpu.trial.records import Load, Predicted
 from whichgpu.trial.run import Step, TrialRequest
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -197,13 +198,14 @@ class TestElsewhere:
 
     def test_ssh_wants_them_all(self, ask: Run) -> None:
         out = ask(*LARGE, "--on", "ssh:me@gpu1,gpu2").out.splitlines()
-        assert out[0].startswith("ssh gpu2 ")
-        assert "--node 1@gpu1" in out[0]
-        assert out[0].endswith(" &")
-        assert out[1].startswith("ssh me@gpu1 ")
-        assert "--node 0@gpu1" in out[1]
-        assert out[1].endswith("| whichgpu trial import -")
-        assert out[2:] == ["wait"]
+        assert out[0] == "whichgpu trial wheel ."
+        assert out[1].startswith("ssh gpu2 ")
+        assert "--node 1@gpu1" in out[1]
+        assert out[1].endswith(f"< {wheel_name()} &")
+        assert out[2].startswith("ssh me@gpu1 ")
+        assert "--node 0@gpu1" in out[2]
+        assert out[2].endswith("| whichgpu trial import -")
+        assert out[3:] == ["wait"]
         assert "takes 2 machines, not 1" in ask(*LARGE, "--on", "ssh:gpu1").err
         assert "no place for a trial" in ask(*LARGE, "--on", "ssh:gpu1,").err
         assert "no place for a trial" in ask(*LARGE, "--on", "ssh:gpu1,-oProxyCommand=x").err

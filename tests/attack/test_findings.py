@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.conftest import Result
 from tests.findings import at
@@ -268,3 +270,77 @@ class TestBundles:
         store.add({name: data})
         (refused,) = pull(mine, store, "team").refused
         assert "unpacks to too much" in refused.why
+
+
+def everything(catalog: Catalog) -> dict[str, list[tuple[Any, ...]]]:
+    tables = ("findings", "inspections", "plans", "prices", "notes", "tags", "models")
+    with catalog.reading() as connection:
+        return {table: sorted(connection.execute(f"SELECT * FROM {table}"), key=repr) for table in tables}
+
+
+_INSPECTION = inspected("Qwen/Qwen3-8B")
+_ANSWER = answer_finding(_INSPECTION, answer_of("Qwen/Qwen3-8B", "h100_sxm"), at(5))
+_HONEST = (
+    _INSPECTION,
+    _ANSWER,
+    price_finding(OFFER, False, at(2)),
+    note_finding("Qwen/Qwen3-8B", "a word", at(3)),
+    tag_finding("Qwen/Qwen3-8B", "served", True, at(4)),
+)
+_ENVELOPES = st.fixed_dictionaries(
+    {},
+    optional={
+        "model": st.sampled_from(["Qwen/Qwen3-32B", "evil/model"]),
+        "commit": st.sampled_from([None, "c0ffee", "badc0de"]),
+        "origin": st.sampled_from(["hub", "atlas", "contract", "person"]),
+        "private": st.booleans(),
+        "made_at": st.sampled_from(["2026-10-01T10:00:00+00:00", "2026-11-02T10:00:00+00:00"]),
+        "made_by": st.sampled_from(["eve", "ada"]),
+        "facts_date": st.sampled_from([None, "2020-01-01"]),
+    },
+)
+_FORGERIES = st.builds(lambda f, changes: f.model_copy(update=changes), st.sampled_from(_HONEST), _ENVELOPES)
+
+
+class TestEnvelopes:
+    """What is outside a finding's identity can be written anew by anyone, without a new identity."""
+
+    @settings(max_examples=30)
+    @given(st.lists(_FORGERIES, max_size=6), st.permutations(range(8)))
+    def test_forged_or_not_catalogs_converge(
+        self, tmp_path_factory: pytest.TempPathFactory, forgeries: list[Finding], order: list[int]
+    ) -> None:
+        """One finding a bundle, so that an answer comes before its inspection half of the time."""
+        folder = tmp_path_factory.mktemp("e")
+        made = [bundle(line_of(finding)) for finding in (*_HONEST, *forgeries)]
+        catalogs = [Catalog(folder / name) for name in ("one", "two")]
+        for catalog, turn in zip(catalogs, (range(len(made)), [n for n in order if n < len(made)]), strict=True):
+            store = FileStore(str(folder / f"{catalog.path.name}.team"))
+            for number in turn:
+                store.add(dict([made[number]]))
+                pull(catalog, store, "team")
+            store.add(dict(made))
+            pull(catalog, store, "team")
+            pull(catalog, store, "team")
+        assert everything(catalogs[0]) == everything(catalogs[1])
+        stored = {f.identity: f for f in catalogs[0].find("1")}
+        assert set(stored) == {f.identity for f in _HONEST}
+        for finding in _HONEST:
+            of_its_content = {"made_at": finding.made_at, "made_by": finding.made_by}
+            assert stored[finding.identity].model_copy(update=of_its_content) == finding
+
+    def test_an_answer_is_filed_under_what_it_rests_on(self, tmp_path: Path) -> None:
+        mine = Catalog(tmp_path / "mine.db")
+        mine.add(_INSPECTION)
+        store = FileStore(str(tmp_path / "team"))
+        store.add(dict([bundle(line_of(_ANSWER.model_copy(update={"model": "Qwen/Qwen3-32B"})))]))
+        (intake,) = pull(mine, store, "team").intakes
+        assert [r.why for r in intake.refused] == ["it is filed under another name than it holds"]
+
+    def test_an_answer_to_nothing_waits_for_its_inspection(self, tmp_path: Path) -> None:
+        mine, store = Catalog(tmp_path / "mine.db"), FileStore(str(tmp_path / "team"))
+        store.add(dict([bundle(line_of(_ANSWER))]))
+        assert pull(mine, store, "team").new == 0
+        store.add(dict([bundle(line_of(_INSPECTION))]))
+        assert pull(mine, store, "team").new == 2
+        assert pull(mine, store, "team").bundles == 0

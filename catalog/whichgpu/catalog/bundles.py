@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.intake import Refusal
-from whichgpu.catalog.records import Finding, Stamp, canonical
+from whichgpu.catalog.records import INSPECTION, Finding, Stamp, canonical
 from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
@@ -57,13 +57,18 @@ def packed(findings: Sequence[Finding], stamp: Stamp, people: Sequence[tuple[str
     """Return bundles by name."""
     bundles: dict[str, bytes] = {}
     for start in range(0, len(findings), _PER_BUNDLE):
-        part = sorted(findings[start : start + _PER_BUNDLE], key=lambda f: f.identity)
+        part = sorted(findings[start : start + _PER_BUNDLE], key=_order)
         head = {"bundle": FORMAT, "made_by": stamp.made_by, "tool": stamp.tool_version, "findings": len(part)}
         lines = [canonical(head | ({"people": [list(p) for p in people]} if people else {}))]
         lines += [canonical(_line(f)) for f in part]
         data = gzip.compress(("\n".join(lines) + "\n").encode(), compresslevel=9, mtime=0)
         bundles[f"{hashlib.sha256(data).hexdigest()}.jsonl.gz"] = data
     return bundles
+
+
+def _order(finding: Finding) -> tuple[bool, str]:
+    """Inspections first: what rests on them follows."""
+    return finding.kind != INSPECTION, finding.identity
 
 
 def _line(finding: Finding) -> dict[str, Any]:
@@ -109,7 +114,7 @@ def people_in(name: str, data: bytes) -> list[tuple[str, str, str]]:
     """Return (pseudonym, name, host) that a bundle tells."""
     try:
         head = json_of(next(_lines(name, data), b"{}"))
-    except ValueError:
+    except (ValueError, CatalogError):
         return []
     rows = head.get("people") if isinstance(head, dict) else None
     rows = rows if isinstance(rows, list) else []

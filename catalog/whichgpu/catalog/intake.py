@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime
 from itertools import islice
@@ -12,10 +12,10 @@ from typing import Any
 
 from whichgpu.catalog import derive, files
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.records import Finding
+from whichgpu.catalog.records import INSPECTION, Finding
 from whichgpu.catalog.rows import COLUMNS, MAX_BODY, finding_of
 from whichgpu.catalog.store import Catalog
-from whichgpu.catalog.validation import Fault, fault_of
+from whichgpu.catalog.validation import MISFILED, ORPHANED, Fault, fault_of
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
 
@@ -29,6 +29,10 @@ class Refusal(Record):
     why: str
     later: bool = False
     """True for what may be taken another time, or by a newer whichgpu."""
+
+
+Source = Callable[[], Iterable[Finding | Refusal]]
+"""Opens what findings come from; what it yields may end in a ``CatalogError``."""
 
 
 class Intake(Record):
@@ -55,6 +59,59 @@ def checked(finding: Finding, now: datetime | None = None) -> tuple[Finding, der
     return Refusal(identity=clean(finding.identity, 32), why=fault.why, later=fault.later)
 
 
+def take_all(
+    catalog: Catalog, sources: Mapping[str, Source], target: str | None = None
+) -> dict[str, Intake | CatalogError]:
+    """Take several bundles, in whatever order: what rests on an inspection of another is read a second time.
+
+    Returns, per source, what came of it, or why it could not be read to its end.
+
+    Raises:
+        CatalogError: this catalog cannot be written, or a source not be opened.
+    """
+    intakes: dict[str, Intake | CatalogError] = {}
+    for source, findings in sources.items():
+        intakes[source] = _taken(catalog, source, findings, target)
+    if any(isinstance(i, Intake) and i.new for i in intakes.values()):
+        for source, first in intakes.items():
+            if isinstance(first, Intake) and any(r.why == ORPHANED.why for r in first.refused):
+                second = _taken(catalog, source, sources[source], target)
+                intakes[source] = second if isinstance(second, CatalogError) else _together(first, second)
+    return intakes
+
+
+def _taken(catalog: Catalog, source: str, findings: Source, target: str | None) -> Intake | CatalogError:
+    readable = _Readable(findings())
+    try:
+        return take(catalog, source, readable, target=target)
+    except CatalogError as error:
+        if readable.error is None:
+            raise
+        return error
+
+
+class _Readable:
+    """Findings, and the error that they ended in: it is told from an error of the catalog that takes them."""
+
+    def __init__(self, findings: Iterable[Finding | Refusal]) -> None:
+        self._findings = findings
+        self.error: CatalogError | None = None
+
+    def __iter__(self) -> Iterator[Finding | Refusal]:
+        try:
+            yield from self._findings
+        except CatalogError as error:
+            self.error = error
+            raise
+
+
+def _together(first: Intake, second: Intake) -> Intake:
+    new = first.new + second.new
+    kinds = {k: first.kinds.get(k, 0) + second.kinds.get(k, 0) for k in {**first.kinds, **second.kinds}}
+    known = first.read - new - len(second.refused)
+    return second.model_copy(update={"new": new, "known": known, "kinds": dict(sorted(kinds.items()))})
+
+
 def take(
     catalog: Catalog,
     source: str,
@@ -70,13 +127,14 @@ def take(
     refused: list[Refusal] = []
     kinds: dict[str, int] = {}
     promised: set[str] = set()
+    envelopes: Envelopes = {}
     before: dict[str, int] | None = None
     read = new = 0
     waiting = iter(findings)
     now = datetime.now(UTC)
     while batch := list(islice(waiting, BATCH)):
         read += len(batch)
-        results = [checked(f, now) if isinstance(f, Finding) else f for f in batch]
+        results = _related(catalog, envelopes, [checked(f, now) if isinstance(f, Finding) else f for f in batch])
         refused += [r for r in results if isinstance(r, Refusal)]
         good = [r for r in results if not isinstance(r, Refusal)]
         if dry_run:
@@ -103,6 +161,38 @@ def take(
     )
 
 
+Envelopes = dict[str, tuple[object, ...]]
+"""By the identity of an inspection, how it is filed (see ``_filed``)."""
+
+_Checked = tuple[Finding, derive.Rows] | Refusal
+
+
+def _related(catalog: Catalog, envelopes: Envelopes, results: list[_Checked]) -> list[_Checked]:
+    """Refuse what is filed otherwise than the inspection that it rests on, or rests on none that is here yet."""
+    findings = [r[0] for r in results if not isinstance(r, Refusal)]
+    envelopes.update({f.identity: _filed(f) for f in findings if f.kind == INSPECTION})
+    elsewhere = {f.about for f in findings if f.about is not None} - set(envelopes)
+    if elsewhere and catalog.path.exists():
+        with catalog.reading() as connection:
+            if files.steps_of(connection) >= files.SCHEMA_STEPS:
+                rows = (connection.execute(_FILED, (identity,)).fetchone() for identity in elsewhere)
+                envelopes.update({r[0]: (r[1], r[2], r[3], bool(r[4])) for r in rows if r is not None})
+    return [r if isinstance(r, Refusal) else _placed(r, envelopes) for r in results]
+
+
+def _placed(result: tuple[Finding, derive.Rows], envelopes: Envelopes) -> _Checked:
+    finding = result[0]
+    if finding.about is None or envelopes.get(finding.about) == _filed(finding):
+        return result
+    fault = MISFILED if finding.about in envelopes else ORPHANED
+    return Refusal(identity=clean(finding.identity, 32), why=fault.why, later=fault.later)
+
+
+def _filed(finding: Finding) -> tuple[object, ...]:
+    return finding.model, finding.commit, finding.origin, finding.private
+
+
+_FILED = "SELECT identity, model, commit_sha, origin, private FROM findings WHERE identity = ? AND kind = 'inspection'"
 _HAS = "SELECT 1 FROM findings WHERE identity = ?"
 
 
@@ -146,8 +236,10 @@ def _foreign(path: Path) -> Iterator[Finding | Refusal]:
                 f"{clean(path)} has no findings of this version.",
                 "Open it once with this whichgpu (catalog status --catalog FILE), which migrates it.",
             )
-        rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM findings ORDER BY identity")
-        yield from (_read(row) for row in rows)
+        for inspections in ("=", "!="):  # first what the others rest on
+            where = f"kind {inspections} 'inspection' ORDER BY identity"
+            rows = connection.execute(f"SELECT {', '.join(COLUMNS)} FROM findings WHERE {where}")
+            yield from (_read(row) for row in rows)
 
 
 def _read(row: tuple[Any, ...]) -> Finding | Refusal:

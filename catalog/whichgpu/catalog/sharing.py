@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 from whichgpu.catalog import bundles, files
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.errors import CatalogError
-from whichgpu.catalog.intake import Intake, Refusal, take
+from whichgpu.catalog.intake import Intake, Refusal, take_all
 from whichgpu.catalog.records import Finding, Stamp
 from whichgpu.catalog.store import Catalog, people_of
 from whichgpu.catalog.stores import BundleStore
 from whichgpu.inspect.records import Record
 from whichgpu.inspect.text import clean
+
+People = dict[str, list[tuple[str, str, str]]]
+"""Per bundle, the (pseudonym, name, host) that it tells."""
 
 
 class Pushed(Record):
@@ -45,22 +49,23 @@ def pull(catalog: Catalog, store: BundleStore, target: str) -> Pulled:
     Raises:
         CatalogError: the store cannot be reached, or this catalog cannot be written.
     """
-    earlier_names = _read_bundle_names(catalog, target)
-    intakes: list[Intake] = []
-    refused: list[Refusal] = []
-    names = sorted(store.names() - earlier_names)
-    for name in names:
-        data = store.read(name) if bundles.NAME.fullmatch(name) else b""
-        try:
-            bundles.check_name(name, data)
-            intake = take(catalog, name[:12], bundles.unpacked(name, data), target=target)
-        except CatalogError as error:
-            refused.append(Refusal(identity=clean(name, 80), why=error.message))
-            continue
-        intakes.append(intake)
+    names = sorted(store.names() - _read_bundle_names(catalog, target))
+    people: People = {}
+    intakes = take_all(catalog, {name: partial(_opened, store, name, people) for name in names}, target)
+    refused = [
+        Refusal(identity=clean(name, 80), why=i.message) for name, i in intakes.items() if isinstance(i, CatalogError)
+    ]
+    whole = {name: intake for name, intake in intakes.items() if isinstance(intake, Intake)}
+    for name, intake in whole.items():
         if not any(r.later for r in intake.refused):
-            _mark_read(catalog, target, name, data)
-    return Pulled(bundles=len(names) - len(refused), intakes=tuple(intakes), refused=tuple(refused))
+            _mark_read(catalog, target, name, people[name])
+    return Pulled(bundles=len(whole), intakes=tuple(whole.values()), refused=tuple(refused))
+
+
+def _opened(store: BundleStore, name: str, people: People) -> Iterator[Finding | Refusal]:
+    data = store.read(name) if bundles.NAME.fullmatch(name) else b""
+    people[name] = bundles.people_in(name, data)
+    return bundles.unpacked(name, data)
 
 
 def push(catalog: Catalog, store: BundleStore, target: str, policy: Policy, stamp: Stamp) -> Pushed:
@@ -101,11 +106,8 @@ def _people(catalog: Catalog) -> list[tuple[str, str, str]]:
         return [(r[0], r[1], r[2]) for r in connection.execute("SELECT id, name, host FROM people")]
 
 
-def _mark_read(catalog: Catalog, target: str, name: str, data: bytes) -> None:
+def _mark_read(catalog: Catalog, target: str, name: str, people: list[tuple[str, str, str]]) -> None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    people: list[tuple[str, str, str]] = []
-    with suppress(CatalogError, ValueError):
-        people = bundles.people_in(name, data)
     with catalog.writing() as connection:
         connection.execute(
             "INSERT OR IGNORE INTO bundles (target, name, read_at) VALUES (?, ?, ?)", (target, name, now)

@@ -62,7 +62,7 @@ def fault_of(finding: Finding, now: datetime) -> Fault | None:
         fault = _values(content) or _time(finding.made_at, now)
         if fault is None and not finding.is_intact:
             fault = Fault("its content is not what its identity says")
-        return fault or _CHECKS[finding.kind](finding, content, now)
+        return fault or _CHECKS[finding.kind](finding, content, now) or _envelope(finding, content)
     except (ValueError, TypeError, KeyError, RecursionError, OverflowError):  # pydantic's is a ValueError
         return Fault("its content is malformed", later=_is_newer(finding))
 
@@ -110,6 +110,24 @@ def _time(text: str, now: datetime) -> Fault | None:
     return Fault("it comes from the future", later=True) if moment > now + timedelta(days=1) else None
 
 
+def _envelope(finding: Finding, content: Mapping[str, Any]) -> Fault | None:
+    """What an envelope says beside when and by whom it was first made follows from the content, or from what it rests on.
+
+    So that the same finding has the same envelope in every catalog, in whatever order they were merged.
+    """
+    if finding.facts_date != (content.get("facts_date") if finding.kind == ANSWER else None):
+        return MISFILED
+    if finding.kind in (ANSWER, TRIAL):
+        return None  # the rest is that of its inspection, where that is known: see ``intake``
+    if finding.about is not None:
+        return MISFILED
+    if finding.kind == INSPECTION:
+        return None
+    origin = ("contract" if content.get("contract") else "list") if finding.kind == PRICE else "person"
+    own = (finding.commit, finding.private, finding.origin, finding.made_at)
+    return None if own == (None, False, origin, content["at"]) else MISFILED
+
+
 def _record(kind: type[_Kept], content: Mapping[str, Any]) -> _Kept:
     """Return a content as its record.
 
@@ -138,7 +156,7 @@ def _is_written_so(content: Any, written: Any) -> bool:
 def _inspection(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault | None:
     source = _record(Inspection, content).source
     source_names = (source.name, source.commit, source.kind, source.private)
-    return None if source_names == (finding.model, finding.commit, finding.origin, finding.private) else _OTHER
+    return None if source_names == (finding.model, finding.commit, finding.origin, finding.private) else MISFILED
 
 
 def _answer(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault | None:
@@ -153,7 +171,7 @@ def _trial(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault
     trial = _record(Trial, content)
     if finding.about is None:
         return Fault("it rests on nothing")
-    return None if trial.model == finding.model else _OTHER
+    return None if trial.model == finding.model else MISFILED
 
 
 def _price(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault | None:
@@ -161,7 +179,7 @@ def _price(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault
     if not isinstance(content["withdrawn"], bool):
         return Fault("its content is malformed")
     if offer.accelerator != finding.model:
-        return _OTHER
+        return MISFILED
     if not 0 < offer.usd_per_hour <= _MOST_DOLLARS or (offer.count is not None and not 0 < offer.count <= 10_000):
         return Fault("its price is none")
     if offer.date is not None and date.fromisoformat(offer.date) < _FIRST_DAY:
@@ -179,12 +197,13 @@ def _word(finding: Finding, content: Mapping[str, Any], now: datetime) -> Fault 
     if finding.kind == TAG and not isinstance(content["attached"], bool):
         return Fault("its content is malformed")
     if (content["model"], content["by"]) != (finding.model, finding.made_by):
-        return _OTHER
+        return MISFILED
     return _time(content["at"], now)
 
 
 _NAMELESS = Fault("its model has no proper name")
-_OTHER = Fault("it is filed under another name than it holds")
+MISFILED = Fault("it is filed under another name than it holds")
+ORPHANED = Fault("the inspection that it rests on is not here", later=True)
 
 _CHECKS: dict[str, Callable[[Finding, Mapping[str, Any], datetime], Fault | None]] = {
     INSPECTION: _inspection,
@@ -195,4 +214,4 @@ _CHECKS: dict[str, Callable[[Finding, Mapping[str, Any], datetime], Fault | None
     TAG: _word,
 }
 
-__all__ = ["Fault", "fault_of", "is_hidden"]
+__all__ = ["MISFILED", "ORPHANED", "Fault", "fault_of", "is_hidden"]

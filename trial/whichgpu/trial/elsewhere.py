@@ -1,16 +1,19 @@
 """The same trial on another machine: through ssh, Slurm's sbatch, or SkyPilot. No scheduler of ours.
 
-The other machine installs whichgpu with its vLLM, runs the trial there, and its record comes back as JSON.
+The other machine is given this whichgpu as a wheel, installs it with its vLLM, runs the trial there, and its record comes back as
+JSON.
 """
 
 from __future__ import annotations
 
+import os
 import shlex
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from pydantic import ValidationError
 
@@ -18,9 +21,14 @@ from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 from whichgpu.plan.targets import as_yaml
 from whichgpu.trial.errors import TrialError
+from whichgpu.trial.own_wheel import wheel_name, write_own_wheel
 from whichgpu.trial.records import Trial
 
-_INSTALL = "python3 -m venv .whichgpu && .whichgpu/bin/pip install -q 'whichgpu[{extras}]'"
+_INSTALL = (
+    "python3 -m venv .whichgpu && .whichgpu/bin/pip install -q --force-reinstall --no-deps {wheel}"
+    " && .whichgpu/bin/pip install -q '{wheel}[{extras}]'"
+)
+"""Twice: another state of the same version is not put in the place of one that is there, and of vLLM nothing is put anew."""
 _ONE_BY_ONE = "(flock 9 && {install}) 9> .whichgpu.lock"
 """Machines may share a home folder."""
 _RECORD = "whichgpu-trial.json"
@@ -37,14 +45,19 @@ class Elsewhere:
     commands: tuple[tuple[str, ...], ...]
     record: str | None
     """File that the record comes back in; ``None`` where it is what the last command prints."""
+    wheel: str
+    """Our own, by name: lies in the folder that the commands run in."""
+    is_wheel_piped: bool = False
+    """True where the commands take the wheel on their standard input, else they find it."""
     beside: tuple[tuple[str, ...], ...] = ()
     """To run at the same time: the machines that lend their cards."""
 
     def text(self) -> str:
         """Return what a person would type."""
-        parts = [_written(name, content) for name, content in self.files.items()]
-        parts += [f"{shlex.join(command)} &" for command in self.beside]
-        *before, last = [shlex.join(command) for command in self.commands]
+        parts = ["whichgpu trial wheel .", *(_written(name, content) for name, content in self.files.items())]
+        given = f" < {self.wheel}" if self.is_wheel_piped else ""
+        parts += [f"{shlex.join(command)}{given} &" for command in self.beside]
+        *before, last = [shlex.join(command) + given for command in self.commands]
         came = "whichgpu trial import -" if self.record is None else f"whichgpu trial import {shlex.quote(self.record)}"
         parts += [*before, f"{last} | {came}" if self.record is None else f"{last}\n{came}"]
         return "\n".join([*parts, *(["wait"] if self.beside else [])])
@@ -70,9 +83,11 @@ class Machines:
     extras: str = "vllm,local"
     """Of whichgpu, to install there: without ``vllm`` where that is there already."""
 
-    @property
-    def install(self) -> str:
-        install = _INSTALL.format(extras=self.extras)
+    def install(self, wheel: str, is_piped: bool = False) -> str:
+        """Return shell that installs our wheel, which lies where ``wheel`` says or comes on standard input."""
+        install = _INSTALL.format(wheel=shlex.quote(wheel), extras=self.extras)
+        if is_piped:
+            install = f"cat > {shlex.quote(wheel)} && {install}"
         return _ONE_BY_ONE.format(install=install) if self.count > 1 else install
 
 
@@ -106,12 +121,15 @@ def _by_ssh(hosts: Sequence[str], words: Sequence[str], machines: Machines) -> E
             "Name as many, number 0 first: ssh:HOST,HOST.",
         )
 
+    wheel = wheel_name()
+
     def command(rank: int) -> tuple[str, ...]:
         node = ["--node", f"{rank}@{hosts[0].rpartition('@')[2]}"] if machines.count > 1 else []
-        script = f"{machines.install} >&2 && {shlex.join([*words, *node])}"
+        script = f"{machines.install(f'./{wheel}', is_piped=True)} >&2 && {shlex.join([*words, *node])}"
         return ("ssh", hosts[rank], f"bash -c {shlex.quote(script)}")
 
-    return Elsewhere({}, (command(0),), None, tuple(command(rank) for rank in range(1, machines.count)))
+    beside = tuple(command(rank) for rank in range(1, machines.count))
+    return Elsewhere({}, (command(0),), None, wheel, is_wheel_piped=True, beside=beside)
 
 
 def _by_slurm(words: Sequence[str], machines: Machines, minutes: int) -> Elsewhere:
@@ -123,7 +141,7 @@ def _by_slurm(words: Sequence[str], machines: Machines, minutes: int) -> Elsewhe
         f"#SBATCH --time={minutes}",
         "#SBATCH --output=whichgpu-trial.log",
         "set -euo pipefail",
-        machines.install,
+        machines.install(f"./{wheel_name()}"),
     ]
     if machines.count == 1:
         lines.append(f"{shlex.join(words)} > {_RECORD}")
@@ -132,19 +150,20 @@ def _by_slurm(words: Sequence[str], machines: Machines, minutes: int) -> Elsewhe
         lines.append('export FIRST=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n1)')
         lines.append(f"srun bash -c {shlex.quote(task)} > {_RECORD}")
     name = "whichgpu-trial.sbatch"
-    return Elsewhere({name: "\n".join(lines) + "\n"}, (("sbatch", "--wait", name),), _RECORD)
+    return Elsewhere({name: "\n".join(lines) + "\n"}, (("sbatch", "--wait", name),), _RECORD, wheel_name())
 
 
 def _by_sky(words: Sequence[str], machines: Machines) -> Elsewhere:
     """The record is fetched from the head, which SkyPilot numbers 0."""
-    run, several = shlex.join(words), machines.count > 1
+    run, several, wheel = shlex.join(words), machines.count > 1, wheel_name()
     if several:
         first = 'FIRST=$(echo "$SKYPILOT_NODE_IPS" | head -n1)'
         run = f'{first}\n{run} --node "$SKYPILOT_NODE_RANK@$FIRST"'
     task = {
         "resources": {"accelerators": f"{machines.gpu}:{machines.cards}"},
         **({"num_nodes": machines.count} if several else {}),
-        "setup": machines.install,
+        "file_mounts": {f"~/{wheel}": f"./{wheel}"},
+        "setup": machines.install(f"./{wheel}"),
         "run": f"{run} > ~/{_RECORD}",
     }
     name, file = "whichgpu-trial", "whichgpu-trial.yaml"
@@ -153,7 +172,7 @@ def _by_sky(words: Sequence[str], machines: Machines) -> Elsewhere:
         ("rsync", f"{name}:{_RECORD}", _RECORD),
         ("sky", "down", "--yes", name),
     )
-    return Elsewhere({file: as_yaml(task) + "\n"}, commands, _RECORD)
+    return Elsewhere({file: as_yaml(task) + "\n"}, commands, _RECORD, wheel)
 
 
 def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
@@ -164,8 +183,9 @@ def go(plan: Elsewhere, folder: Path, seconds: float) -> Trial:
     """
     for name, content in plan.files.items():
         (folder / name).write_text(content, encoding="utf-8")
+    write_own_wheel(folder)
     with ExitStack() as stack:
-        beside = [stack.enter_context(_beside(command, folder)) for command in plan.beside]
+        beside = [stack.enter_context(_beside(command, plan, folder)) for command in plan.beside]
         output, failed = _one_by_one(plan, folder, seconds)
         if failed is not None:
             lost = next(
@@ -184,7 +204,10 @@ def _one_by_one(plan: Elsewhere, folder: Path, seconds: float) -> tuple[str, str
         if failed is not None and command[:2] != ("sky", "down"):
             continue
         try:
-            done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, timeout=seconds, check=False)
+            with _given(plan, folder) as given:
+                done = subprocess.run(
+                    command, cwd=folder, stdin=given, stdout=subprocess.PIPE, timeout=seconds, check=False
+                )
         except (OSError, subprocess.TimeoutExpired) as error:
             failed = failed or f"{command[0]}: {clean(getattr(error, 'strerror', None) or 'it took too long', 80)}"
             continue
@@ -194,15 +217,21 @@ def _one_by_one(plan: Elsewhere, folder: Path, seconds: float) -> tuple[str, str
     return output, failed
 
 
+def _given(plan: Elsewhere, folder: Path) -> BinaryIO:
+    """What a command reads: the wheel, or nothing."""
+    return (folder / plan.wheel if plan.is_wheel_piped else Path(os.devnull)).open("rb")
+
+
 @contextmanager
-def _beside(command: Sequence[str], folder: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _beside(command: Sequence[str], plan: Elsewhere, folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A command that runs meanwhile: it ends by itself soon after number 0 does, and is ended where we are.
 
     Raises:
         TrialError: it isn't there.
     """
     try:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        with _given(plan, folder) as given:
+            process = subprocess.Popen(command, cwd=folder, stdin=given, stdout=subprocess.DEVNULL)
     except OSError as error:
         why = f"{command[0]}: {clean(error.strerror or error, 80)}"
         raise TrialError(f"The trial elsewhere did not run: {why}.", "Install it, or take another place.") from error

@@ -5,8 +5,9 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from whichgpu.catalog import bundles, sharing
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.export import export as export_catalog
-from whichgpu.catalog.intake import Intake, Refusal, take
+from whichgpu.catalog.intake import Intake, Refusal, take_all
 from whichgpu.catalog.intake import merge as merge_file
+from whichgpu.catalog.records import Finding
 from whichgpu.catalog.served_copy import served
 from whichgpu.catalog.stores import store_at
 from whichgpu.inspect.bounded import read_bounded
@@ -130,15 +132,19 @@ def sync(target: str, private: bool, local: bool, names: bool, desk: Desk) -> in
 @with_desk
 def import_bundles(files: tuple[str, ...], desk: Desk) -> int:
     """Take bundle files that came another way."""
-    intakes: list[Intake] = []
-    for text in files:
-        path = Path(text)
-        try:
-            data = read_bounded(path, bundles.MOST_PACKED)
-        except OSError as error:
-            raise CatalogError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
-        intakes.append(take(desk.store, clean(path.name, 80), bundles.unpacked(path.name, data)))
-    return _print_intakes(intakes)
+    intakes = take_all(desk.store, {clean(text, 300): partial(_bundle, Path(text)) for text in files})
+    for intake in intakes.values():
+        if isinstance(intake, CatalogError):
+            raise intake
+    return _print_intakes([i for i in intakes.values() if isinstance(i, Intake)])
+
+
+def _bundle(path: Path) -> Iterator[Finding | Refusal]:
+    try:
+        data = read_bounded(path, bundles.MOST_PACKED)
+    except OSError as error:
+        raise CatalogError(f"{clean(path)} cannot be read: {clean(error.strerror or error)}.", "") from error
+    return bundles.unpacked(path.name, data)
 
 
 @click.command()

@@ -16,6 +16,7 @@ from whichgpu.trial.elsewhere import read_record
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.failures import explain
 from whichgpu.trial.logs import read_log as read_vllm_log
+from whichgpu.trial.own_wheel import write_own_wheel
 from whichgpu.trial.process import clean_up, end, living, state_of
 from whichgpu.trial.records import Failure
 from whichgpu.tui.asking.trial_options import folder_option
@@ -81,6 +82,21 @@ def import_record(source: str, desk: Desk) -> int:
         terminal.clear_progress()
     keep_trial(question, reply, lambda found, now: trial_finding(found, trial.model_dump(mode="json"), now))
     click.echo(terminal.text(trial_report(trial)))
+    return ExitCode.OK
+
+
+@click.command("wheel")
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path), default=".")
+def wheel(folder: Path) -> int:
+    """Write this whichgpu as a wheel, for a machine that --on names."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        path = write_own_wheel(folder)
+    except OSError as error:
+        raise TrialError(
+            f"{clean(folder)} cannot be written: {clean(error.strerror or error)}.", "Name another folder."
+        ) from error
+    click.echo(Terminal.detect().text(f"{clean(path, 4096)}"))
     return ExitCode.OK
 
 
@@ -180,4 +196,4 @@ def _text(source: str, most: int) -> str:
     return data.decode(errors="replace")
 
 
-COMMANDS = (list_runs, stop, clean_runs, import_record, report)
+COMMANDS = (list_runs, stop, clean_runs, import_record, wheel, report)
