@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
+import select
 import sqlite3
+import struct
 import sys
+import termios
 from contextlib import closing
 from pathlib import Path
 
@@ -70,20 +74,26 @@ def _lying(path: Path) -> None:
         connection.commit()
 
 
+def _read(terminal: int, quiet_seconds: float) -> bytes:
+    """Return what is written until it ends, or until nothing came for so long."""
+    shown = b""
+    while select.select([terminal], [], [], quiet_seconds)[0]:
+        try:
+            part = os.read(terminal, 65_536)
+        except OSError:  # the other end is closed
+            break
+        if not part:
+            break
+        shown += part
+    return shown
+
+
 def test_no_command_prints_what_a_terminal_obeys(tmp_path: Path) -> None:
     _lying(tmp_path / "catalog.db")
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(sys.executable, [sys.executable, "-P", "-c", _CHILD, json.dumps(_COMMANDS)])
-    shown = b""
-    while True:
-        try:
-            part = os.read(terminal, 65_536)
-        except OSError:
-            break
-        if not part:
-            break
-        shown += part
+    shown = _read(terminal, 120)
     os.close(terminal)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     text = _OURS.sub("", shown.decode())
@@ -92,3 +102,73 @@ def test_no_command_prints_what_a_terminal_obeys(tmp_path: Path) -> None:
         assert code not in text, repr(text[max(0, text.find(code) - 80) : text.find(code) + 40])
     assert "Traceback" not in text
     assert "did not expect" not in text
+
+
+_WALK = (
+    ("dense  ·  1 × H100", ""),
+    ("full attention", "2"),
+    ("INT4", "3"),
+    ("lm_head", "4"),
+    ("not on this machine", "5"),
+    ("Trainium2", "6"),
+    ("A100 80 SXM", "p"),
+    ("KV cache", "e"),
+    ("A100 80 SXM", "\x1b"),
+    ("256", "u"),
+    ("A100 80 SXM", "\x1b"),
+    ("MI300X", "h"),
+    ("A100 80 SXM", "\x1b"),
+    ("whichgpu", "m"),
+    ("A100 80 SXM", "\x1b"),
+    ("Trainium2", "\x1b"),
+    ("398 models", "\x1b"),
+    ("hello", "a"),
+    ("398 models", "\x1b"),
+    ("in 1 machines", "l"),
+    ("398 models", "\x1b"),
+    ("Inferentia2", "s"),
+    ("398 models", "\x1b"),
+    ("memory_unit", ","),
+    ("398 models", "\x1b"),
+    ("filters as you type", "?"),
+    ("398 models", "\x1b"),
+    ("", "q"),
+)
+"""What a screen shows, and the key that opens it."""
+
+_CODES = re.compile(r"\x1b\[[0-9;?<>=]*[a-zA-Z]|\x1b\]22;[a-z]*\x07|\x1b\[[?0-9;]*\$p")
+
+
+def _screen(terminal: int, word: str) -> str:
+    """Return what is drawn until a word is there and nothing more comes."""
+    shown, tries = "", 0
+    while True:
+        shown += _CODES.sub("", _read(terminal, 0.25).decode(errors="replace"))
+        tries += 1
+        if word in shown or tries > 80:
+            return shown
+
+
+def test_no_screen_draws_what_a_terminal_obeys(tmp_path: Path) -> None:
+    _lying(tmp_path / "catalog.db")
+    pid, terminal = pty.fork()
+    if pid == 0:
+        code = "from whichgpu.tui.main import main; main()"
+        os.environ |= {
+            "TERM": "xterm-256color",
+            "COLUMNS": "100",
+            "LINES": "40",
+            "WHICHGPU_STATE": str(tmp_path / "state.json"),
+        }
+        os.execv(sys.executable, [sys.executable, "-P", "-c", code, "app", "Qwen/Qwen3-8B", "--offline"])
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+    screens: list[str] = []
+    for word, key in _WALK:
+        os.write(terminal, key.encode())
+        screens.append(_screen(terminal, word))
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    for (word, key), screen in zip(_WALK, screens, strict=True):
+        assert word in screen, (key, screen)
+        for code in ("\x1b]0;owned", "\x07", "\u202e", "\x9b"):
+            assert code not in screen, (key, repr(code))

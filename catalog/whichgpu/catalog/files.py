@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import sqlite3
@@ -47,8 +48,9 @@ def translated(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
+        reason = "it can be read here, and not written" if _is_unwritable(error, path) else clean(error, 80)
         raise CatalogError(
-            f"The catalog {clean(path)} cannot be used: {clean(error, 80)}.", "Choose another file with --catalog."
+            f"The catalog {clean(path)} cannot be used: {reason}.", "Choose another file with --catalog."
         ) from error
     except OSError as error:
         raise CatalogError(
@@ -58,8 +60,42 @@ def translated(path: Path) -> Iterator[None]:
 
 
 def for_reading(path: Path) -> sqlite3.Connection:
-    """Connect read-only; nothing of the file's own schema is trusted to run."""
-    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=BUSY_SECONDS)
+    """Connect read-only; nothing of the file's own schema is trusted to run.
+
+    The write-ahead log wants a file beside the catalog even of readers. Where none can be made (a read-only mount), the
+    catalog is read as what doesn't change.
+
+    Raises:
+        CatalogError: nothing can be written there, and what was written last is still in the log.
+    """
+    connection = _read_only(path, "mode=ro")
+    try:
+        connection.execute("PRAGMA schema_version")
+    except sqlite3.OperationalError as error:
+        connection.close()
+        if not _is_unwritable(error, path):
+            raise
+        log = path.with_name(f"{path.name}-wal")
+        if log.is_file() and log.stat().st_size:
+            raise CatalogError(
+                f"The catalog {clean(path)} was left open by a machine that writes it, and can't be read whole here.",
+                "Ask anything of it where it can be written (whichgpu catalog status), or copy it from there.",
+            ) from error
+        connection = _read_only(path, "immutable=1")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_unwritable(error: sqlite3.DatabaseError, path: Path) -> bool:
+    """True where a catalog is there, and SQLite may write neither it nor beside it."""
+    primary = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    return primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY) and path.is_file()
+
+
+def _read_only(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?{how}", uri=True, timeout=BUSY_SECONDS)
     connection.execute("PRAGMA trusted_schema = OFF")
     return connection
 
@@ -87,7 +123,9 @@ def for_writing(path: Path, migrate: Callable[[sqlite3.Connection], None]) -> sq
             )
         if steps < SCHEMA_STEPS:
             _grow(connection, path, steps, migrate)
-        connection.execute("PRAGMA synchronous = NORMAL")
+        # In the write-ahead log a power cut costs at most the last findings, never the file; without it, the file.
+        if connection.execute("PRAGMA journal_mode").fetchone() == ("wal",):
+            connection.execute("PRAGMA synchronous = NORMAL")
     except BaseException:
         connection.close()
         raise
@@ -131,8 +169,13 @@ def _grow(
 
 
 def _backed_up(path: Path, steps: int) -> None:
-    """Copy the file as it was before it is migrated: ``catalog.db.v1.bak``."""
+    """Copy the file as it was before it is migrated: ``catalog.db.v1.bak``.
+
+    Whoever migrates holds the catalog's write lock: half a copy that is there is of somebody who was killed at it.
+    """
     target = path.with_name(f"{path.name}.v{steps}.bak")
+    for left in path.parent.glob(f"{glob.escape(path.name)}.v*.bak.part-*"):
+        left.unlink(missing_ok=True)
     if target.exists():
         return
     part = target.with_name(f"{target.name}.part-{os.getpid()}")

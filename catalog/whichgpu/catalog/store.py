@@ -206,6 +206,11 @@ class Catalog:
         with self.reading() as connection:
             return files.steps_of(connection) > SCHEMA_STEPS
 
+    def is_older(self) -> bool:
+        """True for a file whose tables the next write makes or migrates."""
+        with self.reading() as connection:
+            return files.steps_of(connection) < SCHEMA_STEPS
+
     def _is_readable(self, connection: sqlite3.Connection) -> bool:
         """True where the tables are those of this version, or of a newer one that keeps them; an older file is migrated
         by the next write."""

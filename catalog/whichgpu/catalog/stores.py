@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,8 @@ _MANIFEST = "manifest.json"
 _ABOUT = json.dumps({"whichgpu": "catalog bundles", "format": FORMAT, "folder": _FOLDER}, indent=1).encode() + b"\n"
 _HUB = "hf://datasets/"
 _TRIES = 6
+_PART = re.compile(r"\.(manifest\.json|[0-9a-f]{64}\.jsonl\.gz)\.[0-9a-f]{8}")
+_PART_SECONDS = 3600.0
 
 
 class BundleStore(Protocol):
@@ -95,6 +99,8 @@ class FileStore:
     def add(self, bundles: Mapping[str, bytes]) -> None:
         with _store_errors(self._target):
             self._fs.makedirs(f"{self._root}/{_FOLDER}", exist_ok=True)
+            if self._is_local:
+                self._sweep()
             self._put(f"{self._root}/{_MANIFEST}", _ABOUT)
             for name, data in bundles.items():
                 self._put(f"{self._root}/{_FOLDER}/{name}", data)
@@ -102,6 +108,14 @@ class FileStore:
     @property
     def _is_local(self) -> bool:
         return type(self._fs).__name__ == "LocalFileSystem"
+
+    def _sweep(self) -> None:
+        """Remove what a writer left that was killed half-way; what is young may be somebody's who writes now."""
+        for folder in (self._root, f"{self._root}/{_FOLDER}"):
+            for entry in self._fs.ls(folder, detail=True):
+                name = str(entry["name"]).rsplit("/", 1)[-1]
+                if _PART.fullmatch(name) and time.time() - float(entry["mtime"]) > _PART_SECONDS:
+                    self._fs.rm_file(entry["name"])
 
     def _put(self, path: str, data: bytes) -> None:
         """Write whole or not at all: objects are, and a local file is renamed when it is complete."""

@@ -61,9 +61,9 @@ def status(catalog: Catalog) -> Status:
     network = files.on_network(catalog.path.parent)
     if not catalog.path.exists():
         return Status(bytes=None, journal=None, steps=0, network=network, models=0, kinds={}, shared={})
-    if not catalog.is_newer():
+    if catalog.is_older():
         with catalog.writing():
-            pass  # creates or migrates
+            pass  # migrates
     with catalog.reading() as connection:
         kinds = dict(connection.execute("SELECT kind, count(*) FROM findings GROUP BY kind ORDER BY kind").fetchall())
         shared = dict(connection.execute("SELECT target, count(*) FROM shared GROUP BY target").fetchall())
