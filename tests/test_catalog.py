@@ -16,6 +16,7 @@ from tests.conftest import Result
 from tests.findings import finding
 from tests.hub import HubStandIn, shapes
 from whichgpu import assets
+from whichgpu.catalog import derive
 from whichgpu.catalog.atlas import Atlas, write_atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.catalog.errors import CatalogError, NewerCatalogError
@@ -23,6 +24,7 @@ from whichgpu.catalog.files import SCHEMA_STEPS
 from whichgpu.catalog.records import Stamp, inspection_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
+from whichgpu.trial.records import Summary
 
 Ask = Callable[..., Result]
 Start = Callable[..., HubStandIn]
@@ -217,3 +219,7 @@ class TestThroughTheCommandLine:
         ask("--model", "a/b", "--catalog", str(tmp_path / "mine.db"))
         assert (tmp_path / "mine.db").exists()
         assert not (tmp_path / "catalog.db").exists()
+
+
+def test_a_trial_s_columns_are_its_summary() -> None:
+    assert set(derive._TRIAL) == set(Summary.model_fields)

@@ -310,7 +310,7 @@ class TestPushAndPull:
         assert store.names() == set()
         sharing.push(ada, store, "m", Policy(), STAMP)
         assert sharing.pull(bob, store_at("memory://team/catalog"), "m").new == 1
-        with pytest.raises(CatalogError, match="cannot be reached"):
+        with pytest.raises(CatalogError, match="cannot be used: Protocol not known"):
             store_at("nosuch://place")
 
     def test_private_and_local_findings_stay_unless_allowed(self, ask: Run, tmp_path: Path) -> None:

@@ -52,6 +52,8 @@ def translated(path: Path) -> Iterator[None]:
         raise CatalogError(
             f"The catalog {clean(path)} cannot be used: {reason}.", "Choose another file with --catalog."
         ) from error
+    except UnicodeDecodeError as error:  # of SQLite's own message, which quotes what is damaged
+        raise CatalogError(f"The catalog {clean(path)} is damaged.", "Choose another file with --catalog.") from error
     except OSError as error:
         raise CatalogError(
             f"The catalog {clean(path)} cannot be used: {clean(error.strerror or error, 80)}.",

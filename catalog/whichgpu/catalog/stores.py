@@ -23,6 +23,17 @@ _MANIFEST = "manifest.json"
 _ABOUT = json.dumps({"whichgpu": "catalog bundles", "format": FORMAT, "folder": _FOLDER}, indent=1).encode() + b"\n"
 _HUB = "hf://datasets/"
 _TRIES = 6
+_SSH = {"timeout": 10, "banner_timeout": 10, "auth_timeout": 10}
+_PATIENCE: dict[str, dict[str, Any]] = {
+    "s3": {"config_kwargs": {"connect_timeout": 10, "read_timeout": 20, "retries": {"max_attempts": 2}}},
+    "ssh": _SSH,
+    "sftp": _SSH,
+}
+"""Options of back ends that would wait for minutes: seconds, and tries."""
+
+_WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"})
+"""Back ends that have none to make: they would make a bucket of a name that was mistyped."""
+
 _PART = re.compile(r"\.(manifest\.json|[0-9a-f]{64}\.jsonl\.gz)\.[0-9a-f]{8}")
 _PART_SECONDS = 3600.0
 
@@ -73,12 +84,16 @@ class FileStore:
         import fsspec
 
         self._target = target
+        self._protocol = protocol = target.partition("://")[0] if "://" in target else ""
         try:
-            fs_and_root = fsspec.url_to_fs(str(Path(target).expanduser()) if "://" not in target else target)
-        except (ImportError, ValueError) as error:
-            raise CatalogError(
-                f"{clean(target)} cannot be reached: {clean(error, 120)}.", "Install that back end."
-            ) from error
+            with _store_errors(target):
+                place = target if protocol else str(Path(target).expanduser())
+                # Not fsspec's cached one: its credentials and address may be those of an earlier time.
+                fs_and_root = fsspec.url_to_fs(place, skip_instance_cache=True, **_PATIENCE.get(protocol, {}))
+        except CatalogError as error:
+            if isinstance(error.__cause__, ImportError | ValueError):
+                error.hint = "Install that back end."
+            raise
         self._fs: AbstractFileSystem = fs_and_root[0]
         self._root = str(fs_and_root[1]).rstrip("/")
 
@@ -98,7 +113,8 @@ class FileStore:
 
     def add(self, bundles: Mapping[str, bytes]) -> None:
         with _store_errors(self._target):
-            self._fs.makedirs(f"{self._root}/{_FOLDER}", exist_ok=True)
+            if self._protocol not in _WITHOUT_FOLDERS:
+                self._fs.makedirs(f"{self._root}/{_FOLDER}", exist_ok=True)
             if self._is_local:
                 self._sweep()
             self._put(f"{self._root}/{_MANIFEST}", _ABOUT)

@@ -63,7 +63,14 @@ def fault_of(finding: Finding, now: datetime) -> Fault | None:
         if fault is None and not finding.is_intact:
             fault = Fault("its content is not what its identity says")
         return fault or _CHECKS[finding.kind](finding, content, now) or _envelope(finding, content)
-    except (ValueError, TypeError, KeyError, RecursionError, OverflowError):  # pydantic's is a ValueError
+    except (
+        ValueError,
+        TypeError,
+        KeyError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+    ):  # pydantic's is a ValueError
         return Fault("its content is malformed", later=_is_newer(finding))
 
 
@@ -99,10 +106,10 @@ def _values(content: Any, depth: int = 0) -> Fault | None:
     return next((fault for part in parts if (fault := _values(part, depth + 1)) is not None), None)
 
 
-def _time(text: str, now: datetime) -> Fault | None:
+def _time(text: object, now: datetime) -> Fault | None:
     """A moment in UTC that has come."""
     try:
-        moment = datetime.fromisoformat(text) if text.isascii() and "T" in text else None
+        moment = datetime.fromisoformat(text) if isinstance(text, str) and text.isascii() and "T" in text else None
     except ValueError:
         moment = None
     if moment is None or moment.utcoffset() != timedelta(0) or moment.date() < _FIRST_DAY:

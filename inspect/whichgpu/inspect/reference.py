@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -75,7 +76,10 @@ def _hub(name: str, revision: str | None) -> Reference:
 
 
 def _from_url(text: str) -> Reference:
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        parts = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError as error:
+        raise UsageError(f"{clean(text)} is no address.", "Paste a model page, or give ORG/NAME.") from error
     pieces = [unquote(piece) for piece in parts.path.split("/") if piece]
     if parts.scheme != "hf" and not _is_hub_host(parts.netloc):
         raise UsageError(
@@ -94,7 +98,9 @@ def _from_url(text: str) -> Reference:
 
 
 def _is_hub_host(host: str) -> bool:
-    endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
+    endpoint = ""
+    with suppress(ValueError):  # it is none; whoever asks there says so
+        endpoint = urlsplit(os.environ.get("HF_ENDPOINT", "")).netloc
     return host.lower() in {"huggingface.co", "www.huggingface.co", "hf.co", endpoint.lower()} - {""}
 
 

@@ -9,6 +9,11 @@ from pydantic import Field, StringConstraints
 
 from whichgpu.inspect.records import Record
 
+_Tokens = Annotated[int, Field(gt=0, le=65_536)]
+_Rate = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+_Watts = Annotated[int, Field(gt=0, le=1_000_000)]
+_Share = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
+
 
 class Support(StrEnum):
     """How a generation of cards runs a weight format."""
@@ -54,11 +59,11 @@ class Generation(Record):
     mxfp4_experts: ExpertKernel = ExpertKernel.TRITON
     deepgemm: bool = False
     """Block FP8 experts go through DeepGEMM."""
-    block: int = 16
+    block: _Tokens = 16
     """Tokens per block of the KV cache; of the attention backend that vLLM chooses."""
-    latent_block: int = 16
+    latent_block: _Tokens = 16
     """The same for latent attention (MLA)."""
-    indexed_latent_block: int = 64
+    indexed_latent_block: _Tokens = 64
     """The same where an indexer chooses among the latents."""
     scaled_latent: bool = True
     """A sparse FP8 latent is kept with its scales."""
@@ -81,21 +86,21 @@ class Accelerator(Record):
     """What other tools call it: ``skypilot``, ``aiconfigurator``."""
     usable_gib: Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
     """What torch reports as total memory, not the marketed figure."""
-    marketed_gb: int
-    bandwidth_gbs: Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
-    bf16_tflops: float | None
+    marketed_gb: Annotated[int, Field(gt=0, le=1_000_000)]
+    bandwidth_gbs: _Rate
+    bf16_tflops: _Rate | None
     """Dense."""
-    fp8_tflops: float | None
-    board_watts: int | None
-    facility_watts: int | None = None
+    fp8_tflops: _Rate | None
+    board_watts: _Watts | None
+    facility_watts: _Watts | None = None
     """Power of one card at the utility's meter: with its share of server, network and cooling."""
-    memory_share: float | None = None
+    memory_share: _Share | None = None
     """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
-    flop_share: float | None = None
+    flop_share: _Share | None = None
     """Share of the dense FLOP rate that prefills reach, likewise."""
-    link_gbs: float = 0
+    link_gbs: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0
     """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
-    linked_cards: int = 1
+    linked_cards: Annotated[int, Field(gt=0, le=100_000)] = 1
     """Cards that such links join."""
     unified: bool = False
     """True where the host uses the same memory."""

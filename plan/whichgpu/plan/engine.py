@@ -13,7 +13,7 @@ from whichgpu.inspect.records import Part, Record
 from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 
-_NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_NUMBERS = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?([-+.]?[A-Za-z][A-Za-z0-9.+-]{0,40})?")
 
 
 class Spread(Record):
@@ -176,7 +176,7 @@ def version_numbers(version: str) -> tuple[int, int, int]:
     Raises:
         UnknownVersionError: it is none.
     """
-    match = _NUMBERS.search(version)
+    match = _NUMBERS.fullmatch(version)
     if match is None:
         raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
     return int(match[1]), int(match[2]), int(match[3] or 0)

@@ -99,9 +99,12 @@ class SharedCard:
 
     @property
     def room(self) -> float:
-        return round(
-            _SHARED - sum(self.held.values()), 9
-        )  # 0.65 + 0.25 + 0.05 fill 0.95 of a card, whatever floats say
+        return room_beside(sum(self.held.values()))
+
+
+def room_beside(filled: float) -> float:
+    """What is left of a shared card: 0.65 + 0.25 + 0.05 fill 0.95 of it, whatever floats say."""
+    return round(_SHARED - filled, 9)
 
 
 def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
@@ -142,22 +145,36 @@ def pack(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]) 
 
 
 def _first_fit(chosen: Mapping[int, Way]) -> list[SharedCard]:
-    bins: list[SharedCard] = []
+    """The largest first, each into the first card with room; where one had none, none as large finds any later."""
+    bins: dict[str, list[SharedCard]] = {}
+    filled: dict[str, list[float]] = {}
+    first: dict[tuple[str, float], int] = {}
     for index, way in sorted(chosen.items(), key=lambda item: -item[1].share):
         if way.share >= 1:
             continue
-        fitting = (b for b in bins if b.accelerator == way.accelerator and b.room >= way.share)
-        chosen_bin = next(fitting, None)
-        if chosen_bin is None:
-            chosen_bin = SharedCard(way.accelerator, way.usd_per_card_hour, way.board_watts)
-            bins.append(chosen_bin)
-        chosen_bin.held[index] = way.share
-    return bins
+        cards, loads = bins.setdefault(way.accelerator, []), filled.setdefault(way.accelerator, [])
+        at = first.get((way.accelerator, way.share), 0)
+        while at < len(cards) and room_beside(loads[at]) < way.share:
+            at += 1
+        first[way.accelerator, way.share] = at
+        if at == len(cards):
+            cards.append(SharedCard(way.accelerator, way.usd_per_card_hour, way.board_watts))
+            loads.append(0.0)
+        cards[at].held[index] = way.share
+        loads[at] += way.share
+    return [card for cards in bins.values() for card in cards]
 
 
 def _empty_bins(bins: list[SharedCard], members: Sequence[Member]) -> None:
-    """Move what the emptiest cards hold into others' room, where all of it goes."""
+    """Move what the emptiest cards hold into others' room, where all of it goes.
+
+    Copies of one model are alike: where one card could not be emptied, none that holds the same can until something moved.
+    """
+    stuck: set[tuple[object, ...]] = set()
     for source in sorted(bins, key=lambda b: sum(b.held.values())):
+        alike = source.accelerator, *sorted(members[i].model for i in source.held)
+        if alike in stuck:
+            continue
         others = [b for b in bins if b is not source]
         moves: dict[int, tuple[SharedCard, float]] = {}
         for index in sorted(source.held, key=lambda i: -source.held[i]):
@@ -169,6 +186,9 @@ def _empty_bins(bins: list[SharedCard], members: Sequence[Member]) -> None:
             for index, (target_bin, share) in moves.items():
                 target_bin.held[index] = share
             bins.remove(source)
+            stuck.clear()
+        else:
+            stuck.add(alike)
 
 
 def _roomy(
@@ -254,13 +274,19 @@ def _machines(kind: _Kind, blocks: Sequence[_Block]) -> list[Machine]:
     """Deal blocks of cards to machines of the sold sizes, largest first; each block stays in whole machines."""
     sold = kind.sold
     racks: list[list[_Block]] = []
+    used_cards: list[int] = []
+    first: dict[int, int] = {}
     for block in sorted(blocks, key=lambda b: -b[0]):
         largest = max(sold) if sold else block[0]
-        rack = next((r for r in racks if sold and sum(b[0] for b in r) + block[0] <= largest), None)
-        if rack is None:
-            racks.append([block])
-        else:
-            rack.append(block)
+        at = first.get(block[0], 0) if sold else len(racks)
+        while at < len(racks) and used_cards[at] + block[0] > largest:
+            at += 1
+        first[block[0]] = at
+        if at == len(racks):
+            racks.append([])
+            used_cards.append(0)
+        racks[at].append(block)
+        used_cards[at] += block[0]
     machines: list[Machine] = []
     for rack in racks:
         used = sum(b[0] for b in rack)

@@ -108,13 +108,14 @@ def _skypilot(
         count = _number(row.get("AcceleratorCount"))
         key = card_key(row.get("AcceleratorName") or "", None, accelerators)
         region = row.get("Region") or ""
-        if key is None or not count or count < 1 or (row.get("InstanceType", ""), region, key) in instances:
+        instance_type = row.get("InstanceType") or ""
+        if key is None or not count or count < 1 or (instance_type, region, key) in instances:
             continue
-        instances.add((row.get("InstanceType", ""), region, key))
+        instances.add((instance_type, region, key))
         for kind, column in ((ON_DEMAND, "Price"), (SPOT, "SpotPrice")):
             price = _number(row.get(column))
             if price:
-                instance = _Instance(region, int(count), row["InstanceType"])
+                instance = _Instance(region, int(count), instance_type)
                 yield _offer(_Rate(key, price / count, kind), listing, instance)
 
 

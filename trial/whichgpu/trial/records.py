@@ -154,6 +154,32 @@ class Predicted(Record):
         return next((p for p in self.points if (p.concurrency, p.input_tokens, p.output_tokens) == key), None)
 
 
+class Summary(Record):
+    """The busiest point beside its prediction: what the catalog has in columns."""
+
+    accelerator: str
+    cards: int
+    vllm: str | None
+    layout: str
+    precision: str
+    context: int
+    concurrency: int | None
+    input_tokens: int
+    output_tokens: int
+    succeeded: bool
+    weights_bytes: int | None
+    predicted_weights_bytes: int | None
+    pool_bytes: int | None
+    predicted_pool_bytes: int | None
+    tokens_per_second: float | None
+    predicted_tokens_per_second: float | None
+    tpot_ms: float | None
+    predicted_tpot_ms: float | None
+    ttft_ms: float | None
+    usd_per_million_output: float | None
+    tokens_per_joule: float | None
+
+
 class Trial(Record):
     """One trial."""
 
@@ -185,5 +211,4 @@ class Trial(Record):
     log_tail: tuple[str, ...]
     started_at: str
     seconds: float
-    summary: dict[str, str | int | float | bool | None]
-    """For the catalog's columns: the busiest point beside its prediction."""
+    summary: Summary

@@ -22,7 +22,7 @@ from whichgpu.trial.failures import explain
 from whichgpu.trial.launch import Launcher, environment_of, free_port, isolated
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
-from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Trial
+from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Summary, Trial
 from whichgpu.trial.sampling import Live, Sampler
 from whichgpu.trial.server import Server, wait
 
@@ -362,7 +362,7 @@ def _record(run: _Run, name: str, started: str, command: str, log: str) -> Trial
     )
 
 
-def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool | None]:
+def _summary(run: _Run, vllm: str | None) -> Summary:
     """The busiest load beside what had been predicted of that load, in the catalog's columns."""
     request, predicted = run.request, run.request.predicted
     best = max(run.points, key=lambda p: p.output_tokens_per_second, default=None)
@@ -370,26 +370,26 @@ def _summary(run: _Run, vllm: str | None) -> dict[str, str | int | float | bool 
     cost = None
     if best is not None and predicted.usd_per_hour is not None and best.output_tokens_per_second:
         cost = predicted.usd_per_hour / (best.output_tokens_per_second * 3600 / 1e6)
-    return {
-        "accelerator": request.accelerator,
-        "cards": request.layout.cards,
-        "vllm": vllm,
-        "layout": request.layout.label,
-        "precision": request.precision.value,
-        "context": request.context,
-        "concurrency": best.concurrency if best else None,
-        "input_tokens": best.input_tokens if best else request.prompt,
-        "output_tokens": best.output_tokens if best else request.output,
-        "succeeded": run.outcome is Outcome.MEASURED and best is not None,
-        "weights_bytes": run.memory.weights_bytes,
-        "predicted_weights_bytes": predicted.weights_bytes,
-        "pool_bytes": run.memory.pool_bytes,
-        "predicted_pool_bytes": predicted.pool_bytes,
-        "tokens_per_second": best.output_tokens_per_second if best else None,
-        "predicted_tokens_per_second": prediction.tokens_per_second if prediction else None,
-        "tpot_ms": best.tpot_ms.mean if best else None,
-        "predicted_tpot_ms": prediction.tpot_ms if prediction else None,
-        "ttft_ms": best.ttft_ms.p50 if best else None,
-        "usd_per_million_output": cost,
-        "tokens_per_joule": best.output_tokens_per_joule if best else None,
-    }
+    return Summary(
+        accelerator=request.accelerator,
+        cards=request.layout.cards,
+        vllm=vllm,
+        layout=request.layout.label,
+        precision=request.precision.value,
+        context=request.context,
+        concurrency=best.concurrency if best else None,
+        input_tokens=best.input_tokens if best else request.prompt,
+        output_tokens=best.output_tokens if best else request.output,
+        succeeded=run.outcome is Outcome.MEASURED and best is not None,
+        weights_bytes=run.memory.weights_bytes,
+        predicted_weights_bytes=predicted.weights_bytes,
+        pool_bytes=run.memory.pool_bytes,
+        predicted_pool_bytes=predicted.pool_bytes,
+        tokens_per_second=best.output_tokens_per_second if best else None,
+        predicted_tokens_per_second=prediction.tokens_per_second if prediction else None,
+        tpot_ms=best.tpot_ms.mean if best else None,
+        predicted_tpot_ms=prediction.tpot_ms if prediction else None,
+        ttft_ms=best.ttft_ms.p50 if best else None,
+        usd_per_million_output=cost,
+        tokens_per_joule=best.output_tokens_per_joule if best else None,
+    )

@@ -73,7 +73,7 @@ def clean_runs(keep: int, folder: str | None) -> int:
 def import_record(source: str, desk: Desk) -> int:
     """Keep the record of a trial that ran elsewhere (trial --json)."""
     trial = read_record(_text(source, _MOST_RECORD))
-    workload = Workload(context=trial.context, concurrency=int(trial.summary.get("concurrency") or 1))
+    workload = Workload(context=trial.context, concurrency=trial.summary.concurrency or 1)
     question = Question(trial.model, workload, max_age=3600.0, catalog=desk.catalog)
     terminal = Terminal.detect()
     try:

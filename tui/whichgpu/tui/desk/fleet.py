@@ -116,6 +116,12 @@ def _keep_inspection(catalog: Catalog | None, question: Question, looked: Looked
 
 def _pack_fleet(planned: Sequence[Planned], facts: Facts, seconds: float | None) -> Packing:
     watts = {a.key: a.board_watts for a in facts.accelerators}
+    copies = sum(p.entry.replicas * _replicas(p.answer) for p in planned)
+    if copies > _MOST_COPIES:
+        raise FleetError(
+            f"The list asks for {copies:,} copies of models; at most {_MOST_COPIES:,} are packed at once.",
+            "Split the list, or ask for fewer replicas or a lower rate.",
+        )
     members = [
         Member(model=p.entry.model, ways=ways)
         for p in planned
@@ -135,6 +141,7 @@ def _replicas(answer: Answer) -> int:
 
 
 _MOST_BYTES = 16 * 2**20
+_MOST_COPIES = 20_000
 
 
 def list_text(source: str) -> str:

@@ -55,10 +55,10 @@ def _comparison_rows(trial: Trial) -> list[tuple[str, ...]]:
         ("weights", prediction.weights_bytes, measured_memory.weights_bytes, memory),
         ("pool", prediction.pool_bytes, measured_memory.pool_bytes, memory),
         ("tokens in the pool", prediction.tokens, measured_memory.tokens, lambda v: f"{v:,.0f}"),
-        ("ms per token", best["predicted_tpot_ms"], best["tpot_ms"], lambda v: f"{v:,.1f}"),
-        ("tokens/s out", best["predicted_tokens_per_second"], best["tokens_per_second"], lambda v: f"{v:,.0f}"),
-        (f"{sign()} per Mtok out", None, best["usd_per_million_output"], dollars),
-        ("tokens per joule", None, best["tokens_per_joule"], lambda v: f"{v:,.2f}"),
+        ("ms per token", best.predicted_tpot_ms, best.tpot_ms, lambda v: f"{v:,.1f}"),
+        ("tokens/s out", best.predicted_tokens_per_second, best.tokens_per_second, lambda v: f"{v:,.0f}"),
+        (f"{sign()} per Mtok out", None, best.usd_per_million_output, dollars),
+        ("tokens per joule", None, best.tokens_per_joule, lambda v: f"{v:,.2f}"),
     )
     return [_pair(name, a, b, show) for name, a, b, show in pairs if a is not None or b is not None]
 
