@@ -42,7 +42,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 def test_readme_has_its_two_commands_and_ci_runs_one_of_them() -> None:
     text = (ROOT / "README.md").read_text()
     for marker in ("main job", "test"):
-        assert re.search(rf"<!-- {marker} -->\n```sh\n[^\n]+constraints\.txt[^\n]+\n```", text)
+        assert re.search(rf"<!-- {marker} -->\n```sh\n[^\n]+(constraints|requirements-dev)\.txt[^\n]+\n```", text)
     assert "readme_command test" in (ROOT / ".ci" / "run").read_text()
 
 

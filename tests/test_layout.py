@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -80,6 +81,21 @@ def test_dependencies_say_why_they_are_there() -> None:
     assert len(listed) >= 7
     assert [line for line in listed if "#" not in line] == []
     assert "vllm" not in "".join(PROJECT["project"]["dependencies"])
+
+
+def test_what_is_locked_is_hashed_and_what_is_constrained() -> None:
+    """README's test command installs nothing that was altered since: pip refuses a file of another hash."""
+    locked = re.findall(
+        r"^([A-Za-z0-9._-]+)==([^ ;\\]+)(.*(?:\n    .*)*)", (ROOT / "requirements-dev.txt").read_text(), re.MULTILINE
+    )
+    assert all("--hash=sha256:" in rest for _, _, rest in locked)
+    pinned = dict(line.lower().replace("_", "-").split("==") for line in (ROOT / "constraints.txt").read_text().split())
+    assert {name: version for name, version, _ in locked if pinned.get(name, version) != version} == {}
+    asked = [
+        re.split(r"[\[<>=]", d)[0]
+        for d in [*PROJECT["project"]["dependencies"], *PROJECT["project"]["optional-dependencies"]["dev"]]
+    ]
+    assert set(asked) <= {name for name, _, _ in locked}
 
 
 def test_constraints_pin_every_dependency() -> None:
