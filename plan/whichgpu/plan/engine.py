@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from whichgpu.inspect.records import Part, Record
+from whichgpu.inspect.text import clean
 from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 
-_NUMBERS = re.compile(r"v?([0-9]{1,4})\.([0-9]{1,4})(?:\.([0-9]{1,4}))?([-+.]?[A-Za-z][A-Za-z0-9.+-]{0,40})?")
+_NUMBERS = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(r"v?[0-9]{1,4}\.[0-9]{1,4}(\.[0-9]{1,4})?([-+.]?[A-Za-z][A-Za-z0-9.+-]{0,40})?")
 
 
 class Spread(Record):
@@ -170,13 +172,24 @@ class Engines:
         )
 
 
+def named_version(text: str | None) -> str | None:
+    """Return a version as a person names it, whole: ``0.32``, ``v0.19.1``, ``0.33.0rc1+cu130``.
+
+    Raises:
+        UnknownVersionError: it is none.
+    """
+    if text is not None and not _VERSION.fullmatch(text):
+        raise UnknownVersionError(f"“{clean(text, 60)}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
+    return text
+
+
 def version_numbers(version: str) -> tuple[int, int, int]:
     """Return major, minor and patch of a vLLM version, to compare it by.
 
     Raises:
         UnknownVersionError: it is none.
     """
-    match = _NUMBERS.fullmatch(version)
+    match = _NUMBERS.search(version)
     if match is None:
         raise UnknownVersionError(f"“{version}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
     return int(match[1]), int(match[2]), int(match[3] or 0)

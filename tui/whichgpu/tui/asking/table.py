@@ -89,6 +89,12 @@ def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text is not None else None
 
 
+def _version(text: str | None) -> str | None:
+    from whichgpu.plan.engine import named_version  # records, which --help does without
+
+    return named_version(text)
+
+
 _W, _O, _Q = Owner.WORKLOAD, Owner.OWN, Owner.QUESTION
 _POSITIVE = Finite(0, min_open=True)
 _FLAG = {"is_flag": True}
@@ -137,7 +143,7 @@ WORKLOAD: tuple[Ask, ...] = (
 """What is asked of the model."""
 
 ENGINE: tuple[Ask, ...] = (
-    Ask("--vllm", "vllm", _W, {"metavar": "VERSION", "help": "Predict for this version of vLLM (default: the newest known)."}),
+    Ask("--vllm", "vllm", _W, {"metavar": "VERSION", "help": "Predict for this version of vLLM (default: the newest known)."}, read=_version),
     Ask("--max-num-seqs", "max_sequences", _W, {"type": click.IntRange(1, 1_000_000),
         "help": "As vLLM's option (default: by card and version); fewer free memory of the sampler."}),
     Ask("--max-num-batched-tokens", "batched_tokens", _W, {"type": click.IntRange(1, 100_000_000),
