@@ -1,15 +1,16 @@
 """The catalog under load: ratios to raw SQLite and growth, measured side by side in one run.
 
-    python -m benchmarks.catalog [--findings 1000000] [--write docs/reliability.md]
+    python -m benchmarks.catalog [--findings 1000000]
 
-Findings are notes on as many models as a large team would have, one in ten an answer with its plans.
+``python -m benchmarks.stress`` writes it to docs/reliability.md beside what was broken on purpose.
+
+Findings are notes on as many models as a large team would have, one in twenty an inspection and one an answer to it.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import signal
+import json
 import sqlite3
 import statistics
 import subprocess
@@ -17,25 +18,24 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from tabulate import tabulate
+from tests import planning
 
 from whichgpu.catalog import sharing
 from whichgpu.catalog.bundles import Policy
 from whichgpu.catalog.intake import merge, take
 from whichgpu.catalog.query import compiled, search
-from whichgpu.catalog.records import ANSWER, Finding, Stamp, canonical, identity_of, note_finding
+from whichgpu.catalog.records import ANSWER, Finding, Stamp, canonical, identity_of, inspection_finding, note_finding
 from whichgpu.catalog.rows import row_of
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import FileStore
+from whichgpu.inspect.records import Inspection
 
 _MODELS = 2_000
-_PLANS = [
-    {"verdict": "fits", "precision": "published", "accelerator": card, "count": 1, "usd_per_hour": price}
-    for card, price in (("h100_sxm", 5.07), ("h200_sxm", 5.27), ("l40s", 1.86))
-]
 
 
 def stamp(number: int) -> Stamp:
@@ -45,16 +45,29 @@ def stamp(number: int) -> Stamp:
     return Stamp(made_at=at, made_by=f"p{number % 50}", tool_version="0.1.0")
 
 
+@cache
+def _model() -> tuple[Inspection, str]:
+    """A real inspection, and the JSON of a real answer to it."""
+    inspection = planning.model("Qwen/Qwen3-8B")
+    return inspection, canonical(planning.ask("Qwen/Qwen3-8B", "h100_sxm", "l40s").model_dump(mode="json"))
+
+
 def made(number: int) -> Finding:
     """Return the n-th finding; the same on every run."""
-    name, now = f"org{number % 40}/model-{number % _MODELS}", stamp(number)
+    now = stamp(number)
     if number % 10:
+        name = f"org{number % 40}/model-{number % _MODELS}"
         return note_finding(name, f"note {number} on how it went with this model", now)
-    workload = {"precision": "published", "context": 8192, "concurrency": 16}
-    body = canonical({"workload": workload, "plans": _PLANS, "recommended": _PLANS[0], "n": number, "vllm": "0.32"})
-    identity = identity_of(ANSWER, None, "0.1.0", body)
-    shared = {"about": None, "commit": None, "origin": "hub", "private": False, "facts_date": "2026-11-22"}
-    return Finding(identity=identity, kind=ANSWER, model=name, body=body, **shared, **now.model_dump())
+    base, answer = _model()
+    first = number - number % 20
+    origin = {"kind": "hub", "name": f"org{first % 40}/model-{first % _MODELS}", "commit": f"{first:040x}"}
+    inspection = base.model_copy(update={"source": base.source.model_copy(update=origin)})
+    finding = inspection_finding(inspection, stamp(first))
+    if number == first:
+        return finding
+    about = {"kind": ANSWER, "about": finding.identity, "body": answer, "facts_date": json.loads(answer)["facts_date"]}
+    identity = identity_of(ANSWER, finding.identity, now.tool_version, answer)
+    return finding.model_copy(update={**about, "identity": identity, **now.model_dump(), "local_path": None})
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -181,55 +194,27 @@ def concurrency(folder: Path) -> Iterator[tuple[str, str]]:
     yield "writes a second", f"{8_000 / (time.perf_counter() - begun):,.0f}"
 
 
-def killing(folder: Path, rounds: int) -> Iterator[tuple[str, str]]:
-    """kill -9 a writer at a random moment, again and again, on one file."""
-    path, acknowledged, broken = folder / "killed.db", 0, 0
-    for number in range(rounds):
-        writer = _writer(path, number, 100_000)
-        assert writer.stdout is not None
-        for _ in range(1 + number * 37 % 200):
-            writer.stdout.readline()
-        time.sleep((number * 7 % 13) / 1000)
-        os.kill(writer.pid, signal.SIGKILL)
-        acknowledged += 1 + number * 37 % 200 + len(writer.communicate()[0].splitlines())
-        with Catalog(path).reading() as connection:
-            broken += connection.execute("PRAGMA integrity_check").fetchone() != ("ok",)
-    row_count = Catalog(path).count()
-    yield "kill -9", f"{rounds} times"
-    yield "files that fail integrity_check", str(broken)
-    yield "acknowledged rows lost", str(max(0, acknowledged - row_count))
-    yield "rows", f"{row_count:,} ({acknowledged:,} acknowledged)"
-
-
-_HEAD = """# The catalog under load
-
-<!-- Written by `python -m benchmarks.catalog --write docs/reliability.md`. -->
-
-One run on one machine; what holds elsewhere are the ratios and the zeros. Bulk import checks every finding's hash and form
-and derives its columns; raw is `executemany` of the resulting rows into the same tables and indexes."""
+def load_table(findings: int, merged: int) -> list[tuple[str, str]]:
+    """Measure everything."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        rows = bulk(folder, findings)
+        rows += reading(folder / "ours.db")
+        rows += opening(folder / "ours.db")
+        rows += merging(folder, merged)
+        rows += pushing(folder)
+        rows += concurrency(folder)
+    return rows
 
 
 def main() -> None:
-    """Measure, print, and write the page."""
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--findings", type=int, default=1_000_000)
     parser.add_argument("--merged", type=int, default=100_000)
-    parser.add_argument("--kills", type=int, default=40)
-    parser.add_argument("--write", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        rows = bulk(folder, options.findings)
-        rows += reading(folder / "ours.db")
-        rows += opening(folder / "ours.db")
-        rows += merging(folder, options.merged)
-        rows += pushing(folder)
-        rows += concurrency(folder)
-        rows += killing(folder, options.kills)
-    page = str(tabulate(rows, ("what", "measured"), tablefmt="github", disable_numparse=True))
-    print(page)
-    if options.write:
-        options.write.write_text(f"{_HEAD}\n\n{page}\n", encoding="utf-8")
+    rows = load_table(options.findings, options.merged)
+    print(tabulate(rows, ("what", "measured"), tablefmt="github", disable_numparse=True))
 
 
 if __name__ == "__main__":

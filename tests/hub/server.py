@@ -24,12 +24,13 @@ class Fault:
     """Something that goes wrong for requests whose path contains ``where``, the next ``times`` times."""
 
     kind: str
-    """status, reset, stall, truncate, html, ignore_range, gzip, trickle."""
+    """status, body, reset, stall, truncate, html, ignore_range, gzip, trickle."""
     where: str = ""
     times: int = 1_000_000
     status: int = 500
     headers: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -132,6 +133,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Act out a fault; False when the normal answer goes on in a changed way."""
         if fault.kind == "status":
             self._send(fault.status, b"{}", headers=fault.headers)
+        elif fault.kind == "body":
+            self._send(200, fault.body, headers=fault.headers)
         elif fault.kind == "html":
             self._send(200, b"<!DOCTYPE html><html><body>Log in to the network</body></html>", "text/html")
         elif fault.kind == "reset":

@@ -1,0 +1,1 @@
+"""What breaks, broken on purpose: networks, disks, processes, other people's files."""
