@@ -1,4 +1,4 @@
-"""Render docs/json.md, cli.md, app.md, catalog.md and claims.md from the code: ``python -m tests.render_docs``; a test keeps them equal."""
+"""Render docs/json.md, cli.md, app.md, catalog.md, claims.md and the catalog's schema.sql from the code: ``python -m tests.render_docs``; a test keeps them equal."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from whichgpu.inspect.records import SCHEMA_VERSION
 
 DOCS = Path(__file__).parent.parent / "docs"
+SCHEMA = DOCS.parent / "catalog" / "whichgpu" / "catalog" / "schema.sql"
 
 
 def json_page() -> str:
@@ -184,6 +185,25 @@ A workload of the plan screen, the filter and order of the list, pinned and rece
 (`WHICHGPU_STATE`, else your state folder)."""
 
 
+def schema_script() -> str:
+    """What the catalog's migrations come to, as statements that need no library."""
+    import sqlite3
+
+    from sqlite_utils import Database
+
+    from whichgpu.catalog.schema import migrations
+
+    connection = sqlite3.connect(":memory:")
+    migrations.apply(Database(connection))
+    shadow = re.compile(r"models_fts_\w+|sqlite_.*")
+    rows = connection.execute("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY rowid").fetchall()
+    statements = [sql for name, sql in rows if not shadow.fullmatch(name)]
+    for migration_set, name in connection.execute("SELECT migration_set, name FROM _sqlite_migrations ORDER BY rowid"):
+        values = f"'{migration_set}', '{name}', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now')"
+        statements.append(f"INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ({values})")
+    return ";\n\n".join(statements) + "\n"
+
+
 def app_page() -> str:
     """The app's screens with their keys, and the settings, read from their classes."""
     from importlib import import_module
@@ -254,6 +274,7 @@ ENVIRONMENT = {
 def main() -> None:
     (DOCS / "json.md").write_text(json_page())
     (DOCS / "cli.md").write_text(cli_page())
+    SCHEMA.write_text(schema_script())  # what the next page is made with
     (DOCS / "catalog.md").write_text(catalog_page())
     (DOCS / "app.md").write_text(app_page())
     from benchmarks.claims import page

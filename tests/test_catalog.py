@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from sqlite_utils import Database
 from tests.conftest import Result
 from tests.findings import finding
 from tests.hub import HubStandIn, shapes
+from tests.render_docs import SCHEMA, schema_script
 from whichgpu import assets
 from whichgpu.catalog import derive
 from whichgpu.catalog.atlas import Atlas, write_atlas
@@ -223,3 +225,20 @@ class TestThroughTheCommandLine:
 
 def test_a_trial_s_columns_are_its_summary() -> None:
     assert set(derive._TRIAL) == set(Summary.model_fields)
+
+
+def test_a_new_file_is_what_the_migrations_come_to(tmp_path: Path) -> None:
+    """An empty file gets the schema as statements; what is migrated from the first version gets it step by step."""
+    assert SCHEMA.read_text() == schema_script()
+    Catalog(tmp_path / "new.db").add()
+    database = Database(tmp_path / "migrated.db")
+    migrations.apply(database)
+    database.close()
+
+    def schema_of(name: str) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
+        with closing(sqlite3.connect(tmp_path / name)) as connection:
+            tables = connection.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
+            applied = connection.execute("SELECT migration_set, name FROM _sqlite_migrations ORDER BY id").fetchall()
+        return tables, applied
+
+    assert schema_of("new.db") == schema_of("migrated.db")

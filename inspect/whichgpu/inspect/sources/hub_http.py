@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import httpx2
-from huggingface_hub import constants, get_session, get_token, hf_raise_for_status, set_client_factory
+from huggingface_hub import constants, get_session, hf_raise_for_status, set_client_factory
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import http_backoff, http_stream_backoff, parse_ratelimit_headers  # type: ignore[attr-defined]
 
@@ -116,6 +117,22 @@ def _use_our_client() -> None:
     set_client_factory(_client)
 
 
+_TOKEN_SOURCES = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_OIDC_RESOURCE")
+
+
+def _token() -> str | None:
+    """The user's token, as huggingface_hub finds it; where nothing could hold one, without importing what looks for it."""
+    if (
+        not any(os.environ.get(name) for name in _TOKEN_SOURCES)
+        and not os.path.exists(constants.HF_TOKEN_PATH)
+        and "google.colab" not in sys.modules
+    ):
+        return None
+    from huggingface_hub import get_token  # file locks and YAML: a twentieth of an answer
+
+    return get_token()
+
+
 class HubHttp:
     """Requests to one endpoint. ``count`` is the number of answers asked for (a redirect belongs to its request)."""
 
@@ -123,7 +140,7 @@ class HubHttp:
         _use_our_client()
         self.endpoint = constants.ENDPOINT.rstrip("/")
         self.count = 0
-        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else get_token()
+        token = None if constants.HF_HUB_DISABLE_IMPLICIT_TOKEN else _token()
         self.has_token = token is not None
         self._headers = {"user-agent": f"whichgpu; huggingface_hub; python; pid/{os.getpid()}"}
         if token is not None:
