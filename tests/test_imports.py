@@ -19,7 +19,9 @@ def loaded_after(code: str) -> set[str]:
 
 @pytest.mark.parametrize("option", ["--version", "--help"])
 def test_version_and_help_load_nothing_heavy(option: str) -> None:
-    loaded = loaded_after(f"sys.argv = ['whichgpu', '{option}']; from whichgpu.tui.main import main; main()")
+    loaded = loaded_after(
+        f"sys.argv = ['whichgpu', '{option}']; import os; os._exit = sys.exit; from whichgpu.tui.main import main; main()"
+    )
     assert "click" in loaded
     assert loaded.isdisjoint(HEAVY)
 
@@ -50,8 +52,8 @@ def test_a_first_run_loads_no_data_frames() -> None:
         " Catalog(Path(tempfile.mkdtemp()) / 'c.db').add(finding())"
     )
     loaded = loaded_after(code)
-    assert "sqlite_utils" in loaded
-    assert loaded.isdisjoint({"numpy", "pandas", "pyarrow"})
+    assert "sqlite3" in loaded
+    assert loaded.isdisjoint({"sqlite_utils", "numpy", "pandas", "pyarrow"})
 
 
 def test_data_frames_are_there_for_everyone_else() -> None:

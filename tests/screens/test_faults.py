@@ -78,7 +78,7 @@ class TestFoundByReading:
     def test_a_refused_workload_is_not_remembered(self) -> None:
         async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
             screen = await planned(pilot, app)
-            screen.ask(parsed_with(screen, ["--vllm", "abc"]))
+            screen.ask(parsed_with(screen, ["--vllm", "0.1"]))
             await until(pilot, lambda: "✗" in title(app))
 
         drive(task, model="Qwen/Qwen3-8B")

@@ -90,11 +90,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+_OURS = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "PYDANTIC_DISABLE_PLUGINS")
+"""Variables that are about this program, not about vLLM."""
+
+
 def environment_of(launcher: Launcher, folder: Path, cpu: bool) -> dict[str, str]:
     """Return the environment for vLLM: ours, less what would break or delay it, and where our extension lies."""
-    environment = {
-        k: v for k, v in os.environ.items() if k not in ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME")
-    }
+    environment = {k: v for k, v in os.environ.items() if k not in _OURS}
     environment |= {"VLLM_NO_USAGE_STATS": "1", "VLLM_SERVER_DEV_MODE": "1", "PYTHONUNBUFFERED": "1"}
     if not launcher.container:
         environment["PYTHONPATH"] = str(folder)

@@ -89,10 +89,14 @@ def _path(text: str | None) -> Path | None:
     return Path(text).expanduser() if text is not None else None
 
 
-def _version(text: str | None) -> str | None:
+def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
     from whichgpu.plan.engine import named_version  # records, which --help does without
+    from whichgpu.plan.errors import UnknownVersionError
 
-    return named_version(text)
+    try:
+        return named_version(value)
+    except UnknownVersionError as error:
+        raise click.BadParameter(f"{error.message} {error.hint}") from error
 
 
 _W, _O, _Q = Owner.WORKLOAD, Owner.OWN, Owner.QUESTION
@@ -143,7 +147,7 @@ WORKLOAD: tuple[Ask, ...] = (
 """What is asked of the model."""
 
 ENGINE: tuple[Ask, ...] = (
-    Ask("--vllm", "vllm", _W, {"metavar": "VERSION", "help": "Predict for this version of vLLM (default: the newest known)."}, read=_version),
+    Ask("--vllm", "vllm", _W, {"callback": _version, "metavar": "VERSION", "help": "Predict for this version of vLLM (default: the newest known)."}),
     Ask("--max-num-seqs", "max_sequences", _W, {"type": click.IntRange(1, 1_000_000),
         "help": "As vLLM's option (default: by card and version); fewer free memory of the sampler."}),
     Ask("--max-num-batched-tokens", "batched_tokens", _W, {"type": click.IntRange(1, 100_000_000),

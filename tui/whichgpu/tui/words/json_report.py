@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from importlib.metadata import version
+
+from pydantic_core import to_json
 
 from whichgpu.inspect.records import SCHEMA_VERSION
 from whichgpu.tui.desk.answering import Reply
@@ -17,7 +18,7 @@ def as_json(reply: Reply) -> str:
         "origin": reply.origin,
         "origin_note": reply.origin_note,
         "warnings": list(reply.warnings),
-        "inspection": reply.inspection.model_dump(mode="json"),
-        "answer": reply.answer.model_dump(mode="json"),
+        "inspection": reply.inspection,
+        "answer": reply.answer,
     }
-    return json.dumps(envelope, indent=2, ensure_ascii=True)
+    return to_json(envelope, indent=2, ensure_ascii=True, inf_nan_mode="null").decode()
