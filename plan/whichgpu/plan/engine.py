@@ -172,13 +172,13 @@ class Engines:
         )
 
 
-def named_version(text: str | None) -> str | None:
+def named_version(text: str) -> str:
     """Return a version as a person names it, whole: ``0.32``, ``v0.19.1``, ``0.33.0rc1+cu130``.
 
     Raises:
         UnknownVersionError: it is none.
     """
-    if text is not None and not _VERSION.fullmatch(text):
+    if not _VERSION.fullmatch(text):
         raise UnknownVersionError(f"“{clean(text, 60)}” is no vLLM version.", "Write it like 0.32 or 0.19.1.")
     return text
 

@@ -90,6 +90,8 @@ def _path(text: str | None) -> Path | None:
 
 
 def _version(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    if value is None:
+        return None
     from whichgpu.plan.engine import named_version  # records, which --help does without
     from whichgpu.plan.errors import UnknownVersionError
 
