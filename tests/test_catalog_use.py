@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -34,6 +35,9 @@ from whichgpu.catalog.query import compiled, search
 from whichgpu.catalog.records import answer_finding, inspection_finding, note_finding, tag_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.records import Inspection
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Answer
 from whichgpu.tui.desk.answering import stamp
 from whichgpu.tui.words.exit_codes import ExitCode
 
@@ -84,7 +88,7 @@ class TestCache:
     def test_another_version_reads_anew(self, start_hub: Start, ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         hub = start_hub({"a/b": shapes.qwen3_06b()})
         first = self.asked(hub, ask)
-        monkeypatch.setattr("whichgpu.tui.desk.answering.version", lambda _: "9.9.9")
+        monkeypatch.setattr("whichgpu.tui.desk.answering.release", lambda: "9.9.9")
         assert self.asked(hub, ask) == first
 
     def test_a_large_inspection_is_small(self) -> None:
@@ -157,6 +161,15 @@ for number in range(count):
             assert store.find("1")[0].made_by == "ada"
 
 
+def step_back(database: Database, first: str) -> None:
+    """Make a file one from before a migration, as far as those after it made tables; and close it."""
+    for table in ("marks", "unchanged", "remembered"):
+        database.execute(f"DROP TABLE {table}")
+    database["_sqlite_migrations"].delete_where("name >= ?", [first])  # type: ignore[union-attr]
+    database.conn.commit()
+    database.close()
+
+
 class TestTheFile:
     def test_a_file_from_before_the_terms_gains_them_empty(self, tmp_path: Path) -> None:
         path = tmp_path / "c.db"
@@ -165,9 +178,7 @@ class TestTheFile:
         database = Database(path)
         for name in ("licence", "gated", "modified"):
             database.execute(f"ALTER TABLE inspections DROP COLUMN {name}")
-        database["_sqlite_migrations"].delete_where("name IN ('m003_terms', 'm004_renewed')")  # type: ignore[union-attr]
-        database.conn.commit()
-        database.close()
+        step_back(database, "m003_terms")
         store = Catalog(path)
         store.add(inspected("openai/gpt-oss-20b"))
         assert [(r.model, r.licence, r.gated) for r in search(store, "qwen")] == [("Qwen/Qwen3-8B", None, None)]
@@ -181,9 +192,7 @@ class TestTheFile:
         (copies,) = database.execute("SELECT cards FROM plans").fetchone()
         assert copies > 1
         database.execute("UPDATE plans SET cards = 1, usd_per_hour = 2.09")
-        database["_sqlite_migrations"].delete_where("name = 'm004_renewed'")  # type: ignore[union-attr]
-        database.conn.commit()
-        database.close()
+        step_back(database, "m004_renewed")
         store = Catalog(path)
         store.add(inspected("Qwen/Qwen3-8B"))
         with store.reading() as connection:
@@ -436,7 +445,7 @@ class TestWhatItSaysOfItself:
         store.add(found, answer_finding(found, dear, STAMP))
         out = ask("catalog", "verify").out
         assert "Qwen/Qwen3-8B, 16 × 8,192: $99.00/h before" in out
-        assert "2 findings checked, 0 wrong; 1 answers would change" in out
+        assert "2 of 2 findings checked, 0 wrong; 1 answers would change" in " ".join(out.split())
 
     def test_verify_finds_what_was_altered(self, ask: Run, tmp_path: Path) -> None:
         path = tmp_path / "catalog.db"
@@ -449,6 +458,32 @@ class TestWhatItSaysOfItself:
         assert result.code == ExitCode.UNREADABLE
         assert ": altered" in result.err
         assert ": damaged" in result.err
+
+    def test_verify_does_nothing_twice(self, ask: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        store = Catalog(tmp_path / "catalog.db")
+        ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100")
+        planned: list[str] = []
+
+        def counted(inspection: Inspection, *rest: Any) -> Answer:
+            planned.append(inspection.source.name)
+            return answer(inspection, *rest)
+
+        monkeypatch.setattr("whichgpu.tui.desk.watching.answer", counted)
+        assert "2 of 2 findings checked" in ask("catalog", "verify").out
+        assert "0 of 2 findings checked" in ask("catalog", "verify").out
+        assert planned == ["Qwen/Qwen3-8B"], "once"
+        store.add(note_finding("Qwen/Qwen3-8B", "new", STAMP))
+        assert "1 of 3 findings checked" in ask("catalog", "verify").out
+        assert "3 of 3 findings checked" in ask("catalog", "verify", "--all").out
+        assert len(planned) == 2, "everything is asked again"
+        ask("prices", "set", "H100=0.5")
+        out = " ".join(ask("catalog", "verify").out.split())
+        assert "1 of 4 findings checked, 0 wrong; 1 answers would change" in out, "a price is another fact"
+        with sqlite3.connect(tmp_path / "catalog.db") as connection:
+            connection.execute("UPDATE findings SET tool_version = 'x' WHERE kind = 'note'")
+        connection.close()
+        assert ask("catalog", "verify").code == ExitCode.OK, "what was whole is not looked at"
+        assert ask("catalog", "verify", "--all").code == ExitCode.UNREADABLE
 
     def test_check_sees_new_commits_and_old_prices(self, start_hub: Start, ask: Run, tmp_path: Path) -> None:
         repo = shapes.qwen3_06b()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -16,10 +18,13 @@ from tests.conftest import Result
 from tests.hub import HubStandIn, Repo
 from tests.hub.shapes import qwen3_06b
 from tests.planning import ATLAS
+from whichgpu.inspect.records import Inspection
 from whichgpu.plan.errors import FleetError
 from whichgpu.plan.fleet import Member, Packing, Way, pack
 from whichgpu.plan.fleet_list import FleetEntry, read_fleet
 from whichgpu.plan.fleet_solver import solved
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Answer
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Run = Callable[..., Result]
@@ -171,6 +176,32 @@ class TestCommand:
         assert totals["classes"]["moe"] > 100
         assert totals["bound_usd_per_hour"] <= totals["usd_per_hour"] <= 1.1 * totals["bound_usd_per_hour"]
         assert 0.5 < totals["transformer_only_chip"] < 1
+
+    def test_a_second_run_plans_what_changed(self, ask: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "list.txt"
+        path.write_text("Qwen/Qwen3-8B\nopenai/gpt-oss-20b\nQwen/Qwen3-8B\n")
+        planned: list[str] = []
+
+        def counted(inspection: Inspection, *rest: Any, **more: Any) -> Answer:
+            planned.append(inspection.source.name)
+            return answer(inspection, *rest, **more)
+
+        monkeypatch.setattr("whichgpu.tui.desk.fleet.answer", counted)
+        first = ask("fleet", str(path), "--offline", "--json").out
+        assert planned == ["Qwen/Qwen3-8B", "openai/gpt-oss-20b"]
+        assert ask("fleet", str(path), "--offline", "--json").out == first
+        path.write_text("Qwen/Qwen3-8B\nQwen/Qwen3-0.6B\n")
+        ask("fleet", str(path), "--offline")
+        assert planned[2:] == ["Qwen/Qwen3-0.6B"]
+        ask("fleet", str(path), "--offline", "--context", "4096")
+        ask("prices", "set", "H100=0.5")
+        ask("fleet", str(path), "--offline")
+        assert len(planned) == 7, "another workload and another price are other questions"
+        with sqlite3.connect(tmp_path / "catalog.db") as connection:
+            connection.execute("UPDATE remembered SET body = x'00'")
+        connection.close()
+        assert ask("fleet", str(path), "--offline").code == 0, "what is damaged is planned again"
+        assert len(planned) == 9
 
     def test_failures_are_listed_and_stop_nothing(self, ask: Run, tmp_path: Path) -> None:
         path = tmp_path / "list"

@@ -17,12 +17,12 @@ from benchmarks.catalog import concurrency
 from benchmarks.stress.cells import Cell
 from benchmarks.stress.kills import WORKS, findings, prepare
 from whichgpu.catalog.bundles import Policy
+from whichgpu.catalog.checking import integrity
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import Stamp
 from whichgpu.catalog.sharing import pull, push
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import FileStore
-from whichgpu.catalog.upkeep import integrity
 
 _STAMP = Stamp(made_at="2026-11-01T10:00:00+00:00", made_by="ada", tool_version="0.1.0")
 
@@ -62,7 +62,7 @@ def _on_a_full_disk(work: str, disk: Path, room: int) -> str:
     except Exception as error:  # noqa: BLE001 - anything but a sentence of ours is the fault
         return f"{type(error).__name__}: {error}"
     subprocess.run(["mount", "-o", f"remount,size={used + 2**26}", str(disk)], check=True)
-    wrong = [*integrity(scene.mine), *integrity(scene.other)]
+    wrong = [*integrity(scene.mine).wrong, *integrity(scene.other).wrong]
     if wrong or (work != "prune" and scene.mine.count() < before + acknowledged):
         return f"{wrong[:2]}, {scene.mine.count()} rows of {before} and {acknowledged}"
     WORKS[work](scene, lambda _: None)
@@ -94,7 +94,7 @@ def hostile(count: int, seed: int) -> Iterator[Cell]:
             yield Cell(
                 "hostile bundle",
                 str(number),
-                "" if good and not integrity(other) else f"{len(there)} there, {pushed} pushed",
+                "" if good and not integrity(other).wrong else f"{len(there)} there, {pushed} pushed",
             )
 
 

@@ -25,11 +25,12 @@ from benchmarks.catalog import made
 from benchmarks.stress.cells import Cell
 from whichgpu.catalog import bundles, sharing
 from whichgpu.catalog.bundles import Policy
+from whichgpu.catalog.checking import integrity
 from whichgpu.catalog.intake import merge
 from whichgpu.catalog.records import Finding, Stamp
 from whichgpu.catalog.store import Catalog
 from whichgpu.catalog.stores import FileStore
-from whichgpu.catalog.upkeep import integrity, prune
+from whichgpu.catalog.upkeep import prune
 
 _STAMP = Stamp(made_at="2026-11-01T10:00:00+00:00", made_by="ada", tool_version="0.1.0")
 _COUNT = 60
@@ -140,7 +141,7 @@ def _killed(work: str, scene: Scene, after: float) -> int:
 
 def _judge(work: str, scene: Scene, acknowledged: int, before: int) -> str:
     """Look at what a kill left, then do the work once more to its end."""
-    wrong = [*integrity(scene.mine), *integrity(scene.other)]
+    wrong = [*integrity(scene.mine).wrong, *integrity(scene.other).wrong]
     if wrong:
         return f"broken: {wrong[:3]}"
     if work != "prune" and scene.mine.count() < before + acknowledged:
@@ -148,7 +149,7 @@ def _judge(work: str, scene: Scene, acknowledged: int, before: int) -> str:
     for name in scene.store.names():
         bundles.check_name(name, scene.store.read(name))
     WORKS[work](scene, lambda _: None)
-    wrong = [*integrity(scene.mine), *integrity(scene.other)]
+    wrong = [*integrity(scene.mine).wrong, *integrity(scene.other).wrong]
     parts = [p.name for p in scene.folder.iterdir() if ".part" in p.name]
     return f"afterwards: {wrong[:3]} {parts}" if wrong or parts else ""
 

@@ -32,6 +32,9 @@ MEANING = {
     "stale": "Models whose search words are still to be said anew after an interrupted import. Local.",
     "shared": "What a target is known to have. Local.",
     "bundles": "Bundles of a target that were read or written. Local.",
+    "marks": "How far verify has come: the row up to which findings were whole. Local.",
+    "unchanged": "Answers that verify found unchanged, and the facts that it compared them by. Local.",
+    "remembered": "Answers of fleets, by the SHA-256 of all that decides them. Local.",
 }
 """What the tables are for, as docs/catalog.md shows it."""
 
@@ -81,7 +84,15 @@ def m003_terms(db: Database) -> None:
 
 @migrations()
 def m004_renewed(db: Database) -> None:
-    """Derived tables as this version has them: all copies of a plan are counted in cards and dollars."""
+    """Derived tables with all copies of a plan counted in cards and dollars; the last step makes them anew."""
+
+
+@migrations()
+def m005_remembered(db: Database) -> None:
+    """What need not be done twice: checks of findings and answers, and a fleet's answers."""
+    _create(db, "marks", {"name": str, "value": int}, "name", "value")
+    _create(db, "unchanged", {"identity": str, "facts": str}, "identity", "facts")
+    _create(db, "remembered", {"key": str, "body": bytes, "used_at": str}, "key", "body used_at")
     renew(db)
 
 

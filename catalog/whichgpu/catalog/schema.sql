@@ -73,6 +73,22 @@ CREATE TABLE "bundles" (
    PRIMARY KEY ("target", "name")
 );
 
+CREATE TABLE "marks" (
+   "name" TEXT PRIMARY KEY,
+   "value" INTEGER NOT NULL
+);
+
+CREATE TABLE "unchanged" (
+   "identity" TEXT PRIMARY KEY,
+   "facts" TEXT NOT NULL
+);
+
+CREATE TABLE "remembered" (
+   "key" TEXT PRIMARY KEY,
+   "body" BLOB NOT NULL,
+   "used_at" TEXT NOT NULL
+);
+
 CREATE TABLE "inspections" (
    "identity" TEXT PRIMARY KEY NOT NULL,
    "model" TEXT NOT NULL,
@@ -248,4 +264,6 @@ INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichg
 
 INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichgpu', 'm003_terms', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
 
-INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichgpu', 'm004_renewed', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'))
+INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichgpu', 'm004_renewed', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'));
+
+INSERT INTO _sqlite_migrations (migration_set, name, applied_at) VALUES ('whichgpu', 'm005_remembered', strftime('%Y-%m-%d %H:%M:%f+00:00', 'now'))

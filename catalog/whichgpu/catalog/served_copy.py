@@ -26,7 +26,7 @@ _QUESTIONS = {
     ),
 }
 
-_LOCAL = ("people", "heads", "lookups", "shared", "bundles")
+_LOCAL = ("people", "heads", "lookups", "shared", "bundles", "marks", "unchanged", "remembered")
 """Tables of names, targets and mirrors: whoever can open the page could read them with a line of SQL."""
 
 

@@ -161,27 +161,3 @@ def prune(catalog: Catalog, days: int, apply: bool) -> int:
         connection.executemany("DELETE FROM plans WHERE identity = ?", gone)
         connection.executemany("DELETE FROM findings WHERE identity = ?", gone)
     return len(gone)
-
-
-def integrity(catalog: Catalog) -> list[str]:
-    """Return what is wrong with the file: SQLite's own check, and findings whose content is not what they are named by."""
-    wrong: list[str] = []
-    with catalog.reading() as connection:
-        wrong += [r[0] for r in connection.execute("PRAGMA integrity_check") if r[0] != "ok"]
-        identities = [r[0] for r in connection.execute("SELECT identity FROM findings")]
-    for start in range(0, len(identities), 500):
-        part = identities[start : start + 500]
-        marks = ", ".join("?" * len(part))
-        try:
-            findings = catalog.find(f"identity IN ({marks})", part)
-            wrong += [f"{f.identity}: altered" for f in findings if not f.is_intact]
-        except CatalogError:
-            wrong += [w for identity in part for w in _damage(catalog, identity)]
-    return wrong
-
-
-def _damage(catalog: Catalog, identity: str) -> Iterator[str]:
-    try:
-        yield from (f"{f.identity}: altered" for f in catalog.find("identity = ?", (identity,)) if not f.is_intact)
-    except CatalogError:
-        yield f"{clean(identity, 32)}: damaged"

@@ -49,12 +49,12 @@ class Learned:
     """The trials of a catalog, ready to be asked."""
 
     def __init__(self, facts: Sequence[TrialFact] = ()) -> None:
-        self._facts = [f for f in facts if 1 / _BROKEN < f.ratio < _BROKEN]
+        self.facts = tuple(f for f in facts if 1 / _BROKEN < f.ratio < _BROKEN)
 
     def correction(self, inspection: Inspection, case: Case) -> Correction:
         """Return what trials say about a plan."""
         key = case.card.key.removesuffix("_here")
-        card_facts = [f for f in self._facts if f.accelerator.removesuffix("_here") == key]
+        card_facts = [f for f in self.facts if f.accelerator.removesuffix("_here") == key]
         if not card_facts:
             return Correction()
         name = inspection.source.name.lower()

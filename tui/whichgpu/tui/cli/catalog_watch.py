@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from whichgpu.catalog import upkeep
+from whichgpu.catalog.checking import integrity
 from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.records import INSPECTION, Finding
 from whichgpu.catalog.store import Catalog
@@ -25,27 +25,30 @@ from whichgpu.tui.words.units import is_stale, wrapped
 
 
 @click.command()
+@click.option("--all", "everything", is_flag=True, help="Also what an earlier check found whole and unchanged.")
 @with_desk
-def verify(desk: Desk) -> int:
-    """Check every finding, and say which stored answers today's facts and rules would change."""
+def verify(everything: bool, desk: Desk) -> int:
+    """Check every finding that is new since the last time, and say which stored answers today's facts and rules would
+    change. --all checks what was whole then too."""
     store, terminal = desk.store, Terminal.detect()
     if not store.path.exists():
         raise CatalogError(f"There is no catalog at {clean(store.path)} yet.", "Ask for a model first.")
-    wrong = upkeep.integrity(store)
-    for line in wrong:
+    findings = integrity(store, everything)
+    for line in findings.wrong:
         click.echo(terminal.text(f"whichgpu: error: {line}"), err=True)
     facts, _, _ = facts_for(Own(), "on-demand", store)
-    changed = list(rederived(store, facts))
+    changed = list(rederived(store, facts, everything=everything))
     for change in changed:
         load = f"{change.before.workload.concurrency} × {change.before.workload.context:,}"
         sentence = f"{clean(change.model)}, {load}: {change_in_words(change)}"
         click.echo(terminal.text("\n".join(wrapped(sentence, 0, 2))))
     click.echo(
         terminal.text(
-            f"{store.count():,} findings checked, {len(wrong):,} wrong; {len(changed):,} answers would change."
+            f"{findings.checked:,} of {store.count():,} findings checked, {len(findings.wrong):,} wrong;"
+            f" {len(changed):,} answers would change."
         )
     )
-    return ExitCode.UNREADABLE if wrong else ExitCode.OK
+    return ExitCode.UNREADABLE if findings.wrong else ExitCode.OK
 
 
 @click.command()

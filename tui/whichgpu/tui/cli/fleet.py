@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from typing import Any
 
 import click
+from pydantic_core import to_json
 
 from whichgpu.inspect.text import clean
 from whichgpu.plan.fleet_list import read_fleet
@@ -54,7 +54,7 @@ def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **opti
     finally:
         terminal.clear_progress()
     click.echo(
-        json.dumps(fleet_record(planned_fleet), indent=2)
+        to_json(fleet_record(planned_fleet), indent=2, ensure_ascii=True).decode()
         if as_json
         else terminal.text(fleet_report(planned_fleet, entries))
     )

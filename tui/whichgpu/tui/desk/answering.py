@@ -10,7 +10,6 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 
 from whichgpu.catalog.errors import CatalogError
@@ -28,6 +27,7 @@ from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.desk.bundled import bundled_atlas
 from whichgpu.tui.desk.facts import Own, facts_for
+from whichgpu.tui.desk.release import release
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ def _stored_finding(question: Question, name: str, commit: str | None) -> Findin
     if question.catalog is None or commit is None:
         return None
     try:
-        finding = Catalog(question.catalog).looked_up(name, commit, asked_of(question), version("whichgpu"))
+        finding = Catalog(question.catalog).looked_up(name, commit, asked_of(question), release())
         return finding if finding is not None and finding.inspection() is not None else None
     except CatalogError:
         return None  # it is read anew, and keeping that says what is wrong with the catalog
@@ -247,7 +247,7 @@ def stamp() -> Stamp:
 
     now = datetime.now(UTC).isoformat(timespec="microseconds")
     person = pseudonym(user_data_path("whichgpu", appauthor=False))
-    return Stamp(made_at=now, made_by=person, tool_version=version("whichgpu"))
+    return Stamp(made_at=now, made_by=person, tool_version=release())
 
 
 def asked_of(question: Question) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from whichgpu import assets
 from whichgpu.catalog.errors import CatalogError
@@ -24,6 +26,7 @@ from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, rea
 from whichgpu.plan.records import Accelerator, PriceOffer
 from whichgpu.plan.roofline import parse_calibration
 from whichgpu.plan.search import Facts
+from whichgpu.tui.desk.release import release
 
 HERE = "here"
 """What ``--gpu`` calls the machine's own cards."""
@@ -57,6 +60,18 @@ def load_facts() -> Facts:
         calibration=parse_calibration(assets.read("throughput.json")),
         date=str(json.loads(accelerators)["date"]),
     )
+
+
+_ASSETS = ("vllm_architectures.json", "vllm_versions.json", "throughput.json")
+
+
+def facts_digest(facts: Facts) -> str:
+    """Return a SHA-256 of all that facts say, and of the version that reckons with them."""
+    digest = sha256(release().encode())
+    for name in _ASSETS:
+        digest.update(assets.read(name))
+    digest.update(to_json([facts.accelerators, facts.offers, facts.learned.facts]))
+    return digest.hexdigest()
 
 
 def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tuple[str, ...], tuple[str, ...]]:

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 
+from pydantic import ValidationError
+from pydantic_core import to_json
+
 from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.memory import recall, remember
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.bounded import read_bounded, read_piped
 from whichgpu.inspect.errors import WhichgpuError
@@ -19,10 +25,10 @@ from whichgpu.plan.fleet import Member, Packing, pack, ways_of
 from whichgpu.plan.fleet_list import FleetEntry
 from whichgpu.plan.prices import sold_counts
 from whichgpu.plan.recommend import answer
-from whichgpu.plan.records import Answer
+from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.desk.answering import LookedUp, Question, keep, look_up
-from whichgpu.tui.desk.facts import facts_for
+from whichgpu.tui.desk.facts import facts_digest, facts_for
 
 AT_ONCE = 16
 """Models that are looked up at once; the Hub's own limit is far higher."""
@@ -62,20 +68,39 @@ def plan_fleet(
     facts, keys, notes = facts_for(question.own, question.workload.price_kind, catalog)
     base = question.workload.model_copy(update={"accelerators": keys})
     inspections, failed, trouble = _look_up_all(dict.fromkeys(e.model for e in entries), question, catalog, progress)
-    planned: list[Planned] = []
-    answer_by_entry: dict[FleetEntry, Answer] = {}
-    for number, entry in enumerate(entries, start=1):
-        if entry.model not in inspections:
-            continue
-        inspection, origin = inspections[entry.model]
-        alike = entry.model_copy(update={"replicas": 1})
-        if alike not in answer_by_entry:
-            answer_by_entry[alike] = answer(inspection, entry.workload(base), facts, side_by_side=False)
-        planned.append(Planned(entry, inspection, answer_by_entry[alike], origin))
-        if number % 50 == 0:
-            progress("planning", number, len(entries))
+    found = [entry for entry in entries if entry.model in inspections]
+    questions = [(inspections[entry.model][0], entry.workload(base)) for entry in found]
+    answers = _answers(questions, facts, None if question.refresh else catalog, progress)
+    planned = [
+        Planned(entry, inspections[entry.model][0], entry_answer, inspections[entry.model][1])
+        for entry, entry_answer in zip(found, answers, strict=True)
+    ]
     packing = _pack_fleet(planned, facts, solver_seconds)
     return Fleet(tuple(planned), tuple(failed), packing, facts, (*notes, *trouble))
+
+
+def _answers(
+    questions: Sequence[tuple[Inspection, Workload]], facts: Facts, catalog: Catalog | None, progress: Progress
+) -> list[Answer]:
+    """Return the answer to each; what the catalog remembers of the same model, workload and facts is not planned again."""
+    digest = facts_digest(facts)
+    keys = [sha256(to_json([digest, inspection, workload])).hexdigest() for inspection, workload in questions]
+    once = list(dict.fromkeys(keys))
+    remembered = recall(catalog, once) if catalog is not None else {}
+    answers: dict[str, Answer] = {}
+    for key, body in remembered.items():
+        with suppress(ValidationError):  # of another state of this version: it is planned again
+            answers[key] = Answer.model_validate_json(body)
+    used, bodies = list(answers), dict[str, str]()
+    for number, (key, (inspection, workload)) in enumerate(zip(keys, questions, strict=True), start=1):
+        if key not in answers:
+            answers[key] = answer(inspection, workload, facts, side_by_side=False)
+            bodies[key] = answers[key].model_dump_json()
+            if len(bodies) % 50 == 0:
+                progress("planning", number, len(questions))
+    if catalog is not None and bodies:
+        remember(catalog, bodies, used)
+    return [answers[key] for key in keys]
 
 
 def _look_up_all(
@@ -85,7 +110,8 @@ def _look_up_all(
     failed: list[tuple[str, str, WhichgpuError]] = []
     trouble: list[str] = []
     done = 0
-    with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
+    at_once = 1 if question.offline else AT_ONCE  # without a network nothing is waited for
+    with ThreadPoolExecutor(max_workers=at_once) as pool:
         waiting = {pool.submit(look_up, replace(question, model=name)): name for name in models}
         try:
             for future in as_completed(waiting):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 
-from whichgpu.catalog.records import ANSWER
+from whichgpu.catalog.checking import answers_to_check, remember_unchanged
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer
 from whichgpu.plan.search import Facts
+from whichgpu.tui.desk.facts import facts_digest
+from whichgpu.tui.desk.release import release
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +26,33 @@ class Changed:
     tool_version: str
 
 
-def rederived(store: Catalog, facts: Facts, only_older: bool = False) -> Iterator[Changed]:
-    """Yield the newest stored answer to each question that today's differs from, and how."""
+def rederived(store: Catalog, facts: Facts, only_older: bool = False, everything: bool = False) -> Iterator[Changed]:
+    """Yield the newest stored answer to each question that today's differs from, and how.
+
+    What is the same is remembered with the facts: until they change it is asked again only with ``everything``.
+    """
     answered_questions: set[tuple[str, str]] = set()
-    for finding in store.find("kind = ?", (ANSWER,)):
-        if only_older and finding.tool_version == version("whichgpu"):
+    this_version, digest = release(), facts_digest(facts)
+    unchanged: list[str] = []
+    for finding in answers_to_check(store, "" if everything else digest):
+        if only_older and finding.tool_version == this_version:
             continue
+        question = (finding.model, json.dumps(json.loads(finding.body).get("workload")))
+        if question in answered_questions:
+            unchanged.append(finding.identity)  # a newer one has its place
+            continue
+        answered_questions.add(question)
         try:
             before = finding.answer()
             source = store.find("identity = ?", (finding.about,), 1)
-            if not source or (finding.model, before.workload.model_dump_json()) in answered_questions:
-                continue
-            answered_questions.add((finding.model, before.workload.model_dump_json()))
-            inspection = source[0].inspection()
-            after = answer(inspection, before.workload, facts)
+            after = answer(source[0].inspection(), before.workload, facts) if source else before
         except WhichgpuError:
             continue  # of another version: integrity has said what is damaged
         if _substance(before) != _substance(after) or pool_shift(before, after) is not None:
             yield Changed(finding.model, before, after, finding.tool_version)
+        else:
+            unchanged.append(finding.identity)
+    remember_unchanged(store, unchanged, digest)
 
 
 def _substance(answer: Answer) -> tuple[object, ...]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
-
 from pydantic_core import to_json
 
 from whichgpu.inspect.records import SCHEMA_VERSION
 from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.desk.release import release
 
 
 def as_json(reply: Reply) -> str:
     """Return one JSON object, keys in a fixed order."""
     envelope = {
         "schema_version": SCHEMA_VERSION,
-        "whichgpu": version("whichgpu"),
+        "whichgpu": release(),
         "origin": reply.origin,
         "origin_note": reply.origin_note,
         "warnings": list(reply.warnings),
