@@ -49,6 +49,9 @@ class HubStandIn:
     def __init__(self, repos: dict[str, Repo], token: str | None = None) -> None:
         self.repos = repos
         self.token = token
+        self._all_headers: dict[int, bytes] = {}
+        self.delay = 0.0
+        """Seconds before every answer."""
         self.faults: list[Fault] = []
         self.seen: list[Seen] = []
         self.bytes_sent = 0
@@ -71,6 +74,13 @@ class HubStandIn:
     def requests(self, host: str | None = None) -> list[Seen]:
         """Requests so far; redirected downloads show up once per host."""
         return [s for s in self.seen if host in (None, s.host)]
+
+    def all_headers(self, repo: Repo) -> bytes:
+        """Every shard's header in one JSON, made once: the Hub has it ready."""
+        if id(repo) not in self._all_headers:
+            headers = {p: _parsed(c) for p, c in repo.files.items() if p.endswith(".safetensors") and "/" not in p}
+            self._all_headers[id(repo)] = json.dumps({"index": {"metadata": {}}, "headers": headers}).encode()
+        return self._all_headers[id(repo)]
 
     def fault_for(self, path: str) -> Fault | None:
         with self.lock:
@@ -119,12 +129,16 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Stay silent."""
 
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         path = unquote(urlsplit(self.path).path)
         seen = Seen(self.host_role, path, self.headers.get("range"), self.headers.get("authorization"))
         with self.stand_in.lock:
             self.stand_in.seen.append(seen)
         with _quiet_disconnects():
+            time.sleep(self.stand_in.delay)
             fault = self.stand_in.fault_for(path)
             if fault is None or not self._misbehave(fault):
                 self._route(path, fault)
@@ -205,8 +219,8 @@ class _Handler(BaseHTTPRequestHandler):
         if not repo.offers_metadata:
             self._send(404, b"{}")
             return
-        headers = {p: _parsed(c) for p, c in repo.files.items() if p.endswith(".safetensors") and "/" not in p}
-        self._json({"index": {"metadata": {}}, "headers": headers}, fault)
+        body = self.stand_in.all_headers(repo)
+        self._send(200, body, "application/json", truncate=fault is not None and fault.kind == "truncate")
 
     def _allowed(self, name: str) -> tuple[str, Repo] | None:
         found = self.stand_in.find(name)
@@ -238,7 +252,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(content, Sparse):
             self._redirect(f"{self.stand_in.cdn}/lfs/{'/'.join(pieces[:at])}/x/{path}")
         else:
-            self._file(content, fault)
+            self._file(content, fault, {"ETag": f'"{len(content)}"', "X-Repo-Commit": str(repo.commit)})
 
     def _redirect(self, location: str) -> None:
         self._send(307, b"", headers={"Location": location})
@@ -247,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(value).encode()
         self._send(200, body, "application/json", truncate=fault is not None and fault.kind == "truncate")
 
-    def _file(self, content: Content | None, fault: Fault | None) -> None:
+    def _file(self, content: Content | None, fault: Fault | None, named: dict[str, str] | None = None) -> None:
         if content is None:
             self._send(404, b"{}", headers={"X-Error-Code": "EntryNotFound"})
             return
@@ -255,7 +269,7 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("range")
         truncate = fault is not None and fault.kind == "truncate"
         if wanted is None or (fault is not None and fault.kind == "ignore_range"):
-            self._stream(content, size)
+            self._stream(content, size, named or {})
             return
         first, last = (int(n) for n in wanted.removeprefix("bytes=").split("-"))
         if first >= size:
@@ -265,10 +279,12 @@ class _Handler(BaseHTTPRequestHandler):
         headers = {"Content-Range": f"bytes {first}-{first + len(body) - 1}/{size}"}
         self._send(206, body, "application/octet-stream", headers, truncate)
 
-    def _stream(self, content: Content, size: int) -> None:
+    def _stream(self, content: Content, size: int, named: dict[str, str]) -> None:
         """Send a whole file in pieces, as a mirror without ranges does; the client may hang up."""
         self.send_response(200)
         self.send_header("Content-Length", str(size))
+        for name, value in named.items():
+            self.send_header(name, value)
         self.end_headers()
         step = 1 << 16
         for first in range(0, size, step):
@@ -276,6 +292,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._write(content.read(first, last) if isinstance(content, Sparse) else content[first : last + 1])
 
     def _write(self, data: bytes) -> None:
+        if self.command == "HEAD":
+            return
         self.wfile.write(data)
         with self.stand_in.lock:
             self.stand_in.bytes_sent += len(data)

@@ -28,7 +28,7 @@ FIRST_RANGE = 100_000
 _LISTING_LIMIT = 64 * 2**20
 _ALL_HEADERS_LIMIT = 64 * 2**20
 """Unpacked; DeepSeek-V3's 92,000 tensors need 12 MiB, and what has more than this is read shard by shard."""
-_WORKERS = 8
+_WORKERS = 16
 _INDEX = "model.safetensors.index.json"
 
 
