@@ -104,6 +104,8 @@ class Accelerator(Record):
     """Cards that such links join."""
     unified: bool = False
     """True where the host uses the same memory."""
+    utilisation: _Share | None = None
+    """Share of the memory to ask vLLM for, where its default leaves the host too little."""
     capability: str
     """CUDA compute capability, or the gfx name of an AMD part."""
     generation: Generation = Generation()

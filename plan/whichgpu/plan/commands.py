@@ -6,7 +6,7 @@ import json
 import shlex
 from dataclasses import dataclass
 
-from whichgpu.inspect.records import Inspection, ModelClass
+from whichgpu.inspect.records import Architecture, Inspection, ModelClass
 from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import CONVERTED
@@ -50,7 +50,7 @@ def serve_words(model: ServedModel, workload: Workload, precision: Precision, la
         words += ["--max-model-len", str(workload.context)]
     if precision is Precision.FP8 and inspection.quantisation is None:
         words += ["--quantization", "fp8"]
-    return [*words, *_setting_words(workload)]
+    return [*words, *_setting_words(model.architecture, workload)]
 
 
 def _layout_words(layout: Layout) -> list[str]:
@@ -65,8 +65,9 @@ def _layout_words(layout: Layout) -> list[str]:
     return [*words, "--enable-expert-parallel"] if layout.expert_parallel else words
 
 
-def _setting_words(workload: Workload) -> list[str]:
-    """Options that the user asked for; what is left out is vLLM's default, as planned."""
+def _setting_words(architecture: Architecture | None, workload: Workload) -> list[str]:
+    """Options that the user asked for, as far as the model has what they are about; what is left out is vLLM's default, as
+    planned."""
     words: list[str] = []
     if workload.kv_dtype is KvDtype.FP8:
         words += ["--kv-cache-dtype", "fp8"]
@@ -79,9 +80,9 @@ def _setting_words(workload: Workload) -> list[str]:
         words += ["--gpu-memory-utilization", f"{workload.utilisation:g}"]
     if workload.eager:
         words.append("--enforce-eager")
-    if workload.text_only:
+    if workload.text_only and architecture is not None and architecture.towers:
         words.append("--language-model-only")
-    if workload.speculative_tokens:
+    if workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
         drafts = {"method": "mtp", "num_speculative_tokens": workload.speculative_tokens}
         words += ["--speculative-config", json.dumps(drafts)]
     return words

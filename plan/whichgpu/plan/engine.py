@@ -111,6 +111,10 @@ class Engine(Record):
     """How many times longer than the context the rotary table of Qwen3-VL and Qwen3.5 is."""
     block_fp8_refined: bool
     """Expert widths that are no multiple of 128 are taken by refining the FP8 scale blocks."""
+    state_slots_checked: bool
+    """A start is refused where max_num_seqs exceeds the blocks of recurrent state that the pool holds."""
+    sparse_latent_capability: float
+    """Least CUDA compute capability with a kernel for sparse latent attention."""
     small_batch: Batch
     """Default limits of cards below 70 GiB, and of A100s."""
     large_batch: Batch

@@ -13,7 +13,7 @@ from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
 from whichgpu.plan.refusals import precision_note
-from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
+from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.support import support_notes
 from whichgpu.plan.terms import GIB
@@ -38,6 +38,8 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     nodes = -(-layout.cards // max(card.node_counts))
     if nodes > 1:
         yield f"needs {nodes} nodes"
+    if card.vendor == "amd":
+        yield f"vLLM's ROCm build serves it, for example the image {rocm_image(sizer.engine.version)}"
     if overestimates_graphs(layout) and sizer.engine.graphs_charged:
         yield f"vLLM's own estimate of CUDA graphs is far too high here; the command has {GRAPHS_OFF}"
 

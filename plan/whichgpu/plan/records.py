@@ -335,6 +335,8 @@ class Plan(Record):
     usd_per_hour: float | None
     price: Price | None
     command: str | None
+    sets: dict[str, int | float] = Field(default_factory=dict)
+    """Fields of the workload that are planned and set although nobody asked: vLLM would not start, or the host needs its own."""
     speed: Speed | None = None
     """``None`` for what does not decode token by token, or where no layout fits."""
     second_opinion: SecondOpinion | None = None

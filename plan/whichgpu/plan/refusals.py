@@ -137,6 +137,23 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
         yield f"{architecture.kv_heads} key/value heads on {tp} cards leave none to share a context"
 
 
+def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
+    """Return why vLLM cannot load a model, or has no kernel for its layers on a card; ``None`` where neither is known."""
+    version = model.engine.version
+    quantisation, known = model.inspection.quantisation, model.registry.get("quantisations")
+    if quantisation is not None and known and quantisation.method not in known:
+        return (
+            f"vLLM {model.registry.get('vllm', version)} has no loader for {quantisation.method} checkpoints; ask for the model"
+            " that it was made from, or for one quantised in a format of vLLM's (FP8, AWQ, GPTQ, compressed-tensors)"
+        )
+    capability, least = card.compute_capability, model.engine.sparse_latent_capability
+    mixers = model.architecture.mixers if model.architecture is not None else ()
+    is_sparse = any(traits(m.kind).latent and (m.index_head_dim or m.kind is MixerKind.COMPRESSED) for m in mixers)
+    if is_sparse and capability is not None and capability < least:
+        return f"vLLM {version} has no kernel for sparse latent attention below compute capability {least:g}; {card.name} has {capability}"
+    return None
+
+
 def precision_refusal(
     inspection: Inspection, accelerator: Accelerator, precision: Precision, engine: Engine
 ) -> str | None:

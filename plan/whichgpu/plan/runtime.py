@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import cache
 from typing import NamedTuple
 
+from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Architecture, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import Case, ServedModel
@@ -44,6 +45,22 @@ def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
         tokens, sequences = max(engine.small_batch.tokens, workload.context), engine.small_batch.sequences
     tokens = workload.batched_tokens or tokens
     return Batch(tokens, min(workload.max_sequences or sequences, tokens))
+
+
+def has_checked_states(model: ServedModel, workload: Workload) -> bool:
+    """True where vLLM compares max_num_seqs with the blocks of recurrent state: CUDA graphs are captured for them."""
+    mixers = model.architecture.mixers if model.architecture is not None else ()
+    return model.engine.state_slots_checked and not workload.eager and any(traits(m.kind).state_paged for m in mixers)
+
+
+def whole_version(version: str) -> str:
+    """``0.32.0`` of ``0.32``."""
+    return version if version.count(".") > 1 else f"{version}.0"
+
+
+def rocm_image(version: str) -> str:
+    """vLLM's own image for AMD cards."""
+    return f"vllm/vllm-openai-rocm:v{whole_version(version)}"
 
 
 class CardKind(NamedTuple):

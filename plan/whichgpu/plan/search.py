@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 from whichgpu.plan.case import Case
@@ -15,6 +15,7 @@ from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
+from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, within_slots
 from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
@@ -27,7 +28,7 @@ from whichgpu.plan.records import (
     Verdict,
     Workload,
 )
-from whichgpu.plan.refusals import layout_refusal, precision_refusal
+from whichgpu.plan.refusals import layout_refusal, model_refusal, precision_refusal
 from whichgpu.plan.roofline import Calibration
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.speed import Speeds
@@ -103,6 +104,7 @@ class Planner:
         self._refusal_of = cache(self._find_refusal)
         self._choices_of = cache(self._vet_layouts)
         self._command_of = cache(self._make_command)
+        self._workload_on = cache(partial(on_card, workload))
         self._twin_of = cache(self._plan_twin)
 
     def plan(self, precision: Precision, card: Accelerator) -> Plan:
@@ -151,10 +153,11 @@ class Planner:
 
     def _search_layouts(self, precision: Precision, card: Accelerator, choices: _Choices) -> _Search:
         sizer = self._sizer
-        search, room = _Search(), sizer.room(self._workload, card)
+        workload = self._workload_on(card)
+        search, room = _Search(), sizer.room(workload, card)
         hopeless: Case | None = None
         for layout, share in choices.layouts:
-            case = Case(self._workload, precision, card, layout)
+            case = Case(workload, precision, card, layout)
             if share > room or sizer.fullest(case) > room:
                 hopeless = case
                 continue
@@ -196,10 +199,10 @@ class Planner:
         layout, published = key
         return layout_refusal(self._sizer.model, layout, Precision.PUBLISHED if published else Precision.BF16)
 
-    def _make_command(self, key: tuple[Layout, Precision]) -> Command:
-        """Return the command of a layout: the same on every card."""
-        layout, precision = key
-        return serve_command(self._sizer.model, self._workload, precision, layout)
+    def _make_command(self, key: tuple[Layout, Precision, Workload]) -> Command:
+        """Return the command of a layout: the same on every card that sets the same."""
+        layout, precision, workload = key
+        return serve_command(self._sizer.model, workload, precision, layout)
 
     def _find_prices(self, card: Accelerator) -> _Prices:
         offers, kind = self._facts.offers, self._workload.price_kind
@@ -207,13 +210,14 @@ class Planner:
         return _Prices(price_of(card, offers, kind), price_of(card, offers, other), sold_counts(card, offers))
 
     def _plan_case(self, case: Case, sizes: Sizes, extra: tuple[str, ...] = ()) -> Plan:
+        case, sizes = within_slots(self._sizer, case, sizes)
         workload, card, layout = case.workload, case.card, case.layout
         footprint = footprint_of(self._sizer, case, sizes, detailed=case.precision is workload.precision)
-        command, prices = self._command_of((layout, case.precision)), self._prices_of(card)
+        command, prices = self._command_of((layout, case.precision, workload)), self._prices_of(card)
         hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
         speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
         missed = tuple(misses(workload, speed, hourly))
-        reasons = plan_reasons(self._sizer, case, sizes)
+        reasons = (*plan_reasons(self._sizer, case, sizes), *setting_reasons(self._sizer, self._workload, case, sizes))
         return Plan(
             accelerator=card.key,
             accelerator_name=card.name,
@@ -226,6 +230,7 @@ class Planner:
             usd_per_hour=round(hourly, 4) if hourly is not None else None,
             price=prices.of_kind,
             command=command.text,
+            sets=settings_beside(self._workload, workload),
             speed=speed,
             reasons=(*missed, *reasons, *command.reasons, *unsold(card, layout, prices.counts), *extra),
             missed=missed,
@@ -260,7 +265,7 @@ def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | 
         return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
     if sizer.total(precision) is None:
         return "the size of the weights at this precision is unknown"
-    return precision_refusal(inspection, card, precision, sizer.engine)
+    return model_refusal(sizer.model, card) or precision_refusal(inspection, card, precision, sizer.engine)
 
 
 def _refused_plan(

@@ -18,7 +18,7 @@ from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
-from whichgpu.plan.runtime import StageCase, batch_of, kind_of, runtime_sizes, stage_case
+from whichgpu.plan.runtime import StageCase, batch_of, has_checked_states, kind_of, runtime_sizes, stage_case
 from whichgpu.plan.terms import GIB, Size
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
@@ -281,6 +281,8 @@ class Sizer:
         if not pool.anything:
             return Verdict.FITS if min(sizes) - down >= 0 else Verdict.TIGHT
         needed_blocks = pool.together(case.copies, case.workload.context) + 1  # one block always stays empty
+        if case.workload.max_sequences is not None and has_checked_states(self.model, case.workload):
+            needed_blocks = max(needed_blocks, batch_of(case.card, self.engine, case.workload).sequences)
         if (pool.blocks([s - down for s in sizes]) or 0) >= needed_blocks:
             return Verdict.FITS
         return Verdict.TIGHT if (pool.blocks([s + up for s in sizes]) or 0) >= needed_blocks else Verdict.NO

@@ -19,7 +19,7 @@ from whichgpu.plan.commands import serve_words
 from whichgpu.plan.errors import TargetError
 from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Plan, Precision, Workload
-from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
+from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image, whole_version
 
 _PORT = 8000
 _SKY_RAY_PORT = 6380
@@ -91,9 +91,7 @@ class Deployment:
 
     @property
     def image(self) -> str:
-        repository = "vllm/vllm-openai-rocm" if self.card.vendor == "amd" else "vllm/vllm-openai"
-        version = self.vllm if self.vllm.count(".") > 1 else f"{self.vllm}.0"
-        return f"{repository}:v{version}"
+        return rocm_image(self.vllm) if self.card.vendor == "amd" else f"vllm/vllm-openai:v{whole_version(self.vllm)}"
 
 
 def render(target: str, deployment: Deployment) -> str:
@@ -288,7 +286,10 @@ def _sky(d: Deployment) -> str:
         task["num_nodes"] = d.nodes
     task["secrets"] = {"HF_TOKEN": None}
     version = f"vllm~={d.vllm}" if d.vllm.count(".") > 1 else f"vllm=={d.vllm}.*"
-    task["setup"] = f"pip install '{version}'"
+    if d.card.vendor == "amd":  # PyPI's wheel is CUDA's
+        resources["image_id"] = f"docker:{d.image}"
+    else:
+        task["setup"] = f"pip install '{version}'"
     task["run"] = run
     return as_yaml(task)
 

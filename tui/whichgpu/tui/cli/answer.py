@@ -11,6 +11,7 @@ import click
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import TARGETS
 from whichgpu.plan.hardware import find
+from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Verdict
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
@@ -83,7 +84,12 @@ def command_for(target: str, **options: Any) -> int:
     engine = reply.facts.engines.of(reply.answer.vllm)
     deployment = Deployment(
         served=ServedModel(reply.inspection, engine, reply.facts.architectures),
-        case=Case(reply.answer.workload, plan.precision, find(plan.accelerator, reply.facts.accelerators), plan.layout),
+        case=Case(
+            as_planned(reply.answer.workload, plan),
+            plan.precision,
+            find(plan.accelerator, reply.facts.accelerators),
+            plan.layout,
+        ),
         plan=plan,
     )
     click.echo(terminal.text(render(target, deployment)))

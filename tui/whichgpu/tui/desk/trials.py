@@ -12,6 +12,7 @@ from whichgpu.inspect.sources.base import Progress as ReadProgress
 from whichgpu.inspect.sources.base import silent
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.commands import serve_words
+from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Accelerator, Generation, Layout, Plan, Support, Workload
 from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.speed import lengths, speed_as_run
@@ -265,7 +266,12 @@ def _request(
     cards: tuple[int, ...],
     extra: Sequence[str],
 ) -> TrialRequest:
-    workload, inspection = reply.answer.workload, reply.inspection
+    plan = next(
+        (p for p in reply.answer.plans if p.accelerator.removesuffix("_here") == accelerator and p.layout == layout),
+        None,
+    )
+    asked, inspection = reply.answer.workload, reply.inspection
+    workload = as_planned(asked, plan) if plan is not None else asked
     words = serve_words(_served(reply), workload, workload.precision, layout)
     prompt, output = lengths(workload)
     return TrialRequest(

@@ -1,0 +1,155 @@
+"""Commands that start: what vLLM refuses is refused or set, with the reason."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.conftest import Result
+from tests.planning import ask as answer_of
+from tests.planning import plan_for
+from whichgpu.plan.own_settings import as_planned
+from whichgpu.plan.records import Precision, Verdict
+from whichgpu.tui.words.exit_codes import ExitCode
+
+Ask = Callable[..., Result]
+
+HYBRID = "Qwen/Qwen3.5-27B"
+
+
+def words_of(command: str | None) -> list[str]:
+    return shlex.split(command or "")
+
+
+def limit_of(command: str | None) -> int | None:
+    words = words_of(command)
+    return int(words[words.index("--max-num-seqs") + 1]) if "--max-num-seqs" in words else None
+
+
+class TestStateSlots:
+    """vLLM 0.19 and later: max_num_seqs above the blocks of recurrent state ends a start (vllm issues 34094, 49064)."""
+
+    @pytest.mark.parametrize(
+        ("precision", "gpu", "vllm", "context", "share", "blocks"),
+        [
+            (Precision.INT4, "h100_sxm", "0.28.0", 132_000, 0.90, 969),
+            (Precision.BF16, "rtx_pro_6000_ws", "0.27.0", 262_144, 0.95, 556),
+        ],
+        ids=["issue 49064", "recipe 831"],
+    )
+    def test_starts_that_were_refused_have_a_limit_now(
+        self, precision: Precision, gpu: str, vllm: str, context: int, share: float, blocks: int
+    ) -> None:
+        load = {"precision": precision, "vllm": vllm, "context": context, "concurrency": 1, "cards": 1}
+        result = answer_of(HYBRID, gpu, utilisation=share, utilisation_asked=True, **load)
+        limit = plan_for(result, gpu, precision).sets["max_sequences"]
+        assert 1 <= limit <= blocks, "what the real pool held"
+
+    def test_the_command_and_the_reason_say_it(self) -> None:
+        plan = plan_for(answer_of(HYBRID, "h100_sxm"), "h100_sxm")
+        limit = limit_of(plan.command)
+        assert plan.verdict is Verdict.FITS
+        assert limit is not None
+        assert limit >= 16, "what was asked is served"
+        assert plan.footprint is not None
+        assert plan.footprint.blocks is not None
+        assert limit <= 0.95 * plan.footprint.blocks
+        (reason,) = [r for r in plan.reasons if r.startswith(f"--max-num-seqs {limit}")]
+        assert "refuses to start" in reason
+
+    def test_it_is_planned_with_what_it_sets(self) -> None:
+        plan = plan_for(answer_of(HYBRID, "h100_sxm"), "h100_sxm")
+        again = plan_for(answer_of(HYBRID, "h100_sxm", max_sequences=int(plan.sets["max_sequences"])), "h100_sxm")
+        assert again.footprint == plan.footprint
+        assert again.sets == {}, "asked now"
+
+    @pytest.mark.parametrize(
+        ("model", "options"),
+        [("Qwen/Qwen3-32B", {}), (HYBRID, {"eager": True}), (HYBRID, {"vllm": "0.18"})],
+        ids=["no states", "no graphs", "an older vLLM"],
+    )
+    def test_where_vllm_does_not_look_nothing_is_set(self, model: str, options: dict[str, object]) -> None:
+        plan = plan_for(answer_of(model, "h100_sxm", **options), "h100_sxm")
+        assert limit_of(plan.command) is None
+        assert plan.sets == {}
+
+    def test_more_than_there_are_is_no_plan_of_so_few_cards(self, ask: Ask) -> None:
+        words = ("-m", HYBRID, "--offline", "--gpu", "H100", "--cards", "1", "--json")
+        free = json.loads(ask(*words).out)["answer"]["plans"][0]
+        too_many = str(2 * free["footprint"]["blocks"])
+        result = ask(*words, "--max-num-seqs", too_many)
+        assert result.code == ExitCode.NOTHING_FITS
+        assert all(p["command"] is None for p in json.loads(result.out)["answer"]["plans"] if p["verdict"] == "no")
+
+    @pytest.mark.parametrize("target", ["vllm", "docker", "k8s", "sky"])
+    def test_every_target_sets_it(self, ask: Ask, target: str) -> None:
+        out = ask("command", "-m", HYBRID, "--offline", "--gpu", "H100", "--target", target).out
+        assert "--max-num-seqs" in " ".join(out.split())
+
+    def test_a_trial_starts_with_it(self, ask: Ask, fake: Callable[[str], str]) -> None:
+        words = ("trial", "-m", HYBRID, "--offline", "--gpu", "H100", "--vllm-at", fake("ok"), "--dry-run")
+        assert limit_of(ask(*words).out) is not None
+
+    def test_a_plan_s_workload_is_what_its_command_has(self) -> None:
+        result = answer_of(HYBRID, "h100_sxm")
+        plan = plan_for(result, "h100_sxm")
+        assert as_planned(result.workload, plan).max_sequences == limit_of(plan.command)
+
+
+class TestNoLoader:
+    @pytest.mark.parametrize("method", ["mlx", "exl3", "nobodys"])
+    def test_what_vllm_can_not_read_has_no_command(self, method: str, ask: Ask, tmp_path: Path) -> None:
+        config = json.loads((Path(__file__).parent / "families" / "Qwen__Qwen3-0.6B.json").read_text())
+        config = config.get("config", config)
+        quantisation = {"quant_method": method, "bits": 4, "group_size": 64}
+        (tmp_path / "config.json").write_text(json.dumps(config | {"quantization_config": quantisation}))
+        result = ask("-m", str(tmp_path), "--gpu", "L4")
+        assert result.code == ExitCode.NOTHING_FITS
+        assert f"no loader for {method} checkpoints" in " ".join(result.out.split())
+        assert "vllm serve" not in result.out
+
+
+class TestKernels:
+    """vLLM 0.33 models/deepseek_v4/sparse_mla.py, v1/attention/backends/mla/*sparse*.py: compute capability 9, 10 or 12."""
+
+    @pytest.mark.parametrize("model", ["deepseek-ai/DeepSeek-V4-Flash", "deepseek-ai/DeepSeek-V3.2"])
+    @pytest.mark.parametrize("gpu", ["a100_80_sxm", "l4", "l40s", "rtx_3090"])
+    def test_sparse_latent_attention_below_hopper(self, model: str, gpu: str) -> None:
+        plan = plan_for(answer_of(model, gpu), gpu)
+        assert (plan.verdict, plan.command) == (Verdict.NO, None)
+        assert "no kernel for sparse latent attention below compute capability 9" in plan.reasons[0]
+
+    def test_on_hopper_and_without_an_indexer_it_is_there(self) -> None:
+        assert plan_for(answer_of("deepseek-ai/DeepSeek-V3.2", "h200_sxm"), "h200_sxm").verdict is Verdict.FITS
+        assert plan_for(answer_of("deepseek-ai/DeepSeek-V3", "a100_80_sxm"), "a100_80_sxm").layout is not None
+
+
+class TestCards:
+    def test_shared_memory_leaves_the_host_its_own(self) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-8B", "gb10"), "gb10")
+        assert words_of(plan.command)[-2:] == ["--gpu-memory-utilization", "0.84"]
+        assert plan.sets == {"utilisation": 0.84}
+        asked = plan_for(answer_of("Qwen/Qwen3-8B", "gb10", utilisation=0.7, utilisation_asked=True), "gb10")
+        assert words_of(asked.command)[-1] == "0.7", "the user's goes before"
+
+    def test_amd_names_its_image(self, ask: Ask) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-8B", "mi300x"), "mi300x")
+        assert any("vllm/vllm-openai-rocm:v0.32.0" in r for r in plan.reasons)
+        task = yaml.safe_load(
+            ask("command", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "MI300X", "--target", "sky").out
+        )
+        assert task["resources"]["image_id"] == "docker:vllm/vllm-openai-rocm:v0.32.0"
+        assert "setup" not in task, "PyPI's wheel is CUDA's"
+
+
+class TestOptionsWithoutAnObject:
+    def test_drafts_and_encoders_that_a_model_has_not(self) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-8B", "h100_sxm", speculative_tokens=2, text_only=True), "h100_sxm")
+        assert not {"--speculative-config", "--language-model-only"} & set(words_of(plan.command))
+        both = plan_for(answer_of(HYBRID, "h100_sxm", speculative_tokens=2, text_only=True), "h100_sxm")
+        assert {"--speculative-config", "--language-model-only"} <= set(words_of(both.command))
