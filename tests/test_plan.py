@@ -66,10 +66,10 @@ class TestRecommendation:
             if cards == plan_for(usual, "h100_sxm").count:
                 assert plan_for(result, "h100_sxm") == plan_for(usual, "h100_sxm")
 
-    def test_a_number_of_cards_that_no_layout_has_is_said(self) -> None:
-        found = plan_for(ask("Qwen/Qwen3-32B", "h100_sxm", cards=3), "h100_sxm")
+    def test_a_number_of_cards_that_the_asked_layout_has_not_is_said(self) -> None:
+        found = plan_for(ask("Qwen/Qwen3-32B", "h100_sxm", cards=3, tensor_parallel=2), "h100_sxm")
         assert (found.verdict, found.count) == (Verdict.NO, 0)
-        assert found.reasons == ("no layout has 3 cards; there are 1, 2, 4, 8, 16, 32, 64",)
+        assert found.reasons == ("the layout TP2 has 2 cards, and 3 were asked for",)
 
     def test_nothing_fits_says_by_how_much(self) -> None:
         result = ask("moonshotai/Kimi-K3", "l4")

@@ -14,7 +14,7 @@ from tests.conftest import Result
 from tests.planning import ask as answer_of
 from tests.planning import plan_for
 from whichgpu.plan.own_settings import as_planned
-from whichgpu.plan.records import Precision, Verdict
+from whichgpu.plan.records import Layout, Precision, Verdict
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
@@ -153,3 +153,84 @@ class TestOptionsWithoutAnObject:
         assert not {"--speculative-config", "--language-model-only"} & set(words_of(plan.command))
         both = plan_for(answer_of(HYBRID, "h100_sxm", speculative_tokens=2, text_only=True), "h100_sxm")
         assert {"--speculative-config", "--language-model-only"} <= set(words_of(both.command))
+
+
+class TestLayouts:
+    def test_counts_that_people_run(self) -> None:
+        """local-inference-lab/rtx6kpro#7: six cards as TP2 x PP3, in use for months."""
+        load = {
+            "precision": Precision.FP8,
+            "context": 98_304,
+            "cards": 6,
+            "utilisation": 0.87,
+            "utilisation_asked": True,
+        }
+        gpu = "rtx_pro_6000_ws"
+        result = answer_of(
+            "Qwen/Qwen3.5-397B-A17B", gpu, kv_dtype="fp8", batched_tokens=32_768, max_sequences=128, **load
+        )
+        plan = plan_for(result, gpu, Precision.FP8)
+        assert plan.layout is not None
+        assert (plan.verdict, plan.layout.label) == (Verdict.FITS, "TP2 PP3")
+
+    @pytest.mark.parametrize("cards", [3, 5, 6, 7, 10, 12])
+    def test_any_count_has_a_layout_that_vllm_takes(self, cards: int) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-32B", "h100_sxm", cards=cards), "h100_sxm")
+        assert plan.layout is not None
+        assert plan.layout.cards == cards
+        assert 64 % plan.layout.tensor_parallel == 0, "its heads"
+
+    @pytest.mark.parametrize(
+        ("words", "label"),
+        [
+            (("--layout", "TP2xPP3"), "TP2 PP3"),
+            (("--layout", "dp8+ep"), "DP8 EP"),
+            (("--layout", "tp4"), "TP4"),
+            (("--layout", "TP2xPP3", "--pp", "2"), "TP2 PP2"),
+            (("--tp", "4", "--pp", "2"), "TP4 PP2"),
+            (("--tensor-parallel-size", "8", "--enable-expert-parallel"), "TP8 EP"),
+            (("--data-parallel-size", "4", "--ep"), "DP4 EP"),
+        ],
+        ids=lambda value: " ".join(value) if isinstance(value, tuple) else value,
+    )
+    def test_a_layout_that_is_named_is_the_one_that_is_planned(
+        self, words: tuple[str, ...], label: str, ask: Ask
+    ) -> None:
+        result = ask("-m", "Qwen/Qwen3-235B-A22B", "--offline", "--gpu", "B200", "--context", "4096", "--json", *words)
+        plan = json.loads(result.out)["answer"]["plans"][0]
+        layout = Layout.model_validate(plan["layout"] or plan["footprint"]["layout"])
+        assert layout.label == label
+
+    def test_deepseek_v4_pro_as_people_ask_for_it(self, ask: Ask) -> None:
+        """vllm-project/recipes#381: DP8 + EP8 on 8 x H200, TP4, PP4."""
+        words = (
+            "-m",
+            "deepseek-ai/DeepSeek-V4-Pro",
+            "--offline",
+            "--gpu",
+            "H200",
+            "--context",
+            "800000",
+            "--concurrency",
+            "1",
+        )
+        for layout in ("DP8xEP", "TP4", "PP4"):
+            result = ask(*words, "--kv-cache-dtype", "fp8", "--layout", layout)
+            assert result.code in (ExitCode.OK, ExitCode.NOTHING_FITS)
+            assert "H200" in result.out
+
+    @pytest.mark.parametrize("text", ["", "TP", "TPx", "TP2xTP3", "2", "TP0", "TP99999", "XP4", "\x1b[2J"])
+    def test_what_is_no_layout(self, text: str, ask: Ask) -> None:
+        result = ask("-m", "Qwen/Qwen3-8B", "--offline", "--layout", text)
+        assert (result.code, "\x1b" in result.err) == (ExitCode.USAGE, False)
+
+    def test_what_vllm_refuses_says_why(self, ask: Ask) -> None:
+        result = ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100", "--tp", "3")
+        assert result.code == ExitCode.NOTHING_FITS
+        assert "32 attention heads do not divide by 3" in result.out
+
+    def test_vllm_s_own_names_are_taken_everywhere(self, ask: Ask) -> None:
+        ours = ("--context", "4096", "--kv-dtype", "fp8", "--tp", "2")
+        theirs = ("--max-model-len", "4096", "--kv-cache-dtype", "fp8", "--tensor-parallel-size", "2")
+        base = ("command", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100")
+        assert ask(*base, *ours).out == ask(*base, *theirs).out != ""

@@ -41,6 +41,20 @@ def candidate_layouts(inspection: Inspection, node_counts: Sequence[int]) -> Ite
                 yield Layout(tensor_parallel=largest, data_parallel=nodes, expert_parallel=True)
 
 
+def layouts_of(cards: int, inspection: Inspection, largest: int) -> Iterator[Layout]:
+    """Yield the layouts of exactly so many cards, of which a node has at most ``largest``: the widest tensor parallelism first.
+
+    vLLM takes any count whose heads, widths and stages divide (config/model.py verify_with_parallel_config).
+    """
+    if ModelClass.DIFFUSION in inspection.classes:
+        return
+    for tp in range(min(cards, largest), 0, -1):
+        if cards % tp == 0:
+            yield Layout(tensor_parallel=tp, pipeline_parallel=cards // tp)
+    if cards > 1 and repeats_cache(inspection.architecture, cards):
+        yield Layout(tensor_parallel=1, data_parallel=cards, expert_parallel=True)
+
+
 def repeats_cache(architecture: Architecture | None, tp: int) -> bool:
     """True for a mixture of experts whose cache tensor parallelism stores more than once."""
     if architecture is None or not any(f.kind == "moe" for f in architecture.feed_forwards):

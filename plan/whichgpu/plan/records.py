@@ -85,6 +85,20 @@ class Workload(Record):
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
+    tensor_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Exactly so many cards a stage; with any of these four the layout is the user's, and nothing else is tried."""
+    pipeline_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
+    data_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
+    expert_parallel: bool = False
+
+    @property
+    def layout(self) -> Layout | None:
+        """The layout that was asked for; ``None`` leaves it to the planner."""
+        sizes = (self.tensor_parallel, self.pipeline_parallel, self.data_parallel)
+        if sizes == (None, None, None) and not self.expert_parallel:
+            return None
+        tp, pp, dp = (size or 1 for size in sizes)
+        return Layout(tensor_parallel=tp, pipeline_parallel=pp, data_parallel=dp, expert_parallel=self.expert_parallel)
 
 
 def _iso_date(text: str | None) -> str | None:

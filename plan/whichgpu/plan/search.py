@@ -12,6 +12,7 @@ from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.layouts import layouts_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
@@ -136,7 +137,12 @@ class Planner:
             footprint = footprint_of(sizer, case, sizes, precision is workload.precision)
             return _refused_plan(card, precision, (shortfall(case.layout, footprint), *choices.refusals), footprint)
         smallest = self._plan_case(case, sizes, extra=_smaller(search))
-        if search.fitting is None or precision is not workload.precision or not prefers_speed(workload):
+        if (
+            search.fitting is None
+            or precision is not workload.precision
+            or not prefers_speed(workload)
+            or workload.layout
+        ):
             return smallest
         return min((smallest, *self._larger(case, choices)), key=rank_of(workload))
 
@@ -177,14 +183,13 @@ class Planner:
     def _vet_layouts(self, node: _Node) -> _Choices:
         """Return the layouts for one kind of node: the same for every card that comes so."""
         layouts, reasons, refused = list[tuple[Layout, float]](), list[str](), set[int]()
-        total, asked_cards = self._sizer.table(node.precision, self._workload).total, self._workload.cards
-        possible = self._sizer.layouts(node.counts)
-        candidates = [layout for layout in possible if asked_cards in (None, layout.cards)]
-        if not candidates:
-            counts = sorted({layout.cards for layout in possible})
-            reasons.append(f"no layout has {asked_cards} cards; there are {', '.join(map(str, counts))}")
-        for layout in candidates:
-            if layout.pipeline_parallel > 1 and layout.cards <= max(node.counts) and layout.cards not in refused:
+        total = self._sizer.table(node.precision, self._workload).total
+        asked, cards = self._workload.layout, self._workload.cards
+        if asked is not None and cards not in (None, asked.cards):
+            reasons.append(f"the layout {asked.label} has {asked.cards} cards, and {cards} were asked for")
+        for layout in self._candidates(node):
+            inside = layout.pipeline_parallel > 1 and layout.cards <= max(node.counts)
+            if inside and layout.cards not in refused and layout != asked:
                 continue  # inside a node a pipeline is for what tensor parallelism can't split
             refusal = self._refusal_of((layout, node.precision is Precision.PUBLISHED))
             if refusal is None:
@@ -193,6 +198,17 @@ class Planner:
                 reasons.append(f"{layout.cards} cards ({layout.label}): {refusal}")
                 refused.add(layout.cards)
         return _Choices(tuple(layouts), tuple(dict.fromkeys(reasons)))
+
+    def _candidates(self, node: _Node) -> Sequence[Layout]:
+        """The layout that was asked for, else those of the asked number of cards, else all that are worth trying."""
+        asked, cards = self._workload.layout, self._workload.cards
+        if asked is not None:
+            return (asked,) if cards in (None, asked.cards) else ()
+        possible = self._sizer.layouts(node.counts)
+        if cards is None:
+            return possible
+        usual = [layout for layout in possible if layout.cards == cards]
+        return usual or list(layouts_of(cards, self._sizer.inspection, max(node.counts)))
 
     def _find_refusal(self, key: tuple[Layout, bool]) -> str | None:
         """Why vLLM would refuse a layout: the same on every card, and at all precisions but the published one."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import click
 
+from whichgpu.inspect.text import clean
 from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD
 
 _Command = Callable[..., Any]
@@ -34,7 +36,33 @@ question_options = together(
 )
 """What is asked."""
 
-engine_options = together(*(row.declared() for row in ENGINE))
+
+def _take_layout(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Let ``TP2xPP3`` be what --tp and --pp are where they are left out."""
+    if value is None:
+        return
+    sizes: dict[str, Any] = {}
+    for word in re.split(r"[X×+,\s]+", value.strip().upper()):
+        part = _LAYOUT_WORD.fullmatch(word)
+        name = {"TP": "tp", "PP": "pp", "DP": "dp"}.get(part[1]) if part is not None else None
+        if word == "EP":
+            sizes["ep"] = True
+        elif name is None or name in sizes or part is None:
+            raise click.BadParameter(f"“{clean(value, 40)}” is no layout. Write it like TP2xPP3 or DP8xEP.")
+        else:
+            sizes[name] = int(part[2])
+    context.default_map = {**(context.default_map or {}), **sizes}
+
+
+_LAYOUT_WORD = re.compile(r"(TP|PP|DP)([0-9]{1,4})")
+
+engine_options = together(
+    *(row.declared() for row in ENGINE),
+    click.option(
+        "--layout", metavar="TP2xPP3", is_eager=True, expose_value=False, callback=_take_layout,
+        help="This layout alone, in one word: TP, PP, DP and EP.",
+    ),
+)  # fmt: skip
 """How vLLM is started."""
 
 source_options = together(

@@ -57,6 +57,8 @@ class Ask:
     """What is left out when it is spelled; ``None`` always is."""
     spelled: Callable[[Any], list[str]] | None = None
     """From the field's value to words, where not ``option value``."""
+    also: tuple[str, ...] = ()
+    """Other names: vLLM's own spelling."""
 
     @property
     def name(self) -> str:
@@ -65,8 +67,7 @@ class Ask:
 
     def declared(self) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """As click declares it."""
-        names = (self.option, self.param) if self.param else (self.option,)
-        return click.option(*names, **self.settings)
+        return click.option(self.option, *self.also, self.name, **self.settings)
 
     def words(self, value: Any) -> list[str]:
         """As it is spelled on a command line; empty where it need not be."""
@@ -104,10 +105,11 @@ def _version(context: click.Context, parameter: click.Parameter, value: str | No
 _W, _O, _Q = Owner.WORKLOAD, Owner.OWN, Owner.QUESTION
 _POSITIVE = Finite(0, min_open=True)
 _FLAG = {"is_flag": True}
+_SIZE = click.IntRange(1, 1024)
 
 WORKLOAD: tuple[Ask, ...] = (
     Ask("--context", "context", _W, {"type": click.IntRange(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
-        "help": "Tokens per sequence, prompt and output."}),
+        "help": "Tokens per sequence, prompt and output."}, also=("--max-model-len",)),
     Ask("--concurrency", "concurrency", _W, {"type": click.IntRange(1, 1_000_000), "default": DEFAULT_CONCURRENCY,
         "show_default": True, "help": "Sequences at once."}),
     Ask("--input", "prompt", _W, {"type": click.IntRange(1), "help": "Input tokens of a typical request, for speed."}, "prompt"),
@@ -122,7 +124,7 @@ WORKLOAD: tuple[Ask, ...] = (
     Ask("--precision", "precision", _W, {**_choice(Precision, Precision.PUBLISHED),
         "help": "Precision of the weights to recommend for."}, read=Precision, usual=Precision.PUBLISHED),
     Ask("--kv-dtype", "kv_dtype", _W, {**_choice(KvDtype, KvDtype.AUTO), "help": "Precision of the KV cache."},
-        read=KvDtype, usual=KvDtype.AUTO),
+        read=KvDtype, usual=KvDtype.AUTO, also=("--kv-cache-dtype",)),
     Ask("--gpu", "accelerators", _O, {"multiple": True, "metavar": "NAME[:GB][:$PRICE]",
         "help": "Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable."},
         "gpus"),
@@ -160,7 +162,14 @@ ENGINE: tuple[Ask, ...] = (
     Ask("--speculative", "speculative_tokens", _W, {"type": click.IntRange(0, 64), "default": 0, "metavar": "TOKENS",
         "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
     Ask("--text-only", "text_only", _W, {**_FLAG,
-        "help": "Leave image and audio encoders out (--language-model-only)."}),
+        "help": "Leave image and audio encoders out."}, also=("--language-model-only",)),
+    Ask("--tp", "tensor_parallel", _W, {"type": _SIZE, "help": "This layout alone: cards that share each layer."},
+        also=("--tensor-parallel-size",)),
+    Ask("--pp", "pipeline_parallel", _W, {"type": _SIZE, "help": "This layout alone: stages."}, also=("--pipeline-parallel-size",)),
+    Ask("--dp", "data_parallel", _W, {"type": _SIZE, "help": "This layout alone: copies, each with a cache of its own."},
+        also=("--data-parallel-size",)),
+    Ask("--ep", "expert_parallel", _W, {**_FLAG, "help": "This layout alone: whole experts dealt over its cards."},
+        also=("--enable-expert-parallel",)),
 )  # fmt: skip
 """How vLLM is started."""
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from whichgpu.inspect.text import clean
 from whichgpu.tui.asking.options import engine_options, output_options, question_options, source_options
 from whichgpu.tui.cli.common import Shell
 from whichgpu.tui.desk.paths import config_path
@@ -162,7 +163,6 @@ def _report_error(error: Exception) -> int:
 
 def complain(message: str, hint: str, code: ExitCode) -> int:
     """Print one line on stderr, after whatever is still due on stdout."""
-    from whichgpu.inspect.text import clean
     from whichgpu.tui.words.terminal import Terminal
 
     with contextlib.suppress(OSError):
