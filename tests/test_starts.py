@@ -15,6 +15,7 @@ from tests.planning import ask as answer_of
 from tests.planning import plan_for
 from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Layout, Precision, Verdict
+from whichgpu.trial.failures import explain
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
@@ -234,3 +235,85 @@ class TestLayouts:
         theirs = ("--max-model-len", "4096", "--kv-cache-dtype", "fp8", "--tensor-parallel-size", "2")
         base = ("command", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "H100")
         assert ask(*base, *ours).out == ask(*base, *theirs).out != ""
+
+
+_STARTED = "(EngineCore pid=1) INFO 05-11 10:01:20 [gpu_model_runner.py:4820] Model loading took 57.11 GiB memory and 61.2 seconds\n"
+
+
+class TestRefusalsInLogs:
+    """What vLLM prints when it refuses to start, by version."""
+
+    @pytest.mark.parametrize(
+        ("message", "kind", "words"),
+        [
+            (
+                (
+                    "ValueError: To serve at least one request with the models's max seq len (131072), (4.54 GiB KV cache is needed, which is"
+                    " larger than the available KV cache memory (1.71 GiB). Based on the available memory, the estimated maximum model length"
+                    " is 49264."
+                ),
+                "cache too small",
+                ("49264", "131072"),
+            ),
+            (
+                "ValueError: Free memory on device (67.24/79.25 GiB) on startup is less than desired GPU memory utilization (0.9, 71.33 GiB).",
+                "busy",
+                ("67.24", "79.25"),
+            ),
+            (
+                "ValueError: Free memory on device cuda:0 (67.24/79.25 GiB) on startup is less than desired GPU memory utilization (0.9).",
+                "busy",
+                ("67.24", "79.25"),
+            ),
+            (
+                (
+                    "ValueError: max_num_seqs (1024) exceeds available Mamba cache blocks (524). Each decode sequence requires one Mamba cache"
+                    " block, so CUDA graph capture cannot proceed."
+                ),
+                "too many sequences for the state",
+                ("--max-num-seqs 524",),
+            ),
+            (
+                (
+                    "RuntimeError: CUDA out of memory occurred when warming up sampler with 1024 dummy requests. Please try lowering"
+                    " `max_num_seqs` or `gpu_memory_utilization` when initializing the engine."
+                ),
+                "out of memory",
+                ("--max-num-seqs below 1024",),
+            ),
+            (
+                (
+                    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 594.00 MiB. GPU 0 has a total capacity of 44.40 GiB of which"
+                    " 402.31 MiB is free."
+                ),
+                "out of memory",
+                ("594.00 MiB were asked for", "402.31 MiB were free"),
+            ),
+            (
+                "ValueError: Total number of attention heads (32) must be divisible by tensor parallel size (3).",
+                "layout",
+                ("32 attention heads do not divide by 3",),
+            ),
+        ],
+        ids=["0.11: models's", "0.9: busy", "busy", "state", "sampler", "free", "heads"],
+    )
+    def test_each_is_a_cause(self, message: str, kind: str, words: tuple[str, ...], ask: Ask, tmp_path: Path) -> None:
+        path = tmp_path / "vllm.log"
+        path.write_text(f"{_STARTED}(EngineCore pid=1) ERROR 05-11 10:01:52 [core.py:1] {message}\n")
+        said = " ".join(ask("read-log", str(path)).out.split())
+        assert all(word in said for word in words), said
+        assert explain(path.read_text()).kind == kind
+
+    def test_a_log_that_only_stops_has_not_ended(self, ask: Ask, tmp_path: Path) -> None:
+        path = tmp_path / "vllm.log"
+        path.write_text(_STARTED)
+        result = ask("read-log", str(path))
+        assert result.code == ExitCode.OK
+        assert "ended" not in result.out
+
+    @pytest.mark.parametrize("text", ["", "hello\n", "Jan 1 sshd[1]: Accepted publickey\n"])
+    def test_what_is_no_log_of_vllm_is_said(self, text: str, ask: Ask, tmp_path: Path) -> None:
+        path = tmp_path / "x.log"
+        path.write_text(text)
+        result = ask("read-log", str(path))
+        assert (result.code, "holds nothing that vLLM prints" in result.err) == (ExitCode.UNREADABLE, True)

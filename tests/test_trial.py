@@ -106,7 +106,7 @@ class TestLogs:
         )
         out = ask("read-log", str(path)).out
         assert "weights      15.3 GiB" in out
-        assert "The card ran out of memory, 2.00 GiB short." in out
+        assert "The card ran out of memory when 2.00 GiB more were asked for." in out
         assert json.loads(ask("read-log", str(path), "--json").out)["memory"]["weights_bytes"] == round(15.27 * GIB)
         assert "cannot be read" in ask("read-log", str(tmp_path / "none")).err
 
@@ -129,7 +129,7 @@ class TestLogs:
         # from the source: v1/worker, config, and CUDA
         ("ValueError: Free memory on device cuda:0 (20.1/79.2 GiB) on startup is less than desired GPU memory utilization (0.92, 72.8 GiB).", "busy", "20.1 of 79.2 GiB"),
         ("ValueError: No available memory for the cache blocks. Try increasing `gpu_memory_utilization`", "cache too small", "Nothing is left"),
-        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has", "out of memory", "1.50 GiB short"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 1.50 GiB. GPU 0 has", "out of memory", "when 1.50 GiB more were asked for"),
         ("Failed to load model - not enough GPU memory. Try lowering --gpu-memory-utilization", "out of memory", "weights do not fit"),
         ("ValueError: The model's max seq len (131072) is larger than the maximum number of tokens that can be stored in KV cache (40960).", "cache too small", "40960 tokens at most"),
         ("RuntimeError: The NVIDIA driver on your system is too old (found version 12020)", "driver", "driver is too old"),

@@ -46,7 +46,7 @@ def _cause(kind: str, rule: str, sentence: str, hint: str) -> _Known:
 _KNOWN = (
     _cause(
         "cache too small",
-        r"model's max seq len \((\d+)\).*?estimated maximum model length is (\d+)",
+        r"models?'s max seq len \((\d+)\).*?estimated maximum model length is (\d+)",
         "The KV cache holds {1} tokens at most, and {0} were asked for.",
         "--max-model-len {1}, a larger --gpu-memory-utilization, or more cards.",
     ),
@@ -58,7 +58,7 @@ _KNOWN = (
     ),
     _cause(
         "cache too small",
-        r"model's max seq len \((\d+)\).*?larger than the available KV cache memory",
+        r"models?'s max seq len \((\d+)\).*?larger than the available KV cache memory",
         "The KV cache can't hold one sequence of {0} tokens.",
         "A shorter --max-model-len, a larger --gpu-memory-utilization, or more cards.",
     ),
@@ -66,12 +66,23 @@ _KNOWN = (
            "A larger --gpu-memory-utilization, a smaller --max-num-batched-tokens, or more cards."),
     _cause("memory", r"kv cache allocation is less than requested memory for kv \(([\d.]+) GiB\)",
            "This machine has less than the {0} GiB that were asked for the cache.", "A smaller --kv-cache-memory-bytes."),
-    _cause("busy", r"Free memory on device \S+ \(([\d.]+)/([\d.]+) GiB\) on startup is less than desired",
+    _cause("busy", r"Free memory on device (?:\S+ )?\(([\d.]+)/([\d.]+) GiB\) on startup is less than desired",
            "Only {0} of {1} GiB are free: something else uses the card.", "End it, or a smaller --gpu-memory-utilization."),
+    _cause("too many sequences for the state", r"max_num_seqs \((\d+)\) exceeds available Mamba cache blocks \((\d+)\)",
+           "The pool holds {1} blocks of recurrent state, and {0} sequences were allowed.",
+           "--max-num-seqs {1}, or a larger --gpu-memory-utilization."),
+    _cause("layout", r"[Tt]otal number of attention heads \((\d+)\) must be divisible by (?:the )?tensor parallel size \((\d+)\)",
+           "{0} attention heads do not divide by {1} cards.", "Another --tensor-parallel-size."),
+    _cause("out of memory", r"out of memory occurred when warming up sampler with (\d+) dummy requests",
+           "The card ran out of memory warming up the sampler for {0} sequences.",
+           "--max-num-seqs below {0}, or a smaller --gpu-memory-utilization."),
     _cause("out of memory", r"Failed to load model - not enough GPU memory", "The weights do not fit on the card.",
            "More cards (--tensor-parallel-size), or a smaller precision."),
+    _cause("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+).{0,200}?of which ([\d.]+ \w+) is free",
+           "The card ran out of memory: {0} were asked for, and {1} were free.",
+           "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens."),
     _cause("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+)",
-           "The card ran out of memory, {0} short.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
+           "The card ran out of memory when {0} more were asked for.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
     _cause("out of memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory",
            "The card ran out of memory.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
     _cause("too long", r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",
@@ -125,6 +136,11 @@ def explain(log: str, return_code: int | None = None) -> Failure:
                        hint="Check dmesg; more host memory, or smaller weights.", lines=excerpt[:_SHOWN])  # fmt: skip
     return Failure(kind="unknown", sentence=f"vLLM ended{ended} for a reason that is not known here.",
                    hint="The lines below, and the whole log, say more.", lines=excerpt[:_SHOWN])  # fmt: skip
+
+
+def shows_an_end(log: str) -> bool:
+    """True for a log with an error in it: one that only stops may be of a server that still runs."""
+    return any(_ERROR.search(line) and not _NOISE.search(line) for line in _messages(log))
 
 
 def _messages(log: str) -> Iterator[str]:

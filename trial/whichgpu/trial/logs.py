@@ -67,6 +67,11 @@ class LoggedStart(Record):
     ready: bool
     """True where the server said that it serves."""
 
+    @property
+    def is_of_vllm(self) -> bool:
+        """True where anything in it is what vLLM prints."""
+        return self.version is not None or self.ready or bool(self.stages) or self.memory != Memory()
+
 
 def read_log(text: str) -> LoggedStart:
     """Read a log; what it does not say is ``None``."""

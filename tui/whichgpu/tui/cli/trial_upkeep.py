@@ -10,11 +10,12 @@ from tabulate import tabulate
 
 from whichgpu.catalog.records import trial_finding
 from whichgpu.inspect.bounded import read_ends, read_piped
+from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Workload
 from whichgpu.trial.elsewhere import read_record
 from whichgpu.trial.errors import TrialError
-from whichgpu.trial.failures import explain
+from whichgpu.trial.failures import explain, shows_an_end
 from whichgpu.trial.logs import read_log as read_vllm_log
 from whichgpu.trial.own_wheel import write_own_wheel
 from whichgpu.trial.process import clean_up, end, living, state_of
@@ -152,8 +153,12 @@ def read_log(source: str, as_json: bool) -> int:
     text = _text(source, _MOST_LOG)
     log = read_vllm_log(text)
     failure: Failure | None = explain(text)
-    if failure is not None and log.ready and failure.kind == "unknown":
+    if failure is not None and failure.kind == "unknown" and (log.ready or not shows_an_end(text)):
         failure = None
+    if failure is None and not log.is_of_vllm:
+        raise UnreadableError(
+            f"{clean(source)} holds nothing that vLLM prints.", "Give the log of vllm serve, from its first line on."
+        )
     if as_json:
         click.echo(log.model_dump_json(indent=2))
         return ExitCode.OK

@@ -62,7 +62,14 @@ def sign() -> str:
 def wrapped(text: str, indent: int = 0, hang: int | None = None) -> list[str]:
     """Wrap text to the report's width; ``hang`` indents the lines after the first."""
     following = " " * (indent if hang is None else hang)
-    lines = textwrap.wrap(text, WIDTH, initial_indent=" " * indent, subsequent_indent=following, break_long_words=False)
+    lines = textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * indent,
+        subsequent_indent=following,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     return lines or [""]
 
 
