@@ -31,7 +31,7 @@ MODELS = {
     "minilm": ("sentence-transformers/all-MiniLM-L6-v2",),
     "nothing-fits": ("moonshotai/Kimi-K3", "--gpu", "l4", "--gpu", "t4"),
     "explain": ("meta-llama/Llama-3.1-8B-Instruct", "--gpu", "h100", "--vllm", "0.19", "--explain"),
-    "tight": ("openai/gpt-oss-120b", "--gpu", "gh200", "--concurrency", "64", "--explain"),
+    "tight": ("openai/gpt-oss-120b", "--gpu", "gh200", "--concurrency", "64", "--max-num-seqs", "768", "--explain"),
     "rate": ("openai/gpt-oss-120b", "--rate", "60"),
 }
 

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import yaml
+from benchmarks.follow import Release, differences
 
 from tests.conftest import Result
+from tests.planning import FACTS, card, plan_for
 from tests.planning import ask as answer_of
-from tests.planning import plan_for
 from whichgpu.plan.own_settings import as_planned
-from whichgpu.plan.records import Layout, Precision, Verdict
+from whichgpu.plan.records import Layout, Precision, Verdict, Workload
+from whichgpu.plan.runtime import batch_of
 from whichgpu.trial.failures import explain
 from whichgpu.tui.words.exit_codes import ExitCode
 
@@ -140,11 +142,11 @@ class TestCards:
 
     def test_amd_names_its_image(self, ask: Ask) -> None:
         plan = plan_for(answer_of("Qwen/Qwen3-8B", "mi300x"), "mi300x")
-        assert any("vllm/vllm-openai-rocm:v0.32.0" in r for r in plan.reasons)
+        assert any("vllm/vllm-openai-rocm:v0.33.0" in r for r in plan.reasons)
         task = yaml.safe_load(
             ask("command", "-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "MI300X", "--target", "sky").out
         )
-        assert task["resources"]["image_id"] == "docker:vllm/vllm-openai-rocm:v0.32.0"
+        assert task["resources"]["image_id"] == "docker:vllm/vllm-openai-rocm:v0.33.0"
         assert "setup" not in task, "PyPI's wheel is CUDA's"
 
 
@@ -317,3 +319,102 @@ class TestRefusalsInLogs:
         path.write_text(text)
         result = ask("read-log", str(path))
         assert (result.code, "holds nothing that vLLM prints" in result.err) == (ExitCode.UNREADABLE, True)
+
+
+class TestTheFreeFix:
+    """Before another card is rented, vLLM keeps no memory for sequences that nobody asked for."""
+
+    def test_a_smaller_limit_goes_before_a_second_card(self) -> None:
+        plan = plan_for(answer_of("openai/gpt-oss-120b", "h100_sxm"), "h100_sxm")
+        assert (plan.verdict, plan.count) == (Verdict.FITS, 1)
+        assert plan.sets == {"max_sequences": 64}
+        assert limit_of(plan.command) == 64
+        assert any("the 16 asked are served" in r for r in plan.reasons)
+
+    def test_it_leaves_twice_the_asked_load(self) -> None:
+        plan = plan_for(answer_of("openai/gpt-oss-120b", "h100_sxm", concurrency=100, context=2048), "h100_sxm")
+        assert plan.sets.get("max_sequences", 256) >= 200
+
+    def test_what_the_user_set_stays(self) -> None:
+        plan = plan_for(answer_of("openai/gpt-oss-120b", "h100_sxm", max_sequences=1024), "h100_sxm")
+        assert plan.sets == {}
+        assert plan.count != 1 or plan.verdict is not Verdict.FITS
+
+    def test_where_all_fits_nothing_is_set(self) -> None:
+        assert plan_for(answer_of("Qwen/Qwen3-8B", "h100_sxm"), "h100_sxm").sets == {}
+
+
+class TestVllm033:
+    """What 0.33 changed: pools of one H100 with its second sampler pass, batch tiers, states, classes."""
+
+    @pytest.mark.parametrize(
+        ("model", "vllm", "gib"),
+        [("Qwen/Qwen3-8B", "0.32", 54.99), ("Qwen/Qwen3-8B", "0.33", 53.67),
+         ("openai/gpt-oss-120b", "0.32", 4.34), ("openai/gpt-oss-120b", "0.33", 2.57)],
+    )  # fmt: skip
+    def test_the_sampler(self, model: str, vllm: str, gib: float) -> None:
+        result = answer_of(model, "h100_sxm", vllm=vllm, max_sequences=1024, cards=1)
+        foot = plan_for(result, "h100_sxm").footprint
+        assert foot is not None
+        assert foot.pool / 2**30 == pytest.approx(gib, abs=0.01)
+
+    def test_gb10_is_on_the_small_tier(self) -> None:
+        load = Workload(context=8192, concurrency=16)
+        tiers = [batch_of(card("gb10"), FACTS.engines.of(vllm), load) for vllm in ("0.32", "0.33")]
+        assert [tuple(tier) for tier in tiers] == [(8192, 1024), (2048, 256)]
+
+    def test_delta_nets_keep_a_block_more_where_flashinfer_prefills(self) -> None:
+        def states(vllm: str, gpu: str) -> int:
+            foot = plan_for(answer_of("Qwen/Qwen3-Next-80B-A3B-Instruct", gpu, vllm=vllm, cards=8), gpu).footprint
+            assert foot is not None
+            return foot.kv_needed or 0
+
+        assert states("0.33", "h100_sxm") > states("0.32", "h100_sxm")
+        assert states("0.33", "a100_80_sxm") == states("0.32", "a100_80_sxm")
+
+    @pytest.mark.parametrize("name", ["Step5ForCausalLM", "BeamForCausalLM", "Dots3NoteForCausalLM"])
+    def test_classes_for_one_vendor_are_refused_on_another(self, name: str, ask: Ask, tmp_path: Path) -> None:
+        config = json.loads((Path(__file__).parent / "families" / "Qwen__Qwen3-0.6B.json").read_text())["config"]
+        (tmp_path / "config.json").write_text(json.dumps(config | {"architectures": [name]}))
+        out = " ".join(ask("-m", str(tmp_path), "--gpu", "MI300X").out.split())
+        assert f"has {name} for NVIDIA cards alone" in out
+        assert "for NVIDIA cards alone" not in " ".join(ask("-m", str(tmp_path), "--gpu", "H100").out.split())
+
+
+class TestFollowing:
+    def test_a_registry_is_read_from_python_that_never_runs(self, tmp_path: Path) -> None:
+        models = tmp_path / "vllm" / "model_executor" / "models"
+        (models.parent / "layers" / "quantization").mkdir(parents=True)
+        models.mkdir(parents=True)
+        own = tmp_path / "vllm" / "models" / "ours"
+        own.mkdir(parents=True)
+        tables = {
+            "_TEXT_GENERATION_MODELS": {"A": ("a", "A"), "B": ("vllm.models.ours", "B")},
+            **{
+                name: {}
+                for name in ("_EMBEDDING_MODELS", "_LATE_INTERACTION_MODELS", "_REWARD_MODELS", "_MULTIMODAL_MODELS")
+            },
+            **{
+                name: {}
+                for name in ("_TOKEN_CLASSIFICATION_MODELS", "_TRANSFORMERS_SUPPORTED_MODELS", "_OOT_SUPPORTED_MODELS")
+            },
+            "_SEQUENCE_CLASSIFICATION_MODELS": {"A": ("a", "A")},
+            "_TRANSFORMERS_BACKEND_MODELS": {},
+            "_PREVIOUSLY_SUPPORTED_MODELS": {"Old": "0.9"},
+        }
+        text = "raise SystemExit('it ran')\n" + "".join(f"{name} = {value!r}\n" for name, value in tables.items())
+        (models / "registry.py").write_text(text)
+        (models / "a.py").write_text("class Base(SupportsPP): pass\nclass A(Base): pass\n")
+        (own / "__init__.py").write_text("from .nvidia.model import B\n")
+        (models.parent / "layers" / "quantization" / "__init__.py").write_text('X = {"fp8": 1}\n')
+        registry = Release(tmp_path / "vllm").registry()
+        assert registry["supported"] == ["A", "B"]
+        assert (registry["pooling"], registry["generating_too"]) == (["A"], ["A"])
+        assert registry["vendors"] == {"B": ["nvidia"]}
+        assert registry["removed"] == {"Old": "0.9"}
+        assert "fp8" in registry["quantisations"]
+        assert "A" not in registry["without_pipeline_parallel"]
+        assert list(differences({**registry, "supported": ["A", "C"]}, registry)) == [
+            "supported: + B",
+            "supported: - C",
+        ]

@@ -76,9 +76,9 @@ def test_a_vllm_without_that_joins_a_ray_cluster(ask: Ask) -> None:
 def test_docker_has_the_vendor_s_devices(ask: Ask) -> None:
     nvidia, amd = one(ask, "one node", "docker"), one(ask, "amd", "docker")
     assert nvidia[nvidia.index("--gpus") :][:2] == ["--gpus", "all"]
-    assert "vllm/vllm-openai:v0.32.0" in nvidia
+    assert "vllm/vllm-openai:v0.33.0" in nvidia
     assert "/dev/kfd" in amd
-    assert "vllm/vllm-openai-rocm:v0.32.0" in amd
+    assert "vllm/vllm-openai-rocm:v0.33.0" in amd
     assert "--ipc=host" in nvidia
 
 

@@ -65,6 +65,8 @@ class Generation(Record):
     """The same for latent attention (MLA)."""
     indexed_latent_block: _Tokens = 64
     """The same where an indexer chooses among the latents."""
+    delta_checkpoints: bool = False
+    """FlashInfer prefills gated delta nets, and emits states on the way (vLLM 0.33 qwen_gdn_linear_attn.py)."""
     scaled_latent: bool = True
     """A sparse FP8 latent is kept with its scales."""
     wide_graphs: bool = False

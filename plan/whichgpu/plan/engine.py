@@ -113,6 +113,10 @@ class Engine(Record):
     """Expert widths that are no multiple of 128 are taken by refining the FP8 scale blocks."""
     state_slots_checked: bool
     """A start is refused where max_num_seqs exceeds the blocks of recurrent state that the pool holds."""
+    small_unified: bool
+    """Cards that share the host's memory have the batch defaults of small ones."""
+    delta_checkpoints: tuple[str, ...]
+    """Starts of class names whose gated delta nets hold one state block more on cards where FlashInfer prefills."""
     sparse_latent_capability: float
     """Least CUDA compute capability with a kernel for sparse latent attention."""
     small_batch: Batch

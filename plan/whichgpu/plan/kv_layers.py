@@ -80,6 +80,8 @@ class CacheSetting:
     speculative: int = 0
     scaled_latent: bool = True
     """An FP8 cache of sparse latent attention carries its scales (fp8_ds_mla); Blackwell's and ROCm's do not."""
+    delta_checkpoints: bool = False
+    """The card's kernels emit states of gated delta nets on the way."""
     windows: bool = True
     """False sizes windows and chunks as full attention (no hybrid cache manager)."""
 
@@ -144,7 +146,8 @@ def cache_layers(model: ServedModel, setting: CacheSetting) -> list[tuple[int, C
     whole = (architecture.model_type or "").startswith(classes.full_latent_caches)
     mixers = [_with_full_cache(m) if whole and m.kind is MixerKind.MLA else m for m in architecture.mixers]
     setting = _enlarge_block(mixers, setting)
-    delta = any(name.startswith(classes.checkpointed_delta) for name in architecture.names)
+    rules = (*classes.checkpointed_delta, *(model.engine.delta_checkpoints if setting.delta_checkpoints else ()))
+    delta = any(name.startswith(rules) for name in architecture.names)
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:

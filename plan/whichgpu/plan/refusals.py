@@ -137,6 +137,11 @@ def _shared_context(architecture: Architecture, layout: Layout) -> Iterator[str]
         yield f"{architecture.kv_heads} key/value heads on {tp} cards leave none to share a context"
 
 
+_VENDOR_WORDS = {"nvidia": "NVIDIA", "amd": "AMD", "intel": "Intel"}
+_CHECKED_VENDORS = frozenset(_VENDOR_WORDS)
+"""Vendors whose implementations the registry knows; others have plugins of their own."""
+
+
 def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
     """Return why vLLM cannot load a model, or has no kernel for its layers on a card; ``None`` where neither is known."""
     version = model.engine.version
@@ -146,6 +151,12 @@ def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
             f"vLLM {model.registry.get('vllm', version)} has no loader for {quantisation.method} checkpoints; ask for the model"
             " that it was made from, or for one quantised in a format of vLLM's (FP8, AWQ, GPTQ, compressed-tensors)"
         )
+    names = model.architecture.names if model.architecture is not None else ()
+    for name in names:
+        vendors = model.registry.get("vendors", {}).get(name)
+        if vendors is not None and card.vendor in _CHECKED_VENDORS and card.vendor not in vendors:
+            there = " and ".join(_VENDOR_WORDS[v] for v in vendors)
+            return f"vLLM {model.registry.get('vllm', version)} has {name} for {there} cards alone"
     capability, least = card.compute_capability, model.engine.sparse_latent_capability
     mixers = model.architecture.mixers if model.architecture is not None else ()
     is_sparse = any(traits(m.kind).latent and (m.index_head_dim or m.kind is MixerKind.COMPRESSED) for m in mixers)

@@ -37,7 +37,7 @@ _LINKED = 300
 
 def batch_of(card: Accelerator, engine: Engine, workload: Workload) -> Batch:
     """Return the limits in force: what the user asks for, else the defaults by memory and version."""
-    large = card.usable_gib >= 70 and not card.small_batches
+    large = card.usable_gib >= 70 and not card.small_batches and not (card.unified and engine.small_unified)
     tokens, sequences = engine.large_batch if large else engine.small_batch
     if engine.large_cards and card.usable_gib >= 160:
         tokens = engine.huge_batch_tokens

@@ -16,7 +16,7 @@ from whichgpu.plan.layouts import layouts_of
 from whichgpu.plan.learned import Learned
 from whichgpu.plan.notes import plan_reasons, shortfall, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
-from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, within_slots
+from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
 from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
     Accelerator,
@@ -168,6 +168,9 @@ class Planner:
                 hopeless = case
                 continue
             sizes = sizer.size(case)
+            fewer = with_fewer_sequences(sizer, case) if sizes.verdict in (Verdict.TIGHT, Verdict.NO) else None
+            if fewer is not None and (fewer_sizes := sizer.size(fewer)).verdict is Verdict.FITS:
+                case, sizes = fewer, fewer_sizes
             search.last = case, sizes
             if sizes.verdict is Verdict.FITS:
                 search.fitting = case, sizes

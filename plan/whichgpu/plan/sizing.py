@@ -172,6 +172,7 @@ class Sizer:
             state_blocks=1 if self._attention_free() else self.engine.state_blocks,
             speculative=key.speculative_tokens,
             scaled_latent=key.generation.scaled_latent,
+            delta_checkpoints=key.generation.delta_checkpoints,
             windows=self.engine.hybrid_groups,
         )
         schedule = Schedule(key.tokens * steps, steps * (1 + key.speculative_tokens), shared)

@@ -1,0 +1,291 @@
+"""Follow a release of vLLM: take its wheel, write the registry that plans look at, and print what a person has to read.
+
+    python -m benchmarks.follow 0.33.0 [--before 0.32.0] [--write]        # or the paths of two wheels, or of unpacked folders
+
+Nothing of the wheel runs: its Python is parsed. ``--write`` puts the registry into ``assets/whichgpu/assets/vllm_architectures.json``; what changed for
+memory is read in the printed functions and written as a change of ``vllm_versions.json`` by hand, with its source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import difflib
+import json
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+ASSET = Path(__file__).parent.parent / "assets" / "whichgpu" / "assets" / "vllm_architectures.json"
+_GENERATING = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
+_POOLING = (
+    "_EMBEDDING_MODELS", "_LATE_INTERACTION_MODELS", "_REWARD_MODELS", "_TOKEN_CLASSIFICATION_MODELS", "_SEQUENCE_CLASSIFICATION_MODELS",
+)  # fmt: skip
+_SERVED = (*_GENERATING, *_POOLING, "_TRANSFORMERS_SUPPORTED_MODELS", "_TRANSFORMERS_BACKEND_MODELS")
+_LOADED_ELSEWHERE = ("auto-round", "bitsandbytes", "gguf")
+"""Methods that a checkpoint names and another loader takes: INC, HuggingFace's, the GGUF plugin."""
+
+_VENDORS = {"nvidia": "nvidia", "amd": "amd", "xpu": "intel"}
+WATCHED = {
+    "v1/worker/gpu/model_runner.py": ("_dummy_sampler_run", "profile_run"),
+    "v1/worker/gpu_worker.py": ("determine_available_memory", "init_device"),
+    "engine/arg_utils.py": ("get_batch_defaults", "_set_default_max_num_seqs_and_batched_tokens_args"),
+    "v1/core/kv_cache_utils.py": ("get_kv_cache_groups", "get_kv_cache_config_from_groups", "max_memory_usage_bytes"),
+    "v1/kv_cache_interface.py": ("max_memory_usage_bytes", "page_size_bytes", "real_page_size_bytes"),
+    "config/compilation.py": ("resolve_cudagraph_mode_and_sizes",),
+    "distributed/utils.py": ("get_pp_indices",),
+    "model_executor/models/config.py": (),
+}
+"""Functions whose change may change a plan; of a file without names, all of it."""
+
+
+class Release:
+    """The Python of one release, parsed and never run."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._trees: dict[Path, ast.Module | None] = {}
+
+    @cached_property
+    def version(self) -> str:
+        """As the wheel's metadata has it; ``unknown`` where it has none."""
+        for metadata in self._root.parent.glob("vllm-*.dist-info/METADATA"):
+            for line in metadata.read_text(encoding="utf-8", errors="replace").splitlines():
+                if line.startswith("Version: "):
+                    return line.removeprefix("Version: ").strip()
+        return "unknown"
+
+    def text(self, path: str) -> str:
+        """Return a file's text; empty where it is not there."""
+        file = self._root / path
+        return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
+
+    def function(self, path: str, name: str) -> str:
+        """Return the source of every function of that name in a file; where it moved away, in the folder above."""
+        found = _functions(self.text(path), name)
+        if not found:
+            files = sorted((self._root / path).parent.rglob("*.py"))
+            found = "\n".join(filter(None, (_functions(f.read_text(encoding="utf-8"), name) for f in files)))
+        return found
+
+    @cached_property
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """The registry's tables: (module, class) or a word by the name of an architecture."""
+        found: dict[str, dict[str, Any]] = {}
+        for node in ast.parse(self.text("model_executor/models/registry.py")).body:
+            target = (
+                node.targets[0]
+                if isinstance(node, ast.Assign)
+                else node.target
+                if isinstance(node, ast.AnnAssign)
+                else None
+            )
+            value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+            if isinstance(target, ast.Name) and isinstance(value, ast.Dict):
+                pairs = zip(value.keys, value.values, strict=True)
+                found[target.id] = {str(k.value): _literal(v) for k, v in pairs if isinstance(k, ast.Constant)}
+        return found
+
+    @cached_property
+    def quantisations(self) -> list[str]:
+        """Names of the checkpoint formats that have a loader."""
+        tree = ast.parse(self.text("model_executor/layers/quantization/__init__.py"))
+        keys = [
+            k.value for n in ast.walk(tree) if isinstance(n, ast.Dict) for k in n.keys if isinstance(k, ast.Constant)
+        ]
+        return sorted({*(k for k in keys if isinstance(k, str)), *_LOADED_ELSEWHERE})
+
+    def registry(self) -> dict[str, Any]:
+        """Return what plans look at."""
+        tables = self.tables
+        served = sorted(set().union(*(tables[name] for name in _SERVED)))
+        pooling = set().union(*(tables[name] for name in _POOLING))
+        generating = set().union(*(tables[name] for name in _GENERATING))
+        places = {
+            n: v
+            for t in (*_GENERATING, "_TRANSFORMERS_SUPPORTED_MODELS")
+            for n, v in tables[t].items()
+            if isinstance(v, tuple)
+        }
+        return {
+            "schema_version": 1,
+            "vllm": ".".join(self.version.split("+")[0].split(".")[:2]),
+            "date": datetime.now(UTC).date().isoformat(),
+            "source": f"vLLM {self.version} model_executor/models/registry.py, models/*/__init__.py, layers/quantization/__init__.py",
+            "supported": served,
+            "pooling": sorted(pooling),
+            "generating_too": sorted(pooling & generating),
+            "without_pipeline_parallel": sorted(
+                n for n, (m, c) in places.items() if self._has_pipelines(m, c) is False
+            ),
+            "removed": dict(sorted(tables["_PREVIOUSLY_SUPPORTED_MODELS"].items())),
+            "plugins": dict(sorted(tables["_OOT_SUPPORTED_MODELS"].items())),
+            "transformers_backend": sorted(tables["_TRANSFORMERS_SUPPORTED_MODELS"]),
+            "quantisations": self.quantisations,
+            "vendors": {n: v for n, (m, c) in sorted(places.items()) if (v := self._vendors(m, c)) is not None},
+        }
+
+    def _file(self, module: str) -> Path:
+        """A model's module: of the registry's own folder, or named whole."""
+        parts = (
+            module.removeprefix("vllm.").split(".")
+            if module.startswith("vllm.")
+            else ["model_executor", "models", *module.split(".")]
+        )
+        base = self._root.joinpath(*parts)
+        return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+
+    def _tree(self, path: Path) -> ast.Module | None:
+        if path not in self._trees:
+            self._trees[path] = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
+        return self._trees[path]
+
+    def _has_pipelines(self, module: str, name: str, depth: int = 0) -> bool | None:
+        """True where a class or one of its bases is ``SupportsPP``; ``None`` where that is decided when it runs."""
+        if name == "SupportsPP":
+            return True
+        tree = self._tree(self._file(module))
+        if tree is None or depth > 12:
+            return None if module.startswith("vllm.") else False
+        nodes = list(ast.walk(tree))
+        answers: list[bool | None] = []
+        for node in nodes:
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                bases = [ast.unparse(b).split("[")[0].split(".")[-1] for b in node.bases]
+                answers += [self._has_pipelines(module, base, depth + 1) for base in bases]
+        if not answers:
+            for node in nodes:
+                if isinstance(node, ast.ImportFrom):
+                    named = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
+                    answers += [
+                        self._has_pipelines(_absolute(self._file(module), node, self._root), n, depth + 1)
+                        for n in named
+                    ]
+        return True if True in answers else None if None in answers else False
+
+    def _vendors(self, module: str, name: str) -> list[str] | None:
+        """Return whose cards a class is written for, where its package has folders by vendor; ``None`` is anybody's."""
+        tree = self._tree(self._file(module)) if module.startswith("vllm.models.") else None
+        if tree is None:
+            return None
+        folders = {
+            (node.module or "").split(".")[0]
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom)
+            and node.level == 1
+            and any((a.asname or a.name) == name for a in node.names)
+        }
+        vendors = sorted({_VENDORS[f] for f in folders if f in _VENDORS})
+        return vendors if vendors and folders <= {*_VENDORS, "cpu"} else None
+
+
+def _functions(text: str, name: str) -> str:
+    if f"def {name}(" not in text:
+        return ""
+    nodes = [n for n in ast.walk(ast.parse(text)) if isinstance(n, ast.FunctionDef) and n.name == name]
+    return "\n".join(ast.get_source_segment(text, n) or "" for n in nodes)
+
+
+def _literal(node: ast.expr) -> Any:
+    try:
+        return ast.literal_eval(node)
+    except ValueError:
+        return None
+
+
+def _absolute(file: Path, node: ast.ImportFrom, root: Path) -> str:
+    """Return an import's module from the package's own root."""
+    if node.level == 0:
+        return node.module or ""
+    package = file.parent
+    for _ in range(node.level - 1):
+        package = package.parent
+    parts = ["vllm", *package.relative_to(root).parts, *(node.module.split(".") if node.module else ())]
+    return ".".join(parts)
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what two registries have that the other has not."""
+    for key in after:
+        if key in ("date", "source", "schema_version"):
+            continue
+        old, new = before.get(key), after[key]
+        if isinstance(new, str):
+            yield from [f"{key}: {old} → {new}"] if old != new else []
+            continue
+        gone, added = sorted(set(old or ()) - set(new)), sorted(set(new) - set(old or ()))
+        yield from (f"{key}: + {name}" for name in added)
+        yield from (f"{key}: - {name}" for name in gone)
+
+
+def changed_functions(before: Release, after: Release) -> Iterator[str]:
+    """Yield the differences of the functions that decide memory and starts, for a person to read."""
+    for path, names in WATCHED.items():
+        for name in names or ("",):
+            old, new = (r.function(path, name) if name else r.text(path) for r in (before, after))
+            if old != new:
+                label = f"{path} {name}".strip()
+                yield "\n".join(
+                    difflib.unified_diff(
+                        old.splitlines(),
+                        new.splitlines(),
+                        f"{label} ({before.version})",
+                        f"{label} ({after.version})",
+                        lineterm="",
+                        n=1,
+                    )
+                )
+
+
+def unpacked(what: str, folder: Path) -> Release:
+    """Return a release by its version (its wheel is downloaded), the path of a wheel, or of an unpacked one."""
+    path = Path(what)
+    if path.is_dir():
+        return Release(path / "vllm" if (path / "vllm").is_dir() else path)
+    folder.mkdir()
+    if not path.is_file():
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "-q",
+            "--no-deps",
+            "--only-binary",
+            ":all:",
+            "-d",
+            str(folder),
+            f"vllm=={what}",
+        ]
+        subprocess.run(words, check=True)
+        path = next(folder.glob("*.whl"))
+    with zipfile.ZipFile(path) as wheel:
+        wheel.extractall(folder, [n for n in wheel.namelist() if n.endswith((".py", "/METADATA"))])
+    return Release(folder / "vllm")
+
+
+def main() -> None:
+    """Print what differs, and write the registry where that is asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("release")
+    parser.add_argument("--before", help="the release that was followed last, to compare functions with")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        after = unpacked(options.release, Path(name) / "after")
+        registry = after.registry()
+        print("\n".join(differences(json.loads(ASSET.read_text(encoding="utf-8")), registry)))
+        if options.before:
+            print("\n\n".join(changed_functions(unpacked(options.before, Path(name) / "before"), after)))
+    if options.write:
+        ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
