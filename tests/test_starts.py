@@ -18,6 +18,7 @@ from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import batch_of
 from whichgpu.trial.failures import explain
+from whichgpu.trial.logs import read_log
 from whichgpu.tui.words.exit_codes import ExitCode
 
 Ask = Callable[..., Result]
@@ -306,6 +307,38 @@ class TestRefusalsInLogs:
         assert all(word in said for word in words), said
         assert explain(path.read_text()).kind == kind
 
+    def test_the_record_has_the_reason(self, ask: Ask, tmp_path: Path) -> None:
+        path = tmp_path / "vllm.log"
+        path.write_text(
+            f"{_STARTED}ERROR 05-11 10:01:52 [core.py:1] ValueError: max_num_seqs (1024) exceeds available Mamba cache blocks (524)\n"
+        )
+        record = json.loads(ask("read-log", str(path), "--json").out)
+        assert record["failure"]["kind"] == "too many sequences for the state"
+        path.write_text(_STARTED)
+        assert json.loads(ask("read-log", str(path), "--json").out)["failure"] is None
+
+    @pytest.mark.parametrize(
+        ("text", "field", "value"),
+        [
+            ("INFO worker.py:232] Memory profiling results: non_torch_memory=0.35GiB kv_cache_size=2.89GiB gpu_memory_utilization=0.90",
+             "pool_bytes", round(2.89 * 2**30)),
+            ("INFO executor_base.py:110] # CUDA blocks: 5096, # CPU blocks: 2730", "tokens", 81_536),
+            ("INFO gpu_executor.py:113] # GPU blocks: 1478, # CPU blocks: 2048", "tokens", 23_648),
+        ],
+        ids=["0.6.4", "0.7.2", "0.6"],
+    )  # fmt: skip
+    def test_figures_of_older_versions(self, text: str, field: str, value: int) -> None:
+        assert getattr(read_log(text).memory, field) == value
+
+    def test_engines_are_summed(self, ask: Ask, tmp_path: Path) -> None:
+        """Eight data-parallel engines of 19.61 sequences (vllm issue 51454)."""
+        path = tmp_path / "vllm.log"
+        line = "(EngineCore_DP{0} pid=50{0}) INFO 08-07 21:34:41 [kv_cache_utils.py:1734] Maximum concurrency for 1,048,576 tokens per request: 19.61x\n"
+        path.write_text("".join(line.format(n) for n in range(8)))
+        record = json.loads(ask("read-log", str(path), "--json").out)
+        assert (record["engines"], record["memory"]["concurrency"], record["concurrency_all"]) == (8, 19.61, 156.88)
+        assert "8, each as above; 156.88 × 1,048,576 in all" in ask("read-log", str(path)).out
+
     def test_a_log_that_only_stops_has_not_ended(self, ask: Ask, tmp_path: Path) -> None:
         path = tmp_path / "vllm.log"
         path.write_text(_STARTED)
@@ -418,3 +451,33 @@ class TestFollowing:
             "supported: + B",
             "supported: - C",
         ]
+
+
+class TestCures:
+    """What would make it fit is never against what was asked."""
+
+    def test_no_more_cards_than_were_asked_for(self) -> None:
+        load = {"vllm": "0.20", "context": 16_384, "concurrency": 1, "utilisation": 0.95, "utilisation_asked": True}
+        result = answer_of("Qwen/Qwen3-30B-A3B-FP8", "rtx_5090", cards=1, **load)
+        cures = plan_for(result, "rtx_5090").remedies
+        assert cures[0].flag.startswith("a 4-bit checkpoint")
+        assert cures[0].verdict is Verdict.FITS
+        assert not [c for c in cures if "parallel" in c.flag]
+
+    def test_no_other_layout_than_the_one_that_was_named(self) -> None:
+        result = answer_of("Qwen/Qwen3-32B", "rtx_5090", tensor_parallel=2)
+        assert not [c for c in plan_for(result, "rtx_5090").remedies if "parallel" in c.flag]
+
+    def test_the_fewest_cards_come_first(self) -> None:
+        result = answer_of("meta-llama/Llama-3.1-70B-Instruct", "l40s", precision=Precision.BF16, cards=None)
+        fitting = [c.flag for c in plan_for(result, "l40s", Precision.BF16).remedies if c.verdict is Verdict.FITS]
+        sizes = [
+            int(words[words.index("--tensor-parallel-size") + 1])
+            for f in fitting
+            if "--tensor-parallel-size" in (words := f.split())
+        ]
+        assert sizes == sorted(sizes)
+
+    def test_four_bits_are_no_cure_for_four_bits(self) -> None:
+        result = answer_of("openai/gpt-oss-120b", "l4", cards=1)
+        assert not [c for c in plan_for(result, "l4").remedies if "4-bit" in c.flag]

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import kv_layers
 from whichgpu.plan.case import Case
 from whichgpu.plan.footprint import footprint_of
@@ -17,6 +18,7 @@ from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.terms import GIB
 
 _ORDER = {Verdict.FITS: 0, Verdict.TIGHT: 1, Verdict.UNKNOWN: 2, Verdict.NO: 3}
+_FOUR_BITS = frozenset({WeightFormat.INT4, WeightFormat.NF4, WeightFormat.NVFP4, WeightFormat.MXFP4})
 _WORTH_SAYING = 1.01
 """Changes that win less than one part in a hundred are left out."""
 
@@ -32,8 +34,9 @@ class _Change:
 
 
 def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
-    """Return the changes that help, those that make it fit first, and of these the ones that ask for less last."""
-    ranked_remedies: list[tuple[tuple[int, bool, float], Remedy]] = []
+    """Return the changes that help: those that make it fit first, of these the ones that ask for less last, and of the rest
+    the ones on the fewest cards first."""
+    ranked_remedies: list[tuple[tuple[int, bool, int, float], Remedy]] = []
     sizes = sizer.size(case)
     before = footprint_of(sizer, case, sizes)
     for change in _changes(sizer, case, sizes):
@@ -53,7 +56,8 @@ def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
             max_sequences=footprint.max_sequences,
             changes=_changed_settings(case.workload, change.case) if change.case.layout == case.layout else {},
         )
-        ranked_remedies.append(((_ORDER[after.verdict], change.asks_less, -tokens or -float(freed)), remedy))
+        rank = _ORDER[after.verdict], change.asks_less, change.case.layout.cards, -tokens or -float(freed)
+        ranked_remedies.append((rank, remedy))
     return tuple(remedy for _, remedy in sorted(ranked_remedies, key=lambda item: item[0]))
 
 
@@ -79,9 +83,22 @@ def _changes(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[_Change]:
     unquantised = case.precision in (Precision.PUBLISHED, Precision.BF16) and sizer.inspection.quantisation is None
     if unquantised and precision_refusal(sizer.inspection, case.card, Precision.FP8, sizer.engine) is None:
         yield _Change("--quantization fp8", replace(case, precision=Precision.FP8))
+    if (
+        _is_above_four_bits(sizer, case)
+        and precision_refusal(sizer.inspection, case.card, Precision.INT4, sizer.engine) is None
+    ):
+        yield _Change("a 4-bit checkpoint of it (AWQ, GPTQ)", replace(case, precision=Precision.INT4))
     for other in _layouts(sizer, case):
         yield _Change(_layout_flags(other), replace(case, layout=other))
     yield from _smaller_questions(case, sizes)
+
+
+def _is_above_four_bits(sizer: Sizer, case: Case) -> bool:
+    quantisation = sizer.inspection.quantisation
+    formats = quantisation.formats if quantisation is not None and case.precision is Precision.PUBLISHED else ()
+    return case.precision in (Precision.PUBLISHED, Precision.BF16, Precision.FP8) and not _FOUR_BITS.intersection(
+        formats
+    )
 
 
 def _asking(case: Case, settings: Mapping[str, Any]) -> Case:
@@ -109,9 +126,11 @@ def _settings(sizer: Sizer, workload: Workload, card: Accelerator) -> Iterator[t
 
 def _layouts(sizer: Sizer, case: Case) -> Iterator[Layout]:
     """Yield the next larger layout, the same cards with their cache shared, and the same cards with whole experts."""
+    if case.workload.layout is not None:
+        return
     layout, candidates = case.layout, sizer.layouts(case.card.node_counts)
     tried = [layout.model_copy(update={"context_parallel": layout.tensor_parallel})]
-    larger = [o for o in candidates if o.cards > layout.cards]
+    larger = [o for o in candidates if o.cards > layout.cards and case.workload.cards is None]
     tried += [o for o in candidates if o.cards == layout.cards and o.data_parallel > 1]
     accepted = [o for o in (*tried, *larger) if layout_refusal(sizer.model, o, case.precision) is None]
     if layout.tensor_parallel > 1:

@@ -30,6 +30,7 @@ _POOL = (
     re.compile(r"memory reserved for KV Cache is ([\d.]+) ?GiB"),
     re.compile(r"Explicitly set \(([\d.]+)/[\d.]+\) GiB for KV cache"),
     re.compile(r"Auto set \(([\d.]+)/[\d.]+\) GiB for KV cache"),
+    re.compile(r"\bkv_cache_size=([\d.]+) ?GiB"),
 )
 _PEAK = (
     re.compile(r"PyTorch activation peak memory takes ([\d.]+) ?GiB"),
@@ -42,7 +43,8 @@ _GRAPHS = (
 _GRAPH_ESTIMATES = (re.compile(r"Estimated CUDA graph memory: ([\d.]+) GiB"),)
 _TOKENS = re.compile(r"KV cache size: ([\d,]+) tokens")
 _CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: ([\d.]+)x")
-_BLOCKS = re.compile(r"# (?:GPU|cuda) blocks: ([\d,]+)")
+_BLOCKS = re.compile(r"# (?!CPU)\w{1,12} blocks: ([\d,]+)")
+_ENGINE = re.compile(r"EngineCore_DP(\d{1,5})\b")
 _STAGES = (
     (
         "load weights",
@@ -66,6 +68,11 @@ class LoggedStart(Record):
     """Seconds by stage."""
     ready: bool
     """True where the server said that it serves."""
+
+    engines: int = 1
+    """Data-parallel engines that said what they hold; figures are of one of them."""
+    concurrency_all: float | None = None
+    """Of all engines: sequences of the longest length."""
 
     @property
     def is_of_vllm(self) -> bool:
@@ -91,8 +98,11 @@ def read_log(text: str) -> LoggedStart:
         blocks=blocks,
         max_model_len=_whole(concurrency),
     )
+    per_engine = _concurrency_by_engine(lines)
     return LoggedStart(
         version=_version(lines),
+        engines=max(1, len(per_engine)),
+        concurrency_all=round(sum(per_engine.values()), 2) if len(per_engine) > 1 else memory.concurrency,
         memory=memory,
         stages={
             name: seconds
@@ -101,6 +111,15 @@ def read_log(text: str) -> LoggedStart:
         },
         ready=any("Application startup complete" in line or "Uvicorn running on" in line for line in lines),
     )
+
+
+def _concurrency_by_engine(lines: Iterable[str]) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for line in lines:
+        engine, concurrency = _ENGINE.search(line), _CONCURRENCY.search(line)
+        if engine is not None and concurrency is not None and (number := _number(concurrency[2])) is not None:
+            found[engine[1]] = number
+    return found
 
 
 def _version(lines: Iterable[str]) -> str | None:

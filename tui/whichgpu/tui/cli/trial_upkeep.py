@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import click
+from pydantic_core import to_json
 from tabulate import tabulate
 
 from whichgpu.catalog.records import trial_finding
@@ -160,7 +161,8 @@ def read_log(source: str, as_json: bool) -> int:
             f"{clean(source)} holds nothing that vLLM prints.", "Give the log of vllm serve, from its first line on."
         )
     if as_json:
-        click.echo(log.model_dump_json(indent=2))
+        reason = failure.model_dump(mode="json") if failure is not None else None
+        click.echo(to_json({**log.model_dump(mode="json"), "failure": reason}, indent=2, ensure_ascii=True).decode())
         return ExitCode.OK
     log_memory = log.memory
     figures = {
@@ -174,6 +176,10 @@ def read_log(source: str, as_json: bool) -> int:
         if log_memory.concurrency and log_memory.max_model_len
         else "unknown",
     }
+    if log.engines > 1 and log.concurrency_all is not None:
+        figures["engines"] = (
+            f"{log.engines}, each as above; {log.concurrency_all:g} × {log_memory.max_model_len:,} in all"
+        )
     lines = [f"{name:<12} {value}" for name, value in figures.items()]
     lines += [f"{name:<12} {seconds:g} s" for name, seconds in log.stages.items()]
     if failure is not None:
