@@ -31,12 +31,14 @@ class _Change:
     case: Case
     asks_less: bool = False
     """True where the question shrinks rather than the need."""
+    other_checkpoint: bool = False
+    """True where somebody has to have made the checkpoint: an option of the one at hand goes first."""
 
 
 def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
     """Return the changes that help: those that make it fit first, of these the ones that ask for less last, and of the rest
-    the ones on the fewest cards first."""
-    ranked_remedies: list[tuple[tuple[int, bool, int, float], Remedy]] = []
+    the ones on the fewest cards first, options of the checkpoint at hand before another one."""
+    ranked_remedies: list[tuple[tuple[int, bool, int, bool, float], Remedy]] = []
     sizes = sizer.size(case)
     before = footprint_of(sizer, case, sizes)
     for change in _changes(sizer, case, sizes):
@@ -56,7 +58,13 @@ def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
             max_sequences=footprint.max_sequences,
             changes=_changed_settings(case.workload, change.case) if change.case.layout == case.layout else {},
         )
-        rank = _ORDER[after.verdict], change.asks_less, change.case.layout.cards, -tokens or -float(freed)
+        rank = (
+            _ORDER[after.verdict],
+            change.asks_less,
+            change.case.layout.cards,
+            change.other_checkpoint,
+            -tokens or -float(freed),
+        )
         ranked_remedies.append((rank, remedy))
     return tuple(remedy for _, remedy in sorted(ranked_remedies, key=lambda item: item[0]))
 
@@ -87,7 +95,9 @@ def _changes(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[_Change]:
         _is_above_four_bits(sizer, case)
         and precision_refusal(sizer.inspection, case.card, Precision.INT4, sizer.engine) is None
     ):
-        yield _Change("a 4-bit checkpoint of it (AWQ, GPTQ)", replace(case, precision=Precision.INT4))
+        yield _Change(
+            "a 4-bit checkpoint of it (AWQ, GPTQ)", replace(case, precision=Precision.INT4), other_checkpoint=True
+        )
     for other in _layouts(sizer, case):
         yield _Change(_layout_flags(other), replace(case, layout=other))
     yield from _smaller_questions(case, sizes)
