@@ -213,7 +213,7 @@ def _absolute(file: Path, node: ast.ImportFrom, root: Path) -> str:
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
     """Yield what two registries have that the other has not."""
     for key in after:
-        if key in ("date", "source", "schema_version"):
+        if key in ("date", "source", "schema_version", "since"):
             continue
         old, new = before.get(key), after[key]
         if isinstance(new, str):
@@ -222,6 +222,13 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         gone, added = sorted(set(old or ()) - set(new)), sorted(set(new) - set(old or ()))
         yield from (f"{key}: + {name}" for name in added)
         yield from (f"{key}: - {name}" for name in gone)
+
+
+def came_with(known: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the version that each class came with, as far back as releases were followed: what is new came with this one."""
+    since = {name: version for name, version in known.get("since", {}).items() if name in registry["supported"]}
+    new = set(registry["supported"]) - set(known["supported"])
+    return dict(sorted((since | dict.fromkeys(new, registry["vllm"])).items()))
 
 
 def changed_functions(before: Release, after: Release) -> Iterator[str]:
@@ -279,11 +286,13 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         after = unpacked(options.release, Path(name) / "after")
-        registry = after.registry()
-        print("\n".join(differences(json.loads(ASSET.read_text(encoding="utf-8")), registry)))
-        if options.before:
-            print("\n\n".join(changed_functions(unpacked(options.before, Path(name) / "before"), after)))
+        registry, known = after.registry(), json.loads(ASSET.read_text(encoding="utf-8"))
+        before = unpacked(options.before, Path(name) / "before") if options.before else None
+        print("\n".join(differences(before.registry() if before else known, registry)))
+        if before:
+            print("\n\n".join(changed_functions(before, after)))
     if options.write:
+        registry |= {"since": came_with(known, registry)}
         ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

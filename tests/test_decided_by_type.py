@@ -81,7 +81,7 @@ _PLACES: dict[F, tuple[float, str, bool, ExpertKernel, ExpertKernel]] = {
     F.INT8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
     F.INT8_PACKED: (7.5, "bf16", False, ExpertKernel.MARLIN, ExpertKernel.TRITON),
     F.INT4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
-    F.NF4: (8.0, "bf16", True, ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.NF4: (7.5, "bf16", True, ExpertKernel.TRITON, ExpertKernel.TRITON),
     F.NVFP4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
     F.MXFP4: (8.0, "bf16", True, ExpertKernel.TRITON_MXFP4, ExpertKernel.MARLIN),
 }

@@ -148,7 +148,7 @@ class TestPrecisions:
     @pytest.mark.parametrize(
         ("key", "precision", "refused"),
         [
-            ("t4", Precision.BF16, True),
+            ("t4", Precision.BF16, False),
             ("t4", Precision.FP8, False),
             ("a100_80_sxm", Precision.FP8, False),
             ("mi300x", Precision.NVFP4, True),

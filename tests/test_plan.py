@@ -219,9 +219,10 @@ def test_a_checkpoint_in_bf16_has_one_plan_under_two_names(asked: Precision) -> 
     assert not other.terms
     assert other == detailed.model_copy(update={"terms": ()})
     assert (published.command, published.speed) == (bf16.command, bf16.speed)
-    refused = plan_for(found, "t4", Precision.BF16)
-    assert refused.verdict is Verdict.NO
-    assert "compute capability" in refused.reasons[0]
+    halved = plan_for(found, "t4", Precision.BF16)
+    assert halved.verdict is Verdict.FITS
+    assert "computed in FP16: the card has no BF16" in halved.reasons
+
 
 
 def test_an_fp8_checkpoint_has_a_plan_of_its_own_at_bf16() -> None:

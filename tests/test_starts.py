@@ -9,14 +9,19 @@ from pathlib import Path
 
 import pytest
 import yaml
-from benchmarks.follow import Release, differences
+from benchmarks.follow import Release, came_with, differences
 
 from tests.conftest import Result
-from tests.planning import FACTS, card, plan_for
+from tests.planning import FACTS, card, plan_for, served
 from tests.planning import ask as answer_of
+from tests.planning import model as model_of
+from whichgpu.plan.errors import UnknownAcceleratorError
+from whichgpu.plan.mixed import mixed_card, mixing_notes
 from whichgpu.plan.own_settings import as_planned
-from whichgpu.plan.records import Layout, Precision, Verdict, Workload
+from whichgpu.plan.records import KvDtype, Layout, Precision, StartCheck, Verdict, Workload
+from whichgpu.plan.refusals import model_refusal
 from whichgpu.plan.runtime import batch_of
+from whichgpu.plan.sizing import Sizer
 from whichgpu.trial.failures import explain
 from whichgpu.trial.logs import read_log
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -126,11 +131,64 @@ class TestKernels:
     def test_sparse_latent_attention_below_hopper(self, model: str, gpu: str) -> None:
         plan = plan_for(answer_of(model, gpu), gpu)
         assert (plan.verdict, plan.command) == (Verdict.NO, None)
+        assert plan.reasons[0].startswith("vLLM 0.33: ")
+        assert "served from compute capability 9 on" in plan.reasons[0]
+
+    def test_an_older_release_that_was_not_asked_keeps_the_rule(self) -> None:
+        plan = plan_for(answer_of("deepseek-ai/DeepSeek-V3.2", "l40s", vllm="0.20"), "l40s")
         assert "no kernel for sparse latent attention below compute capability 9" in plan.reasons[0]
 
     def test_on_hopper_and_without_an_indexer_it_is_there(self) -> None:
         assert plan_for(answer_of("deepseek-ai/DeepSeek-V3.2", "h200_sxm"), "h200_sxm").verdict is Verdict.FITS
         assert plan_for(answer_of("deepseek-ai/DeepSeek-V3", "a100_80_sxm"), "a100_80_sxm").layout is not None
+
+
+class TestSelectors:
+    """What vLLM's own selectors answered (``vllm_kernels.json``), as plans."""
+
+    @pytest.mark.parametrize("gpu", ["t4", "a100_80_sxm", "rtx_3090"])
+    @pytest.mark.parametrize("name", ["Qwen/Qwen3-8B", "deepseek-ai/DeepSeek-V3"])
+    def test_no_kernel_reads_an_fp8_cache_below_ada(self, name: str, gpu: str) -> None:
+        plan = plan_for(answer_of(name, gpu, kv_dtype="fp8"), gpu)
+        assert (plan.verdict, plan.command) == (Verdict.NO, None)
+        assert "FP8 KV cache is not supported" in plan.reasons[0]
+        assert "--kv-cache-dtype auto starts" in plan.reasons[0]
+        assert not [r for r in plan_for(answer_of(name, gpu), gpu).reasons if "cache" in r and "not supported" in r]
+
+    @pytest.mark.parametrize("gpu", ["l40s", "h100_sxm", "b200", "rtx_5090"])
+    def test_from_ada_on_it_is_read(self, gpu: str) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-8B", gpu, kv_dtype="fp8"), gpu)
+        assert plan.verdict is Verdict.FITS
+        assert plan.start is StartCheck.CHECKED
+
+    def test_block_fp8_experts_are_not_cut_below_a_block_where_marlin_multiplies_them(self) -> None:
+        """Qwen3-30B-A3B-FP8 on four T4: 768 / 4 = 192 columns."""
+        plan = plan_for(answer_of("Qwen/Qwen3-30B-A3B-FP8", "t4"), "t4")
+        assert plan.layout is not None
+        assert plan.layout.expert_parallel or 768 // plan.layout.tensor_parallel % 128 == 0
+        asked = answer_of("Qwen/Qwen3-30B-A3B-FP8", "t4", tensor_parallel=4)
+        assert "No FP8 MoE backend" in plan_for(asked, "t4").reasons[0]
+        assert plan_for(answer_of("Qwen/Qwen3-30B-A3B-FP8", "l40s", tensor_parallel=4), "l40s").verdict is Verdict.FITS
+
+    def test_bf16_is_computed_as_fp16_where_a_card_has_none_but_for_models_that_overflow(self) -> None:
+        assert plan_for(answer_of("Qwen/Qwen3-8B", "t4"), "t4").verdict is Verdict.FITS
+        refused = plan_for(answer_of("google/gemma-3-12b-it", "t4"), "t4")
+        assert refused.verdict is Verdict.NO
+        assert "in FP16, and T4 has no BF16" in refused.reasons[0]
+
+    def test_cards_that_nobody_asked_about_say_so(self) -> None:
+        plan = plan_for(answer_of("Qwen/Qwen3-8B", "mi300x"), "mi300x")
+        assert plan.start is StartCheck.NOT_CHECKED
+        assert any(reason.startswith("not checked:") for reason in plan.reasons)
+
+    def test_indexed_latents_are_cached_in_fp8_on_data_centre_blackwell(self) -> None:
+        """vLLM 0.32 models/config.py GlmMoeDsaForCausalLM: fp8_e4m3 on SM10x."""
+        sizer = Sizer(served(model_of("zai-org/GLM-5")))
+        assert sizer.kv_dtype(KvDtype.AUTO, card("b200").generation) == "fp8"
+        assert sizer.kv_dtype(KvDtype.AUTO, card("h200_sxm").generation) == "bf16"
+        assert sizer.kv_dtype(KvDtype.BF16, card("b200").generation) == "bf16"
+        before = Sizer(served(model_of("zai-org/GLM-5"), "0.31"))
+        assert before.kv_dtype(KvDtype.AUTO, card("b200").generation) == "bf16"
 
 
 class TestCards:
@@ -481,3 +539,49 @@ class TestCures:
     def test_four_bits_are_no_cure_for_four_bits(self) -> None:
         result = answer_of("openai/gpt-oss-120b", "l4", cards=1)
         assert not [c for c in plan_for(result, "l4").remedies if "4-bit" in c.flag]
+
+
+class TestMixedCards:
+    """Different cards in one machine do what the weakest can."""
+
+    def test_every_card_counts_as_the_smallest_the_slowest_and_the_oldest(self) -> None:
+        cards = [card(name) for name in ("rtx_3090", "rtx_5090", "l4")]
+        mixed = mixed_card(cards)
+        assert mixed.usable_gib == min(c.usable_gib for c in cards)
+        assert mixed.bandwidth_gbs == card("l4").bandwidth_gbs
+        assert mixed.compute_capability == 8.6
+        assert mixed.node_counts == (3,)
+        assert any("RTX 5090" in note for note in mixing_notes(cards))
+
+    def test_other_vendors_and_lone_cards_are_refused(self) -> None:
+        for names in (("rtx_3090", "mi300x"), ("rtx_3090",)):
+            with pytest.raises(UnknownAcceleratorError):
+                mixed_card([card(name) for name in names])
+
+    def test_the_command_line_plans_for_all_of_them_at_the_price_of_all(self, ask: Ask) -> None:
+        words = ("--offline", "--gpu", "3090:$0.2", "--gpu", "4090:$0.4", "--mixed", "--json")
+        answer = json.loads(ask("--model", "Qwen/Qwen3-8B", *words).out)
+        plan = answer["answer"]["recommended"]
+        assert (plan["count"], plan["usd_per_hour"]) == (2, 0.6)
+        assert "--tensor-parallel-size 2" in plan["command"]
+        assert any("Mixed cards" in warning for warning in answer["warnings"])
+
+
+class TestClassesByVersion:
+    """A class is there from the release that brought it on."""
+
+    def test_an_older_version_than_the_class_is_refused_with_the_version_that_has_it(self) -> None:
+        name, since = next((n, v) for n, v in FACTS.architectures["since"].items() if v == "0.33")
+        found = model_of("Qwen/Qwen3-8B")
+        renamed = found.model_copy(
+            update={"architecture": found.architecture.model_copy(update={"names": (name,)})}  # type: ignore[union-attr]
+        )
+        for version, refused in (("0.32", True), (since, False)):
+            reason = model_refusal(served(renamed, version), card("h100_sxm"))
+            assert (reason is not None) is refused
+            assert not refused or f"came with {since}" in (reason or "")
+
+    def test_following_a_release_dates_what_is_new(self) -> None:
+        known = {"supported": ["A", "B"], "since": {"B": "0.30", "Gone": "0.29"}}
+        registry = {"supported": ["A", "B", "C"], "vllm": "0.34"}
+        assert came_with(known, registry) == {"B": "0.30", "C": "0.34"}

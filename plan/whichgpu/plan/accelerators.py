@@ -67,6 +67,8 @@ class Generation(Record):
     """The same where an indexer chooses among the latents."""
     delta_checkpoints: bool = False
     """FlashInfer prefills gated delta nets, and emits states on the way (vLLM 0.33 qwen_gdn_linear_attn.py)."""
+    fp8_indexed_cache: bool = False
+    """``--kv-cache-dtype auto`` is FP8 for indexed latents of some classes (``Engine.fp8_caches``)."""
     scaled_latent: bool = True
     """A sparse FP8 latent is kept with its scales."""
     wide_graphs: bool = False

@@ -32,6 +32,13 @@ class Verdict(StrEnum):
     """Not everything that has to fit is known."""
 
 
+class StartCheck(StrEnum):
+    """Whether vLLM itself was asked if it has kernels for all of a model's layers on a card."""
+
+    CHECKED = "checked"
+    NOT_CHECKED = "not checked"
+
+
 class MemoryGroup(StrEnum):
     """What a part of a card's memory belongs to."""
 

@@ -17,6 +17,9 @@ from whichgpu.plan.support import is_pooling
 _REPLACED = "\ufffd"
 """What ``clean`` puts in the place of a character that can't be printed."""
 
+_KV_WORDS = {KvDtype.FP8: "fp8", KvDtype.BF16: "bfloat16"}
+"""vLLM's names of what a cache is kept in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -69,8 +72,8 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
     """Options that the user asked for, as far as the model has what they are about; what is left out is vLLM's default, as
     planned."""
     words: list[str] = []
-    if workload.kv_dtype is KvDtype.FP8:
-        words += ["--kv-cache-dtype", "fp8"]
+    if workload.kv_dtype is not KvDtype.AUTO:
+        words += ["--kv-cache-dtype", _KV_WORDS[workload.kv_dtype]]
     for option, value in (
         ("--max-num-seqs", workload.max_sequences),
         ("--max-num-batched-tokens", workload.batched_tokens),

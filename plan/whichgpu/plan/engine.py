@@ -67,6 +67,8 @@ class ClassRules(Record):
     """Model types whose router is computed in FP32."""
     unconverted_towers: tuple[str, ...]
     """Model types whose image encoder stays BF16 under FP8 unless its sides divide by 64 (models/gemma4_mm)."""
+    no_halves: tuple[str, ...]
+    """Model types that vLLM does not compute in FP16 (config/model.py _FLOAT16_NOT_SUPPORTED_MODELS)."""
     parallel_projectors: tuple[str, ...]
     """Words in model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
     whole_parts: tuple[WholeParts, ...]
@@ -117,6 +119,10 @@ class Engine(Record):
     """Cards that share the host's memory have the batch defaults of small ones."""
     delta_checkpoints: tuple[str, ...]
     """Starts of class names whose gated delta nets hold one state block more on cards where FlashInfer prefills."""
+    fp8_caches: tuple[str, ...]
+    """Starts of class names whose indexed latents are cached in FP8 by default, on the generations that say so."""
+    halved_below: float
+    """Compute capability below which BF16 is computed as FP16; 0 where such a card is refused instead."""
     sparse_latent_capability: float
     """Least CUDA compute capability with a kernel for sparse latent attention."""
     small_batch: Batch

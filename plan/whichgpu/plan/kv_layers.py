@@ -86,15 +86,25 @@ class CacheSetting:
     """False sizes windows and chunks as full attention (no hybrid cache manager)."""
 
 
-def kv_dtype_of(inspection: Inspection, kv_dtype: KvDtype) -> str:
-    """Resolve ``auto``: what the checkpoint asks for, else BF16; DeepSeek-V4 always keeps its own FP8 layout."""
+def kv_dtype_of(inspection: Inspection, kv_dtype: KvDtype, by_default: str = "bf16") -> str:
+    """Resolve ``auto``: what the checkpoint asks for, else ``by_default``; DeepSeek-V4 always keeps its own FP8 layout."""
     mixers = inspection.architecture.mixers if inspection.architecture else ()
     if any(m.kind is MixerKind.COMPRESSED for m in mixers):
         return "fp8"
     if kv_dtype is not KvDtype.AUTO:
         return kv_dtype.value
     declared = inspection.quantisation.kv_cache if inspection.quantisation else None
-    return "fp8" if declared and "fp8" in declared else "bf16"
+    return "fp8" if declared and "fp8" in declared else by_default
+
+
+def default_kv_dtype(model: ServedModel, generation: Generation) -> str:
+    """What ``auto`` is on a card where the checkpoint says nothing (vLLM 0.33 models/config.py: FP8 for indexed latents of
+    some classes on SM10x)."""
+    architecture = model.architecture
+    if architecture is None or not generation.fp8_indexed_cache:
+        return "bf16"
+    indexed = any(m.index_head_dim for m in architecture.mixers)
+    return "fp8" if indexed and any(n.startswith(model.engine.fp8_caches) for n in architecture.names) else "bf16"
 
 
 def _holds_keys(kind: MixerKind) -> bool:

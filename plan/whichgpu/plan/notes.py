@@ -12,7 +12,7 @@ from whichgpu.plan.case import Case
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
-from whichgpu.plan.refusals import precision_note
+from whichgpu.plan.refusals import is_halved, precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.support import support_notes
@@ -30,6 +30,9 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     note = precision_note(card, case.precision)
     if note is not None:
         yield note
+    architecture = sizer.inspection.architecture
+    if is_halved(card, sizer.engine) and architecture is not None and architecture.dtype != "F16":
+        yield "computed in FP16: the card has no BF16"
     padded = _padding_factor(sizer.inspection, case)
     if padded > 1:
         yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
@@ -77,6 +80,15 @@ def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> I
         yield f"no known offer rents {node_cards} of these in one machine{cure}"
 
 
+def unchecked_start(card: Accelerator) -> str:
+    """Say that vLLM was not asked whether it has kernels for a plan."""
+    if card.vendor != "nvidia":
+        return (
+            "not checked: whether vLLM has kernels for its layers here (its selectors were asked of NVIDIA cards alone)"
+        )
+    return "not checked: whether vLLM has kernels for its layers here (its selectors were not asked about such layers or this card)"
+
+
 def shortfall(layout: Layout, footprint: Footprint) -> str:
     """Return why even the largest layout tried is too small."""
     cards = "one card" if layout.cards == 1 else f"even {layout.cards} cards"
@@ -93,7 +105,7 @@ def answer_notes(sizer: Sizer, workload: Workload, asked_context: int) -> tuple[
     if asked_context > workload.context:
         planned = f"the model allows {workload.context:,}, and that is what is planned."
         notes.append(f"Asked for {asked_context:,} tokens; {planned}")
-    notes += support_notes(inspection, sizer.model.registry)
+    notes += support_notes(sizer.model)
     if engine.newer_than_known:
         notes.append(f"vLLM {engine.version} is newer than the newest whose rules are known; those are used.")
     if inspection.grade is not Grade.HEADERS:

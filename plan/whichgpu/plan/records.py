@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
-from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, Verdict
+from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, StartCheck, Verdict
 
 __all__ = [
     "Accelerator",
@@ -36,6 +36,7 @@ __all__ = [
     "SecondOpinion",
     "Speed",
     "StepTime",
+    "StartCheck",
     "Support",
     "Term",
     "Verdict",
@@ -351,6 +352,8 @@ class Plan(Record):
     command: str | None
     sets: dict[str, int | float] = Field(default_factory=dict)
     """Fields of the workload that are planned and set although nobody asked: vLLM would not start, or the host needs its own."""
+    start: StartCheck = StartCheck.NOT_CHECKED
+    """Whether vLLM's own selectors have kernels for all its layers on this card (``vllm_kernels.json``)."""
     speed: Speed | None = None
     """``None`` for what does not decode token by token, or where no layout fits."""
     second_opinion: SecondOpinion | None = None

@@ -15,6 +15,7 @@ from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.records import Accelerator, Layout, Precision, Support
+from whichgpu.plan.support import newer_class
 
 _RUNS_AS = {
     WeightFormat.NVFP4: Precision.NVFP4,
@@ -151,6 +152,9 @@ def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
             f"vLLM {model.registry.get('vllm', version)} has no loader for {quantisation.method} checkpoints; ask for the model"
             " that it was made from, or for one quantised in a format of vLLM's (FP8, AWQ, GPTQ, compressed-tensors)"
         )
+    later = newer_class(model)
+    if later is not None:
+        return f"vLLM {version} has no {later[0]}; it came with {later[1]}"
     names = model.architecture.names if model.architecture is not None else ()
     for name in names:
         vendors = model.registry.get("vendors", {}).get(name)
@@ -173,11 +177,23 @@ def precision_refusal(
     capability = accelerator.compute_capability
     if capability is None:
         return _unsupported(accelerator, weight_precision)
-    least = engine.oldest_capability if weight_precision is None else engine.least_capability[weight_precision]
+    halved = is_halved(accelerator, engine)
+    architecture = inspection.architecture
+    if halved and architecture is not None and architecture.model_type in engine.classes.no_halves:
+        return f"vLLM does not compute {architecture.model_type} in FP16, and {accelerator.name} has no BF16"
+    if weight_precision is None or (halved and weight_precision is Precision.BF16):
+        least = engine.oldest_capability
+    else:
+        least = engine.least_capability[weight_precision]
     if capability < least:
         name = weight_precision.value if weight_precision is not None else "vLLM"
         return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
     return None
+
+
+def is_halved(accelerator: Accelerator, engine: Engine) -> bool:
+    """True where vLLM computes in FP16 what is published in BF16 (config/model.py _resolve_auto_dtype)."""
+    return accelerator.compute_capability is not None and accelerator.compute_capability < engine.halved_below
 
 
 def _unsupported(accelerator: Accelerator, precision: Precision | None) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from whichgpu.inspect.weight_formats import WeightFormat
-from whichgpu.plan import kv_layers
 from whichgpu.plan.case import Case
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, Remedy, Verdict, Workload
@@ -118,7 +117,7 @@ def _asking(case: Case, settings: Mapping[str, Any]) -> Case:
 def _settings(sizer: Sizer, workload: Workload, card: Accelerator) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield vLLM options that leave model and cards as they are."""
     batch, architecture = batch_of(card, sizer.engine, workload), sizer.inspection.architecture
-    if kv_layers.kv_dtype_of(sizer.inspection, workload.kv_dtype) == "bf16":
+    if sizer.kv_dtype(workload.kv_dtype, card.generation) == "bf16":
         yield "--kv-cache-dtype fp8", {"kv_dtype": KvDtype.FP8}
     for sequences in (256, 64):
         if batch.sequences > sequences >= workload.concurrency:

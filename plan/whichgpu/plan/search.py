@@ -12,9 +12,11 @@ from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.gate import Gate
+from whichgpu.plan.kernels import NO_ANSWERS, KernelFacts
 from whichgpu.plan.layouts import layouts_of
 from whichgpu.plan.learned import Learned
-from whichgpu.plan.notes import plan_reasons, shortfall, unsold
+from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
 from whichgpu.plan.prices import price_of, sold_counts
@@ -26,6 +28,7 @@ from whichgpu.plan.records import (
     Precision,
     Price,
     PriceOffer,
+    StartCheck,
     Verdict,
     Workload,
 )
@@ -54,6 +57,8 @@ class Facts:
     date: str
     learned: Learned = field(default_factory=Learned)
     """What trials taught."""
+    kernels: KernelFacts = NO_ANSWERS
+    """What vLLM's selectors answered, by release."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,8 @@ class _Node(NamedTuple):
     counts: tuple[int, ...]
     """Cards that it is rented with."""
     precision: Precision
+    card: Accelerator | None
+    """Where its kernels decide how experts may be cut."""
 
 
 class _Prices(NamedTuple):
@@ -99,6 +106,7 @@ class Planner:
     def __init__(self, sizer: Sizer, workload: Workload, facts: Facts) -> None:
         self._sizer, self._workload, self._facts = sizer, workload, facts
         self._speeds = Speeds(Works(sizer), facts.calibration, facts.learned)
+        self._gate = Gate(sizer.model, facts.kernels.of(sizer.engine.version))
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
         self._published_is_bf16 = sizer.published_is_bf16(workload)
         self._prices_of = cache(self._find_prices)
@@ -113,7 +121,8 @@ class Planner:
 
         That is the smallest that fits; where speed is what counts, the best within a node for the asked precision.
         """
-        impossible = _impossible(self._sizer, card, precision)
+        refused = self._gate.attention_refusal(self._workload, card)
+        impossible = _impossible(self._sizer, card, precision, refused)
         if impossible is not None:
             return _refused_plan(card, precision, (impossible,))
         if not self._published_is_bf16 or precision not in _TWINS:
@@ -127,7 +136,8 @@ class Planner:
 
     def _find_plan(self, precision: Precision, card: Accelerator) -> Plan:
         sizer, workload = self._sizer, self._workload
-        choices = self._choices_of(_Node(card.node_counts, precision))
+        cut = self._gate.is_cut_by_width(precision)
+        choices = self._choices_of(_Node(card.node_counts, precision, card if cut else None))
         search = self._search_layouts(precision, card, choices)
         candidate = search.fitting or search.second or search.last
         if candidate is None:
@@ -195,6 +205,8 @@ class Planner:
             if inside and layout.cards not in refused and layout != asked:
                 continue  # inside a node a pipeline is for what tensor parallelism can't split
             refusal = self._refusal_of((layout, node.precision is Precision.PUBLISHED))
+            if refusal is None and node.card is not None:
+                refusal = self._gate.experts_refusal(layout, node.precision, node.card)
             if refusal is None:
                 layouts.append((layout, total / layout.cards))
             else:
@@ -211,7 +223,7 @@ class Planner:
         if cards is None:
             return possible
         usual = [layout for layout in possible if layout.cards == cards]
-        return usual or list(layouts_of(cards, self._sizer.inspection, max(node.counts)))
+        return list(dict.fromkeys([*usual, *layouts_of(cards, self._sizer.inspection, max(node.counts))]))
 
     def _find_refusal(self, key: tuple[Layout, bool]) -> str | None:
         """Why vLLM would refuse a layout: the same on every card, and at all precisions but the published one."""
@@ -235,7 +247,8 @@ class Planner:
         command, prices = self._command_of((layout, case.precision, workload)), self._prices_of(card)
         hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
         speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
-        missed = tuple(misses(workload, speed, hourly))
+        missed, start = tuple(misses(workload, speed, hourly)), self._gate.check(workload, layout, case.precision, card)
+        unchecked = (unchecked_start(card),) if start is StartCheck.NOT_CHECKED and command.text is not None else ()
         reasons = (*plan_reasons(self._sizer, case, sizes), *setting_reasons(self._sizer, self._workload, case, sizes))
         return Plan(
             accelerator=card.key,
@@ -250,8 +263,9 @@ class Planner:
             price=prices.of_kind,
             command=command.text,
             sets=settings_beside(self._workload, workload),
+            start=start,
             speed=speed,
-            reasons=(*missed, *reasons, *command.reasons, *unsold(card, layout, prices.counts), *extra),
+            reasons=(*missed, *reasons, *unchecked, *command.reasons, *unsold(card, layout, prices.counts), *extra),
             missed=missed,
             replicas=replicas_for(workload, speed),
             other_price=prices.other,
@@ -278,13 +292,14 @@ def _smaller(search: _Search) -> tuple[str, ...]:
     return (f"{cards} tight: inside the error of the prediction",)
 
 
-def _impossible(sizer: Sizer, card: Accelerator, precision: Precision) -> str | None:
+def _impossible(sizer: Sizer, card: Accelerator, precision: Precision, refused: str | None) -> str | None:
+    """Why nothing can be planned; ``refused`` is what vLLM's selectors say of the card."""
     inspection = sizer.inspection
     if inspection.adapter_of is not None:
         return f"an adapter runs on its base model; ask for {inspection.adapter_of}"
     if sizer.total(precision) is None:
         return "the size of the weights at this precision is unknown"
-    return model_refusal(sizer.model, card) or precision_refusal(inspection, card, precision, sizer.engine)
+    return refused or model_refusal(sizer.model, card) or precision_refusal(inspection, card, precision, sizer.engine)
 
 
 def _refused_plan(

@@ -133,6 +133,10 @@ class Sizer:
         kv_dtype = kv_layers.kv_dtype_of(inspection, workload.kv_dtype)
         return bool(mixers) and all(kv_layers.is_counted(m, kv_dtype) for m in mixers)
 
+    def kv_dtype(self, asked: KvDtype, generation: Generation) -> str:
+        """Return the precision of the cache on a generation of cards: ``bf16`` or ``fp8``."""
+        return kv_layers.kv_dtype_of(self.inspection, asked, kv_layers.default_kv_dtype(self.model, generation))
+
     def layouts(self, node_counts: tuple[int, ...]) -> tuple[Layout, ...]:
         """Return the layouts worth trying on a kind of node, fewest cards first."""
         return self._candidates_of(node_counts)
@@ -166,7 +170,7 @@ class Sizer:
         tp, stages, shared = key.ways
         steps = self.engine.in_flight_steps + (stages - 1)
         setting = kv_layers.CacheSetting(
-            kv_dtype=kv_layers.kv_dtype_of(self.inspection, key.kv_dtype),
+            kv_dtype=self.kv_dtype(key.kv_dtype, key.generation),
             tp=tp,
             block=kv_layers.block_size(self.inspection.architecture, key.generation),
             state_blocks=1 if self._attention_free() else self.engine.state_blocks,

@@ -6,10 +6,22 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from whichgpu.inspect.records import Inspection, ModelClass
+from whichgpu.plan.case import ServedModel
+from whichgpu.plan.engine import version_numbers
 
 
-def support_notes(inspection: Inspection, registry: Mapping[str, Any]) -> Iterator[str]:
+def newer_class(model: ServedModel) -> tuple[str, str] | None:
+    """Return a model's class and the version that it came with, where the one that is asked for has none of its classes."""
+    names, registry = model.architecture.names if model.architecture else (), model.registry
+    since, version = registry.get("since", {}), version_numbers(model.engine.version)
+    listed = [n for n in names if n in registry.get("supported", ())]
+    later = [(n, since[n]) for n in listed if n in since and version_numbers(since[n]) > version]
+    return later[0] if later and len(later) == len(listed) else None
+
+
+def support_notes(model: ServedModel) -> Iterator[str]:
     """Yield what a user must know before renting hardware for vLLM."""
+    inspection, registry = model.inspection, model.registry
     version = registry.get("vllm", "?")
     if ModelClass.DIFFUSION in inspection.classes:
         yield "vLLM serves no diffusion pipelines; the memory is that of the weights and a small allowance."
@@ -22,6 +34,8 @@ def support_notes(inspection: Inspection, registry: Mapping[str, Any]) -> Iterat
         return
     for name in names:
         removed, plugins = registry.get("removed", {}), registry.get("plugins", {})
+        if name in removed and version_numbers(model.engine.version) <= version_numbers(removed[name]):
+            return
         if name in removed:
             yield f"vLLM {version} no longer has {name}; the last version with it is {removed[name]}."
         elif name in plugins:

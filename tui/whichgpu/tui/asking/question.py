@@ -31,11 +31,11 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
             f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
         )
     share = options["gpu_memory_utilization"]
-    return Terms(
-        Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None),
-        Own(**fields_of(Owner.OWN, _ROWS, options)),
-        options["variant"],
-    )
+    workload = Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None)
+    own = Own(**fields_of(Owner.OWN, _ROWS, options))
+    if own.mixed and workload.cards is None:
+        workload = workload.model_copy(update={"cards": len(own.accelerators)})
+    return Terms(workload, own, options["variant"])
 
 
 def question_of(options: Mapping[str, Any], desk: Desk) -> Question:
@@ -70,5 +70,7 @@ def terms_words(terms: Terms) -> list[str]:
 def as_command(reply: Reply, terms: Terms, gpu: str | None = None) -> str:
     """Return the one-shot that gives the same record; ``gpu`` narrows it to one accelerator."""
     words = ["whichgpu", "--model", reference_of(reply)]
-    cards_and_prices = replace(terms.own, accelerators=(spelled(reply, terms.own, gpu),)) if gpu else terms.own
+    cards_and_prices = (
+        replace(terms.own, accelerators=(spelled(reply, terms.own, gpu),)) if gpu and not terms.own.mixed else terms.own
+    )
     return shlex.join([*words, *terms_words(replace(terms, own=cards_and_prices))])

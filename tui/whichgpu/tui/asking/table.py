@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -82,8 +82,27 @@ class Ask:
         return [self.option, f"{value:.12g}" if isinstance(value, float) else str(value)]
 
 
-def _choice(kinds: type[StrEnum], default: StrEnum) -> dict[str, Any]:
-    return {"type": click.Choice([k.value for k in kinds]), "default": default.value, "show_default": True}
+def _choice(kinds: type[StrEnum], default: StrEnum, spellings: Mapping[str, StrEnum] | None = None) -> dict[str, Any]:
+    names = [k.value for k in kinds]
+    kind = Spelled(names, spellings) if spellings else click.Choice(names)
+    return {"type": kind, "default": default.value, "show_default": True}
+
+
+class Spelled(click.Choice[str]):
+    """Some words, and others that mean the same."""
+
+    def __init__(self, names: Sequence[str], spellings: Mapping[str, StrEnum]) -> None:
+        super().__init__(names)
+        self._spellings = spellings
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the word that is meant."""
+        meant = self._spellings.get(value)
+        return super().convert(meant.value if meant is not None else value, param, ctx)
+
+
+_VLLM_CACHES = {"bfloat16": KvDtype.BF16, "fp8_e4m3": KvDtype.FP8}
+"""vLLM's own words for the same."""
 
 
 def _path(text: str | None) -> Path | None:
@@ -123,11 +142,13 @@ WORKLOAD: tuple[Ask, ...] = (
     Ask("--max-price", "max_usd_per_hour", _W, {"type": _POSITIVE, "help": "Limit: dollars an hour, all cards."}),
     Ask("--precision", "precision", _W, {**_choice(Precision, Precision.PUBLISHED),
         "help": "Precision of the weights to recommend for."}, read=Precision, usual=Precision.PUBLISHED),
-    Ask("--kv-dtype", "kv_dtype", _W, {**_choice(KvDtype, KvDtype.AUTO), "help": "Precision of the KV cache."},
+    Ask("--kv-dtype", "kv_dtype", _W, {**_choice(KvDtype, KvDtype.AUTO, _VLLM_CACHES), "help": "Precision of the KV cache."},
         read=KvDtype, usual=KvDtype.AUTO, also=("--kv-cache-dtype",)),
     Ask("--gpu", "accelerators", _O, {"multiple": True, "metavar": "NAME[:GB][:$PRICE]",
         "help": "Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable."},
         "gpus"),
+    Ask("--mixed", "mixed", _O, {**_FLAG,
+        "help": "The cards named with --gpu stand in one machine (name each as often as it is there) and serve together."}),
     Ask("--cards", "cards", _W, {"type": click.IntRange(1, 4096),
         "help": "Exactly so many cards of one kind (default: as few as serve)."}),
     Ask("--exclude", "excluded", _O, {"multiple": True, "metavar": "NAME",

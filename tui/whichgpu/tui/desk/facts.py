@@ -21,7 +21,9 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.kernels import KernelFacts
 from whichgpu.plan.learned import Learned, TrialFact
+from whichgpu.plan.mixed import mixed_card, mixing_notes
 from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, read_prices
 from whichgpu.plan.records import Accelerator, PriceOffer
 from whichgpu.plan.roofline import parse_calibration
@@ -38,6 +40,8 @@ class Own:
 
     accelerators: tuple[str, ...] = ()
     """``H100``, ``H100:80GB:$1.85``, ``here``."""
+    mixed: bool = False
+    """They stand in one machine, one of each as often as it is named, and serve together."""
     excluded: tuple[str, ...] = ()
     prices: tuple[str, ...] = ()
     """``NAME=USD``."""
@@ -58,11 +62,12 @@ def load_facts() -> Facts:
         architectures=json.loads(assets.read("vllm_architectures.json")),
         engines=Engines(assets.read("vllm_versions.json")),
         calibration=parse_calibration(assets.read("throughput.json")),
+        kernels=KernelFacts(json.loads(assets.read("vllm_kernels.json"))["releases"]),
         date=str(json.loads(accelerators)["date"]),
     )
 
 
-_ASSETS = ("vllm_architectures.json", "vllm_versions.json", "throughput.json")
+_ASSETS = ("vllm_architectures.json", "vllm_kernels.json", "vllm_versions.json", "throughput.json")
 
 
 def facts_digest(facts: Facts) -> str:
@@ -90,6 +95,8 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
         theirs = hardware.parse_accelerators(_read(own.card_file).encode(), generations)
         accelerators = [k for k in accelerators if all(k.key != t.key for t in theirs)] + list(theirs)
     keys, typed_prices, notes = _read_specs(own, accelerators, kind, today)
+    if own.mixed:
+        keys, typed_prices, notes = _together(keys, typed_prices, notes, accelerators)
     if own.card_file is not None and not own.accelerators:
         keys += [t.key for t in theirs]
     catalog_prices, trouble = _kept_prices(catalog)
@@ -133,6 +140,19 @@ def _read_specs(
         card, price = read_price(spec, accelerators)
         priced[card.key] = price
     return keys, [own_price(key, usd, kind, today) for key, usd in priced.items()], tuple(notes)
+
+
+def _together(
+    keys: list[str], prices: list[PriceOffer], notes: tuple[str, ...], accelerators: list[Accelerator]
+) -> tuple[list[str], list[PriceOffer], tuple[str, ...]]:
+    """Make one kind of card of all that stand in a machine; its price is theirs on average, where all have one typed."""
+    cards = [hardware.find(key, accelerators) for key in keys]
+    mixed, priced = mixed_card(cards), {offer.accelerator: offer for offer in prices}
+    accelerators.append(mixed)
+    if set(keys) <= priced.keys():
+        usd = sum(priced[key].usd_per_hour for key in keys) / len(keys)
+        prices = [*prices, priced[keys[0]].model_copy(update={"accelerator": mixed.key, "usd_per_hour": round(usd, 4)})]
+    return [mixed.key], prices, (*notes, *mixing_notes(cards))
 
 
 def read_price(spec: str, accelerators: list[Accelerator]) -> tuple[Accelerator, float]:

@@ -1,0 +1,153 @@
+"""Which kernels vLLM has: what its own selectors answered for each kind of layer on each kind of card.
+
+The answers are data of a release (``vllm_kernels.json``, written by ``python -m benchmarks.starts``): attention by kind,
+width of a head and precision of the cache; experts by format and width on one card; the least capability of a method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+from functools import cached_property
+
+from pydantic import ValidationError
+
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
+from whichgpu.inspect.records import Architecture, Mixer, Record
+from whichgpu.plan.accelerators import Accelerator
+from whichgpu.plan.engine import version_numbers
+from whichgpu.plan.errors import FactsError
+
+
+class LayerKind(StrEnum):
+    """Attention layers that vLLM selects kernels for in a way of their own."""
+
+    PER_HEAD = "per head"
+    LATENT = "latent"
+    INDEXED = "indexed latent"
+    COMPRESSED = "compressed"
+    CLASS = "class"
+    """Layers that one model class brings along."""
+
+
+class AttentionAnswer(Record):
+    """What serves one kind of attention, card by card."""
+
+    kind: LayerKind
+    name: str | None = None
+    """The layer's class, for ``CLASS``."""
+    heads: tuple[int, ...] = ()
+    """Widths of a head that were asked with this answer; none where the kind has one width."""
+    cache: str
+    """``auto`` (as the layer computes) or ``fp8``."""
+    by: tuple[int, ...]
+    """Indices into ``KernelAnswers.words``, in the order of its cards."""
+
+
+class ExpertsAnswer(Record):
+    """What serves routed experts of one format, card by card."""
+
+    format: str
+    """A ``WeightFormat``."""
+    multiple: int
+    """Power of two up to 128 that an expert's width on one card is a multiple of."""
+    by: tuple[int, ...]
+
+
+class KernelAnswers(Record):
+    """One release's answers."""
+
+    vllm: str
+    date: str
+    source: str
+    cards: tuple[float, ...]
+    """Compute capabilities that were asked for, ascending."""
+    words: tuple[str, ...]
+    """Names of backends; after “!”, why there is none."""
+    attention: tuple[AttentionAnswer, ...]
+    experts: tuple[ExpertsAnswer, ...]
+    classes: dict[str, tuple[str, ...]]
+    """Layers of their own that model classes have."""
+
+    @cached_property
+    def _by_kind(self) -> dict[tuple[LayerKind, str | None, int | None, str], AttentionAnswer]:
+        return {(row.kind, row.name, head, row.cache): row for row in self.attention for head in row.heads or (None,)}
+
+    @cached_property
+    def _by_format(self) -> dict[tuple[str, int], ExpertsAnswer]:
+        return {(row.format, row.multiple): row for row in self.experts}
+
+    def column(self, card: Accelerator) -> int | None:
+        """Return the place of a card among those that were asked for: its own capability's, or that of its family's next
+        below; ``None`` where there is none."""
+        capability = card.compute_capability
+        if capability is None:
+            return None
+        below = [i for i, asked in enumerate(self.cards) if int(asked) == int(capability) and asked <= capability]
+        return below[-1] if below else None
+
+    def attention_words(self, architecture: Architecture, cache: str, card: Accelerator) -> Iterator[str | None]:
+        """Yield what serves each kind of attention that a model has; ``None`` for one that was not asked for."""
+        column = self.column(card)
+        for kind, name, head in _kinds(self, architecture):
+            row = self._by_kind.get((kind, name, head, cache))
+            yield self.words[row.by[column]] if row is not None and column is not None else None
+
+    def experts_word(self, weight_format: str, width: int, card: Accelerator) -> str | None:
+        """Return what serves experts of a width on one card; ``None`` where that was not asked for."""
+        column = self.column(card)
+        multiple = next(m for m in (128, 64, 32, 16, 8, 4, 2, 1) if width % m == 0)
+        row = self._by_format.get((weight_format, multiple))
+        return self.words[row.by[column]] if row is not None and column is not None else None
+
+    def least_served(self, architecture: Architecture, cache: str) -> float | None:
+        """Return the least capability on which all of a model's attention is served; ``None`` where none is."""
+        rows = [self._by_kind.get((*key, cache)) for key in _kinds(self, architecture)]
+        asked = [row for row in rows if row is not None]
+        served = (
+            capability
+            for i, capability in enumerate(self.cards)
+            if all(not self.words[row.by[i]].startswith("!") for row in asked)
+        )
+        return next(served, None)
+
+
+class KernelFacts:
+    """The answers of every release that was asked.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+
+    def __init__(self, releases: Sequence[dict[str, object]] = ()) -> None:
+        try:
+            answers = [KernelAnswers.model_validate(release) for release in releases]
+        except ValidationError as error:
+            raise FactsError("The facts about vLLM's kernels are damaged.", "Reinstall whichgpu.") from error
+        self._releases = sorted(answers, key=lambda a: version_numbers(a.vllm))
+
+    def of(self, version: str) -> KernelAnswers | None:
+        """Return the answers of a release: its own, or those of the last one asked before it."""
+        numbers = version_numbers(version)
+        before = [a for a in self._releases if version_numbers(a.vllm) <= numbers]
+        return before[-1] if before else None
+
+
+NO_ANSWERS = KernelFacts()
+
+
+def _kinds(answers: KernelAnswers, architecture: Architecture) -> Iterator[tuple[LayerKind, str | None, int | None]]:
+    """Yield the kinds of attention that a model has, each once."""
+    kinds = [_kind(mixer) for mixer in architecture.mixers]
+    own = [(LayerKind.CLASS, layer, None) for n in architecture.names for layer in answers.classes.get(n, ())]
+    yield from dict.fromkeys([*(k for k in kinds if k is not None), *own])
+
+
+def _kind(mixer: Mixer) -> tuple[LayerKind, str | None, int | None] | None:
+    if mixer.kind is MixerKind.COMPRESSED:
+        return LayerKind.COMPRESSED, None, None
+    if traits(mixer.kind).latent:
+        return (LayerKind.INDEXED if mixer.index_head_dim else LayerKind.LATENT), None, None
+    if traits(mixer.kind).per_head_cache and mixer.head_dim:
+        return LayerKind.PER_HEAD, None, mixer.head_dim
+    return None
