@@ -16,12 +16,21 @@ import argparse
 import json
 import os
 import re
+import shlex
 import subprocess
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.reference import parse_reference
+from whichgpu.plan.hardware import find
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Workload
+from whichgpu.tui.desk.facts import load_facts
 
 ASKED = Path(__file__).with_name("asked.jsonl")
 ASSET = Path(__file__).parent.parent / "assets" / "whichgpu" / "assets" / "vllm_kernels.json"
@@ -127,6 +136,41 @@ def asked(requests: Sequence[Row], python: str, wheel: Path) -> Iterator[Row]:
         yield from (json.loads(line) for line in worker.stdout)
 
 
+_TWELVE = (
+    "t4", "rtx_3090", "a10", "l4", "l40s", "rtx_5090", "a100_80_sxm", "h100_sxm", "h200_sxm", "b200", "rtx_pro_6000_ws", "gb10",
+)  # fmt: skip
+"""Cards that commands are checked for: each capability, small and large."""
+
+
+def command_requests(folders: Iterable[Path], names: Container[str]) -> Iterator[Row]:
+    """Yield the command that we recommend for each model on each of twelve cards, where there is one."""
+    facts = load_facts()
+    cards = [find(name, facts.accelerators) for name in _TWELVE]
+    for folder in folders:
+        name = folder.name.replace("__", "/", 1)
+        if name not in names:
+            continue
+        try:
+            inspection = inspect_model(parse_reference(str(folder)))
+        except WhichgpuError:
+            continue
+        workload = Workload(context=8192, concurrency=16, accelerators=tuple(card.key for card in cards))
+        for plan in answer(inspection, workload, facts, side_by_side=False).plans:
+            if plan.command is None or plan.layout is None:
+                continue
+            card = find(plan.accelerator, facts.accelerators)
+            words = shlex.split(plan.command)
+            yield {
+                "model": name,
+                "accelerator": card.key,
+                "words": ["--model", *words[words.index("serve") + 1 :]],
+                "capability": card.compute_capability,
+                "name": card.name,
+                "gib": card.usable_gib,
+                "count": plan.layout.cards,
+            }
+
+
 def compact(rows: Iterable[Row], vllm: str) -> Iterator[Row]:
     """Yield what is worth keeping of the worker's rows: answers about layers, and about whole models."""
     for row in rows:
@@ -152,8 +196,8 @@ def _plain(kind: Row) -> Row:
 def _grouped(answers: dict[str, str]) -> dict[str, list[str]]:
     """Answers, each once, with the cells that got it."""
     cells: dict[str, list[str]] = defaultdict(list)
-    for cell, answer in answers.items():
-        cells[worded(answer)].append(cell.removesuffix("/auto") if cell.count("/") == 2 else cell)
+    for cell, said in answers.items():
+        cells[worded(said)].append(cell.removesuffix("/auto") if cell.count("/") == 2 else cell)
     return dict(cells)
 
 
@@ -222,9 +266,9 @@ class Table:
         """Backends of whole models that started, by kind of layer and cell."""
         started: dict[tuple[str, str], str] = {}
         for row in self._rows:
-            for answer, cells in row["by"].items() if "model" in row else ():
-                for kind in row["attention"] if not answer.startswith("!") else ():
-                    started |= {(json.dumps(kind, sort_keys=True), cell): answer for cell in cells}
+            for said, cells in row["by"].items() if "model" in row else ():
+                for kind in row["attention"] if not said.startswith("!") else ():
+                    started |= {(json.dumps(kind, sort_keys=True), cell): said for cell in cells}
         return started
 
     def _word(self, answers: Iterable[str]) -> int:
@@ -338,8 +382,8 @@ def main() -> None:
         lines = [json.dumps(row, sort_keys=True) for row in (*earlier, *rows)]
         ASKED.write_text("".join(f"{line}\n" for line in dict.fromkeys(lines)), encoding="utf-8")
     else:
-        rows = kept()
-        releases = [release_of(rows, vllm) for vllm in sorted({row["vllm"] for row in rows})]
+        known = kept()
+        releases = [release_of(known, vllm) for vllm in sorted({row["vllm"] for row in known})]
         ASSET.write_text(json.dumps({"schema_version": 1, "releases": releases}, indent=None) + "\n", encoding="utf-8")
 
 

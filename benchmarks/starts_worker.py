@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import importlib
 import json
 import math
 import os
@@ -33,6 +34,8 @@ from vllm.model_executor.layers.attention import attention as attention_layers
 from vllm.model_executor.layers.attention import mla_attention
 from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.model_loader.utils import initialize_model
+from vllm.usage.usage_lib import UsageContext
+from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.torch_utils import set_default_torch_dtype
 from vllm.v1.worker import workspace
 from vllm_worker import DeviceCapability, torch
@@ -63,12 +66,15 @@ class Pretended:
 
     def __init__(self) -> None:
         self.capability = 9.0
+        self._named, self._gib, self.count = CARDS[9.0][0], CARDS[9.0][1], 8
         self._caches: list[Any] = []
         self._modules = 0
 
-    def become(self, capability: float) -> None:
+    def become(self, capability: float, name: str | None = None, gib: float | None = None, count: int = 8) -> None:
         """Be another card from here on: what vLLM remembers of the last one is forgotten."""
-        self.capability = capability
+        self.capability, self.count = capability, count
+        usual_name, usual_gib = CARDS.get(capability, CARDS[9.0])
+        self._named, self._gib = name or usual_name, gib or usual_gib
         os.environ["VLLM_HAS_FLASHINFER_CUBIN"] = "1" if capability >= 9.0 else "0"
         for cached in self._remembered():
             cached.cache_clear()
@@ -87,10 +93,10 @@ class Pretended:
         return int(self.capability), round(self.capability * 10) % 10
 
     def name(self) -> str:
-        return CARDS[self.capability][0]
+        return self._named
 
     def memory(self) -> int:
-        return int(CARDS[self.capability][1] * _GIB)
+        return int(self._gib * _GIB)
 
     def properties(self) -> types.SimpleNamespace:
         major, minor = self.pair()
@@ -118,6 +124,7 @@ def pretend() -> None:
     platform.get_device_name = classmethod(lambda cls, *a, **k: CARD.name())
     platform.get_device_total_memory = classmethod(lambda cls, *a, **k: CARD.memory())
     torch.cuda.get_device_capability = lambda *a, **k: CARD.pair()
+    torch.cuda.device_count = lambda: CARD.count
     torch.accelerator.empty_cache = lambda: None
     torch.cuda.get_device_properties = lambda *a, **k: CARD.properties()
     vllm.distributed.utils.get_pp_indices = lambda layers, rank, stages: (0, min(layers, _DEEPEST))
@@ -354,6 +361,29 @@ def _config(folder: str, tp: int, cache: str = "auto", dtype: str = "auto", **se
     ).create_engine_config()
 
 
+def _serve_parser() -> Any:
+    """The parser of ``vllm serve``, wherever the release keeps it."""
+    for place in ("common", "launchers", "openai"):
+        with contextlib.suppress(ModuleNotFoundError):
+            module = importlib.import_module(f"vllm.entrypoints.{place}.cli_args")
+            return module.make_arg_parser(FlexibleArgumentParser())
+    raise RuntimeError("this release keeps the parser of vllm serve somewhere else")
+
+
+def parsed(request: dict[str, Any]) -> dict[str, Any]:
+    """Give the arguments of ``vllm serve`` to vLLM's own parser and configuration, on the card that they are for."""
+    CARD.become(request["capability"], request["name"], request["gib"], request["count"])
+    parser = _serve_parser()
+    try:
+        arguments = parser.parse_args(request["words"])
+        EngineArgs.from_cli_args(arguments).create_engine_config(usage_context=UsageContext.OPENAI_API_SERVER)
+    except SystemExit:
+        return {"refused": "the parser takes no such arguments"}
+    except Exception as error:
+        return {"refused": " ".join(f"{error}".split())[:700]}
+    return {}
+
+
 def _make(config: Any, tp: int) -> Any:
     with set_current_vllm_config(config):
         if not torch.distributed.is_initialized():
@@ -398,7 +428,10 @@ def main() -> None:
     said: set[str] = set()
     sorts: set[tuple[str, ...]] = set()
     for line in sys.stdin:
-        request = {"tp": 1, "quantization": None, "overrides": {}} | json.loads(line)
+        if "words" in (asked := json.loads(line)):
+            print(json.dumps({k: v for k, v in asked.items() if k != "words"} | parsed(asked)), file=out, flush=True)
+            continue
+        request = {"tp": 1, "quantization": None, "overrides": {}} | asked
         result = build(request)
         sort = _sort(result)
         whole = request["tp"] == 1 and request["quantization"] is None and not request["overrides"]

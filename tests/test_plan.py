@@ -224,7 +224,6 @@ def test_a_checkpoint_in_bf16_has_one_plan_under_two_names(asked: Precision) -> 
     assert "computed in FP16: the card has no BF16" in halved.reasons
 
 
-
 def test_an_fp8_checkpoint_has_a_plan_of_its_own_at_bf16() -> None:
     found = ask("deepseek-ai/DeepSeek-V3", "h200_sxm")
     assert plan_for(found, "h200_sxm", Precision.BF16).count > plan_for(found, "h200_sxm").count

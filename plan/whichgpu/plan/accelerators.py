@@ -117,6 +117,8 @@ class Accelerator(Record):
     """vLLM's batch defaults stay small in spite of the memory (arg_utils: “a100” in the device's name)."""
     node_counts: Annotated[tuple[Annotated[int, Field(gt=0, le=1024)], ...], Field(min_length=1)]
     """Cards per rented node."""
+    machine_cards: Annotated[int, Field(gt=0, le=1024)] | None = None
+    """Cards of one machine, where people join several into a node of their own (DGX Spark); else the largest node's."""
     confidence: str
     default: bool = False
     """In the list that is considered when the user names none."""
@@ -125,6 +127,15 @@ class Accelerator(Record):
     def __hash__(self) -> int:
         """By its key: two cards of one key in one answer are one, and ``sources`` can't be hashed."""
         return hash(self.key)
+
+    @property
+    def per_machine(self) -> int:
+        """Cards that one machine has."""
+        return self.machine_cards or max(self.node_counts)
+
+    def machines(self, cards: int) -> int:
+        """Return how many machines hold so many cards: vLLM is started on each of them."""
+        return -(-cards // self.per_machine)
 
     @property
     def compute_capability(self) -> float | None:

@@ -38,9 +38,9 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
         yield f"this card's kernels pad the MXFP4 experts by {padded - 1:.0%}, which is counted"
     if layout.tensor_parallel > 1 and repeats_cache(sizer.inspection.architecture, layout.tensor_parallel):
         yield from _repeated_cache(sizer, case, sizes)
-    nodes = -(-layout.cards // max(card.node_counts))
+    nodes = card.machines(layout.cards)
     if nodes > 1:
-        yield f"needs {nodes} nodes"
+        yield f"needs {nodes} nodes, each with its command (--target vllm writes them all)"
     if card.vendor == "amd":
         yield f"vLLM's ROCm build serves it, for example the image {rocm_image(sizer.engine.version)}"
     if overestimates_graphs(layout) and sizer.engine.graphs_charged:

@@ -16,6 +16,7 @@ from whichgpu.plan.gate import Gate
 from whichgpu.plan.kernels import NO_ANSWERS, KernelFacts
 from whichgpu.plan.layouts import layouts_of
 from whichgpu.plan.learned import Learned
+from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
@@ -261,7 +262,7 @@ class Planner:
             verdict=sizes.verdict,
             usd_per_hour=round(hourly, 4) if hourly is not None else None,
             price=prices.of_kind,
-            command=command.text,
+            command=_on_first(command.text, layout, card, self._sizer.engine.version),
             sets=settings_beside(self._workload, workload),
             start=start,
             speed=speed,
@@ -270,6 +271,14 @@ class Planner:
             replicas=replicas_for(workload, speed),
             other_price=prices.other,
         )
+
+
+def _on_first(text: str | None, layout: Layout, card: Accelerator, version: str) -> str | None:
+    """A command with what several machines need: as it is given to the first of them."""
+    nodes = card.machines(layout.cards)
+    if text is None or nodes == 1:
+        return text
+    return launch(text, Machines(nodes, "RANK", "FIRST_ADDRESS"), version).first
 
 
 def _as(precision: Precision, twin: Plan) -> Plan:

@@ -58,7 +58,7 @@ class Deployment:
 
     @property
     def nodes(self) -> int:
-        return -(-self.layout.cards // max(self.card.node_counts))
+        return self.card.machines(self.layout.cards)
 
     @property
     def per_node(self) -> int:

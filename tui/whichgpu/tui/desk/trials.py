@@ -122,8 +122,8 @@ def _on_machines(request: TrialRequest, card: Accelerator, options: TrialOptions
     Raises:
         TrialError: it needs several and this one's place wasn't named, or the other way round.
     """
-    place, cards, node = options.place, request.layout.cards, max(card.node_counts)
-    count = -(-cards // node)
+    place, cards, node = options.place, request.layout.cards, card.per_machine
+    count = card.machines(cards)
     if options.cpu and place is None:
         count = (options.machines or count) if options.elsewhere else 1
     if place is None and options.anyway and not (options.server or options.elsewhere):
