@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -73,6 +74,31 @@ def launcher_of(text: str | None) -> Launcher:
     raise TrialError(
         f"There is no vLLM at {clean(path)}.", "Give the folder of its environment, or its vllm or python."
     )
+
+
+def python_of(launcher: Launcher) -> str:
+    """Return the Python of a vLLM's environment.
+
+    Raises:
+        TrialError: it is a container, or none stands beside its command.
+    """
+    if launcher.container:
+        raise TrialError(
+            "A container keeps its Python to itself, which has to write the tiny model.",
+            "Name an environment with --vllm-at, or leave --tiny out.",
+        )
+    command = Path(launcher.words[0])
+    if command.name.startswith("python"):
+        return str(command)
+    beside = next((p for n in ("python", "python3") if (p := command.with_name(n)).is_file()), None)
+    if beside is None:
+        with suppress(OSError), command.open("rb") as file:
+            first = file.readline(4096).decode(errors="replace").strip()
+            named = Path(first.removeprefix("#!").split(" ")[0])
+            beside = named if first.startswith("#!/") and named.name.startswith("python") else None
+    if beside is None:
+        raise TrialError(f"No Python is beside {clean(command)}.", "Name the environment of vLLM with --vllm-at.")
+    return str(beside)
 
 
 def isolated(program: ModuleType, *words: str) -> list[str]:

@@ -180,6 +180,33 @@ class Summary(Record):
     tokens_per_joule: float | None
 
 
+class TinyWeights(StrEnum):
+    """Where the weights of a tiny model come from."""
+
+    WRITTEN = "written"
+    """Files under the published names, which vLLM's loader read."""
+    DUMMY = "dummy"
+    """vLLM filled its own class: no class of transformers has these names."""
+
+
+class Tiny(Record):
+    """What a trial of a model made tiny is worth: its config was cut, so its figures say nothing of the model's speed or memory."""
+
+    weights: TinyWeights
+    weights_bytes: int | None
+    """Of the files; ``None`` where there are none."""
+    layers: int
+    hidden: int
+    """Width of the language model in elements."""
+    model_class: str | None
+    """transformers' class whose names the tensors have."""
+    cuts: tuple[str, ...]
+    """How it differs from what is published, each in a sentence."""
+    proves: tuple[str, ...]
+    """What is certain now, each in a sentence; empty where it failed."""
+    not_proved: tuple[str, ...]
+
+
 class Trial(Record):
     """One trial."""
 
@@ -212,3 +239,5 @@ class Trial(Record):
     started_at: str
     seconds: float
     summary: Summary
+    tiny: Tiny | None = None
+    """Of a trial of the model made tiny; nothing is learned from its figures."""

@@ -22,7 +22,7 @@ from whichgpu.trial.failures import explain
 from whichgpu.trial.launch import Launcher, environment_of, free_port, isolated
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
-from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Summary, Trial
+from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Summary, Tiny, Trial
 from whichgpu.trial.sampling import Live, Sampler
 from whichgpu.trial.server import Server, wait
 
@@ -80,6 +80,8 @@ class TrialRequest:
     """Machines that serve it together."""
     environment: Mapping[str, str] = field(default_factory=dict)
     """Variables for vLLM beside ours."""
+    tiny: Tiny | None = None
+    """Where it is the model made tiny."""
 
 
 @dataclass(slots=True)
@@ -359,7 +361,14 @@ def _record(run: _Run, name: str, started: str, command: str, log: str) -> Trial
         started_at=started,
         seconds=round(run.spent, 2),
         summary=_summary(run, vllm),
+        tiny=_tiny(run),
     )
+
+
+def _tiny(run: _Run) -> Tiny | None:
+    """What fails proves nothing."""
+    tiny = run.request.tiny
+    return tiny if tiny is None or run.outcome is Outcome.MEASURED else tiny.model_copy(update={"proves": ()})
 
 
 def _summary(run: _Run, vllm: str | None) -> Summary:
@@ -380,10 +389,10 @@ def _summary(run: _Run, vllm: str | None) -> Summary:
         concurrency=best.concurrency if best else None,
         input_tokens=best.input_tokens if best else request.prompt,
         output_tokens=best.output_tokens if best else request.output,
-        succeeded=run.outcome is Outcome.MEASURED and best is not None,
-        weights_bytes=run.memory.weights_bytes,
+        succeeded=run.outcome is Outcome.MEASURED and best is not None and request.tiny is None,
+        weights_bytes=run.memory.weights_bytes if request.tiny is None else None,
         predicted_weights_bytes=predicted.weights_bytes,
-        pool_bytes=run.memory.pool_bytes,
+        pool_bytes=run.memory.pool_bytes if request.tiny is None else None,
         predicted_pool_bytes=predicted.pool_bytes,
         tokens_per_second=best.output_tokens_per_second if best else None,
         predicted_tokens_per_second=prediction.tokens_per_second if prediction else None,

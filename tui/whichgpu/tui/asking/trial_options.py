@@ -64,6 +64,11 @@ trial_options = together(
         help="Seconds that all of it may take.",
     ),
     click.option("--real-weights", is_flag=True, help="Download and load the weights; without it they are dummies."),
+    click.option(
+        "--tiny",
+        is_flag=True,
+        help="A start without the hardware: the model cut to a few narrow layers, with random weights written under its names.",
+    ),
     click.option("--cpu", is_flag=True, help="On vLLM's CPU build: memory is checked, speed is only measured."),
     click.option(
         "--kv-memory",

@@ -20,6 +20,7 @@ from whichgpu.trial.run import Progress, Step, TrialRequest, measure_server, run
 from whichgpu.tui.asking.question import question_of, workload_words
 from whichgpu.tui.asking.trial_options import trial_options
 from whichgpu.tui.cli import trial_upkeep
+from whichgpu.tui.cli.trial_tiny import try_tiny_out
 from whichgpu.tui.desk.desk import open_desk
 from whichgpu.tui.desk.trials import Prepared, TrialOptions, keep_record, prepare, trials_folder
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -46,6 +47,8 @@ def trial(context: click.Context, /, **options: Any) -> int | None:
 
 def _try_out(options: Mapping[str, Any]) -> int:
     """Run a trial, print predicted beside measured, keep it."""
+    if options["tiny"]:
+        return try_tiny_out(options, _options(options))
     if options["node"] is not None and (options["server"] is not None or options["on"] is not None):
         raise click.UsageError("--node is for a vLLM that is started here: leave --server and --on out.")
     terminal, trial_options = Terminal.detect(), _options(options)

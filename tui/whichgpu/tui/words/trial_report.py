@@ -9,6 +9,7 @@ from tabulate import tabulate
 
 from whichgpu.trial.records import LoadPoint, Trial
 from whichgpu.trial.run import Step
+from whichgpu.tui.words.tiny_report import tiny_report
 from whichgpu.tui.words.units import NOTHING, dollars, memory, sign, wrapped
 
 
@@ -26,7 +27,9 @@ def step_line(step: Step) -> str:
 
 
 def report(trial: Trial) -> str:
-    """Return predicted beside measured, the loads, and a failure in a sentence."""
+    """Return predicted beside measured, the loads, and a failure in a sentence; of a tiny model what it proved."""
+    if trial.tiny is not None:
+        return tiny_report(trial, trial.tiny)
     cards = f"{trial.cards} × {trial.accelerator.upper()}{_machines(trial)}"
     lines = [f"{trial.model} on {cards} ({trial.layout.label}), vLLM {trial.vllm or 'unknown'}"]
     if trial.failure is not None:
