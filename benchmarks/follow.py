@@ -12,15 +12,18 @@ import argparse
 import ast
 import difflib
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+from benchmarks.transformers_facts import Transformers, composite_classes
 
 ASSET = Path(__file__).parent.parent / "assets" / "whichgpu" / "assets" / "vllm_architectures.json"
 _GENERATING = ("_TEXT_GENERATION_MODELS", "_MULTIMODAL_MODELS")
@@ -28,8 +31,8 @@ _POOLING = (
     "_EMBEDDING_MODELS", "_LATE_INTERACTION_MODELS", "_REWARD_MODELS", "_TOKEN_CLASSIFICATION_MODELS", "_SEQUENCE_CLASSIFICATION_MODELS",
 )  # fmt: skip
 _SERVED = (*_GENERATING, *_POOLING, "_TRANSFORMERS_SUPPORTED_MODELS", "_TRANSFORMERS_BACKEND_MODELS")
-_LOADED_ELSEWHERE = ("auto-round", "bitsandbytes", "gguf")
-"""Methods that a checkpoint names and another loader takes: INC, HuggingFace's, the GGUF plugin."""
+_LOADED_ELSEWHERE = ("auto-round", "gguf")
+"""Methods that a checkpoint names and another loader takes: INC, the GGUF plugin."""
 
 _VENDORS = {"nvidia": "nvidia", "amd": "amd", "xpu": "intel"}
 WATCHED = {
@@ -101,8 +104,53 @@ class Release:
         ]
         return sorted({*(k for k in keys if isinstance(k, str)), *_LOADED_ELSEWHERE})
 
-    def registry(self) -> dict[str, Any]:
-        """Return what plans look at."""
+    @cached_property
+    def deprecated_quantisations(self) -> list[str]:
+        """Formats whose loader has to be asked for."""
+        listed = self._assigned("model_executor/layers/quantization/__init__.py", "DEPRECATED_QUANTIZATION_METHODS")
+        return sorted(_literal(listed) or ()) if listed is not None else []
+
+    @cached_property
+    def config_types(self) -> list[str]:
+        """Every ``model_type`` that vLLM has a config class of its own for."""
+        table = self._assigned("transformers_utils/config.py", "_CONFIG_REGISTRY")
+        return sorted(k.arg for k in table.keywords if k.arg is not None) if isinstance(table, ast.Call) else []
+
+    @cached_property
+    def composite_types(self) -> list[str]:
+        """Those of them whose config holds the language model's."""
+        table = self._assigned("transformers_utils/config.py", "_CONFIG_REGISTRY")
+        pairs = {k.arg: _literal(k.value) for k in table.keywords if k.arg} if isinstance(table, ast.Call) else {}
+        files = sorted((self._root / "transformers_utils" / "configs").rglob("*.py"))
+        composite = {name for f in files for name in composite_classes(f.read_text(encoding="utf-8"))}
+        return sorted(key for key, name in pairs.items() if name in composite)
+
+    @cached_property
+    def typed_by_class(self) -> list[str]:
+        """Classes whose config may lack its ``model_type``."""
+        table = self._assigned("transformers_utils/config.py", "_ARCHITECTURE_TO_MODEL_TYPE")
+        return sorted(_literal(table) or ()) if table is not None else []
+
+    @cached_property
+    def transformers_range(self) -> str:
+        """Which releases of transformers it may be installed with."""
+        for metadata in self._root.parent.glob("vllm-*.dist-info/METADATA"):
+            found = re.search(
+                r"^Requires-Dist: transformers ?\(?([^;)\n]+)", metadata.read_text(encoding="utf-8"), re.MULTILINE
+            )
+            return found[1].strip() if found else ""
+        return ""
+
+    def _assigned(self, path: str, name: str) -> ast.expr | None:
+        """What a module gives a name."""
+        for node in ast.parse(self.text(path)).body:
+            target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+            if isinstance(node, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id == name:
+                return node.value
+        return None
+
+    def registry(self, transformers: Transformers | None = None) -> dict[str, Any]:
+        """Return what plans look at; with what a release of transformers reads beside it."""
         tables = self.tables
         served = sorted(set().union(*(tables[name] for name in _SERVED)))
         pooling = set().union(*(tables[name] for name in _POOLING))
@@ -128,7 +176,20 @@ class Release:
             "plugins": dict(sorted(tables["_OOT_SUPPORTED_MODELS"].items())),
             "transformers_backend": sorted(tables["_TRANSFORMERS_SUPPORTED_MODELS"]),
             "quantisations": self.quantisations,
+            "deprecated_quantisations": self.deprecated_quantisations,
+            **(self._with(transformers, served) if transformers is not None else {}),
             "vendors": {n: v for n, (m, c) in sorted(places.items()) if (v := self._vendors(m, c)) is not None},
+        }
+
+    def _with(self, transformers: Transformers, served: Container[str]) -> dict[str, Any]:
+        """What is read by another library than vLLM: types of configs and classes."""
+        generating = ("ForCausalLM", "ForConditionalGeneration")
+        return {
+            "transformers": transformers.version,
+            "config_types": sorted({*transformers.config_types, *self.config_types}),
+            "composite_types": sorted({*transformers.composite_types, *self.composite_types}),
+            "typed_by_class": self.typed_by_class,
+            "backend": [name for name in transformers.backend_classes(served) if name.endswith(generating)],
         }
 
     def _file(self, module: str) -> Path:
@@ -231,6 +292,12 @@ def came_with(known: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str
     return dict(sorted((since | dict.fromkeys(new, registry["vllm"])).items()))
 
 
+def no_longer_read(known: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
+    """Return the last version that read each format of checkpoints, as far back as releases were followed."""
+    gone = set(known["quantisations"]) - set(registry["quantisations"])
+    return dict(sorted((dict.fromkeys(gone, known["vllm"]) | known.get("removed_quantisations", {})).items()))
+
+
 def changed_functions(before: Release, after: Release) -> Iterator[str]:
     """Yield the differences of the functions that decide memory and starts, for a person to read."""
     for path, names in WATCHED.items():
@@ -255,26 +322,30 @@ def unpacked(what: str, folder: Path) -> Release:
     path = Path(what)
     if path.is_dir():
         return Release(path / "vllm" if (path / "vllm").is_dir() else path)
-    folder.mkdir()
-    if not path.is_file():
-        words = [
-            sys.executable,
-            "-m",
-            "pip",
-            "download",
-            "-q",
-            "--no-deps",
-            "--only-binary",
-            ":all:",
-            "-d",
-            str(folder),
-            f"vllm=={what}",
-        ]
-        subprocess.run(words, check=True)
-        path = next(folder.glob("*.whl"))
-    with zipfile.ZipFile(path) as wheel:
-        wheel.extractall(folder, [n for n in wheel.namelist() if n.endswith((".py", "/METADATA"))])
-    return Release(folder / "vllm")
+    wheel = path if path.is_file() else downloaded(f"vllm=={what}", folder)
+    return Release(_python_of(wheel, folder) / "vllm")
+
+
+def transformers_for(release: Release, folder: Path) -> Transformers:
+    """Return the newest transformers that a release may be installed with."""
+    return Transformers(
+        _python_of(downloaded(f"transformers{release.transformers_range}", folder), folder) / "transformers"
+    )
+
+
+def downloaded(requirement: str, folder: Path) -> Path:
+    """Download the newest wheel that meets a requirement."""
+    folder.mkdir(parents=True, exist_ok=True)
+    options = ["-q", "--no-deps", "--only-binary", ":all:", "-d", str(folder)]
+    subprocess.run([sys.executable, "-m", "pip", "download", *options, requirement], check=True)
+    return next(folder.glob("*.whl"))
+
+
+def _python_of(wheel: Path, folder: Path) -> Path:
+    """Unpack a wheel's Python and its metadata."""
+    with zipfile.ZipFile(wheel) as packed:
+        packed.extractall(folder, [n for n in packed.namelist() if n.endswith((".py", "/METADATA"))])
+    return folder
 
 
 def main() -> None:
@@ -286,13 +357,14 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         after = unpacked(options.release, Path(name) / "after")
-        registry, known = after.registry(), json.loads(ASSET.read_text(encoding="utf-8"))
+        transformers = transformers_for(after, Path(name) / "transformers")
+        registry, known = after.registry(transformers), json.loads(ASSET.read_text(encoding="utf-8"))
         before = unpacked(options.before, Path(name) / "before") if options.before else None
         print("\n".join(differences(before.registry() if before else known, registry)))
         if before:
             print("\n\n".join(changed_functions(before, after)))
     if options.write:
-        registry |= {"since": came_with(known, registry)}
+        registry |= {"since": came_with(known, registry), "removed_quantisations": no_longer_read(known, registry)}
         ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -3,7 +3,7 @@
     PYTHONPATH=WHEEL VLLM_PYTHON benchmarks/starts_worker.py < requests.jsonl > answers.jsonl
 
 Runs in the environment of ``vllm_worker.py``, with the Python of any release before the installed one (an unpacked CUDA
-wheel). Each request names a folder with a config.json. Its model is built on the meta device on one card that takes it;
+wheel). Each request names a folder with a config.json (``whole``: build all of it on every card, however much it is like another). Its model is built on the meta device on one card that takes it;
 every layer of a kind not seen before is then made once on each pretended card, with an unquantised and with an FP8 cache:
 the constructors run vLLM's own selectors (attention backends, expert kernels, linear kernels) and raise its own reasons.
 
@@ -20,12 +20,11 @@ import json
 import math
 import os
 import sys
-import types
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-import vllm.distributed.utils
 import vllm_worker  # imports what its environment holds, in an order that works
+from pretended_card import CARD, CARDS, pretend
 from vllm.config import get_current_vllm_config, set_current_vllm_config
 from vllm.distributed import destroy_model_parallel, init_distributed_environment, initialize_model_parallel
 from vllm.engine.arg_utils import EngineArgs
@@ -40,110 +39,10 @@ from vllm.utils.torch_utils import set_default_torch_dtype
 from vllm.v1.worker import workspace
 from vllm_worker import DeviceCapability, torch
 
-CARDS = {
-    7.5: ("Tesla T4", 14.56),
-    8.0: ("NVIDIA A100-SXM4-80GB", 79.25),
-    8.6: ("NVIDIA GeForce RTX 3090", 23.56),
-    8.9: ("NVIDIA L40S", 44.39),
-    9.0: ("NVIDIA H100 80GB HBM3", 79.19),
-    10.0: ("NVIDIA B200", 178.35),
-    10.3: ("NVIDIA B300", 267.69),
-    12.0: ("NVIDIA RTX PRO 6000 Blackwell Server Edition", 94.97),
-    12.1: ("NVIDIA GB10", 119.7),
-}
-"""One card of each compute capability: its name and GiB."""
 _BASES = (9.0, 10.0, 12.0, 8.9)
 _CACHES = ("auto", "fp8")
-_GIB = 2**30
-_DEEPEST = 16
-"""Layers built of each model: every kind of layer is among its first ones."""
 _WIDEST = 256
 """Widths matter by the power of two that they are multiples of, up to this one."""
-
-
-class Pretended:
-    """The card that vLLM is told of."""
-
-    def __init__(self) -> None:
-        self.capability = 9.0
-        self._named, self._gib, self.count = CARDS[9.0][0], CARDS[9.0][1], 8
-        self._caches: list[Any] = []
-        self._modules = 0
-
-    def become(self, capability: float, name: str | None = None, gib: float | None = None, count: int = 8) -> None:
-        """Be another card from here on: what vLLM remembers of the last one is forgotten."""
-        self.capability, self.count = capability, count
-        usual_name, usual_gib = CARDS.get(capability, CARDS[9.0])
-        self._named, self._gib = name or usual_name, gib or usual_gib
-        os.environ["VLLM_HAS_FLASHINFER_CUBIN"] = "1" if capability >= 9.0 else "0"
-        for cached in self._remembered():
-            cached.cache_clear()
-
-    def _remembered(self) -> list[Any]:
-        modules = [m for name, m in list(sys.modules.items()) if name.startswith(("vllm.", "flashinfer."))]
-        if len(modules) != self._modules:
-            self._modules = len(modules)
-            holders = [vars(m) for m in modules]
-            holders += [vars(c) for h in holders for c in list(h.values()) if isinstance(c, type)]
-            bare = [v.__func__ if type(v) in (classmethod, staticmethod) else v for h in holders for v in h.values()]
-            self._caches = [v for v in bare if type(v) is functools._lru_cache_wrapper]
-        return self._caches
-
-    def pair(self) -> tuple[int, int]:
-        return int(self.capability), round(self.capability * 10) % 10
-
-    def name(self) -> str:
-        return self._named
-
-    def memory(self) -> int:
-        return int(self._gib * _GIB)
-
-    def properties(self) -> types.SimpleNamespace:
-        major, minor = self.pair()
-        return types.SimpleNamespace(
-            name=self.name(),
-            major=major,
-            minor=minor,
-            total_memory=self.memory(),
-            multi_processor_count=132,
-            warp_size=32,
-            L2_cache_size=50 << 20,
-            max_threads_per_multi_processor=2048,
-            shared_memory_per_block_optin=99 << 10 if major in (7, 8, 12) else 227 << 10,
-        )
-
-
-CARD = Pretended()
-
-
-def pretend() -> None:
-    """Make the platform answer for ``CARD``, whatever it is at the moment."""
-    vllm_worker.pretend_h100()
-    platform = type(vllm_worker.vllm.platforms.current_platform)
-    platform.get_device_capability = classmethod(lambda cls, *a, **k: DeviceCapability(*CARD.pair()))
-    platform.get_device_name = classmethod(lambda cls, *a, **k: CARD.name())
-    platform.get_device_total_memory = classmethod(lambda cls, *a, **k: CARD.memory())
-    torch.cuda.get_device_capability = lambda *a, **k: CARD.pair()
-    torch.cuda.device_count = lambda: CARD.count
-    torch.accelerator.empty_cache = lambda: None
-    torch.cuda.get_device_properties = lambda *a, **k: CARD.properties()
-    vllm.distributed.utils.get_pp_indices = lambda layers, rank, stages: (0, min(layers, _DEEPEST))
-    from vllm.vllm_flash_attn import flash_attn_interface
-
-    def is_built_for(version: int, *arguments: Any, **named: Any) -> bool:
-        major = CARD.pair()[0]
-        return {2: major >= 8, 3: major == 9, 4: major in (9, 10)}[version]
-
-    from vllm.v1.attention.backends import flashinfer
-
-    check = flashinfer.FlashInferBackend.validate_configuration.__func__
-
-    def checked(cls: Any, *arguments: Any, **named: Any) -> list[str]:
-        return check(cls, *arguments, **named) if CARD.capability >= 9.0 else ["FlashInfer's kernels are not installed"]
-
-    flashinfer.FlashInferBackend.validate_configuration = classmethod(checked)
-    flash_attn_interface.is_fa_version_supported = is_built_for
-    flash_attn_interface.fa_version_unsupported_reason = lambda *a, **k: None
 
 
 class Asking:
@@ -327,18 +226,18 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
     return {"failures": failures}
 
 
-def cells(folder: str, tp: int) -> dict[str, str]:
+def cells(request: dict[str, Any]) -> dict[str, str]:
     """Build a whole model on every card, and on old ones in half precision too; what vLLM said."""
     asked = [(c, cache, "auto") for c in CARDS for cache in _CACHES] + [(7.5, cache, "half") for cache in _CACHES]
-    return {f"{c:g}/{cache}/{dtype}": _cell(folder, tp, c, cache, dtype) for c, cache, dtype in asked}
+    return {f"{c:g}/{cache}/{dtype}": _cell(request, c, cache, dtype) for c, cache, dtype in asked}
 
 
-def _cell(folder: str, tp: int, capability: float, cache: str, dtype: str) -> str:
+def _cell(request: dict[str, Any], capability: float, cache: str, dtype: str) -> str:
     CARD.become(capability)
     try:
-        config = _config(folder, tp, cache, dtype)
+        config = _config(request["folder"], request["tp"], cache, dtype, hf_overrides=request["overrides"])
         with ASKING.paused():
-            _make(config, tp)
+            _make(config, request["tp"])
     except Exception as error:
         return "!" + " ".join(f"{error}".split())[:700]
     layers = config.compilation_config.static_forward_context.values()
@@ -355,12 +254,14 @@ def _config(folder: str, tp: int, cache: str = "auto", dtype: str = "auto", **se
         load_format="dummy",
         skip_tokenizer_init=True,
         enforce_eager=True,
+        allow_deprecated_quantization=True,
         tensor_parallel_size=tp,
         distributed_executor_backend="mp",
         **settings,
     ).create_engine_config()
 
 
+@functools.cache
 def _serve_parser() -> Any:
     """The parser of ``vllm serve``, wherever the release keeps it."""
     for place in ("common", "launchers", "openai"):
@@ -434,10 +335,10 @@ def main() -> None:
         request = {"tp": 1, "quantization": None, "overrides": {}} | asked
         result = build(request)
         sort = _sort(result)
-        whole = request["tp"] == 1 and request["quantization"] is None and not request["overrides"]
-        if "kinds" in result and whole and sort not in sorts:
+        plain = request["tp"] == 1 and request["quantization"] is None and not request["overrides"]
+        if "kinds" in result and (request.get("whole") or (plain and sort not in sorts)):
             sorts.add(sort)
-            result["cells"] = cells(request["folder"], request["tp"])
+            result["cells"] = cells(request)
         print(json.dumps(request | result), file=out, flush=True)
         for label in ASKING.answers.keys() - said:
             said.add(label)

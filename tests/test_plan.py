@@ -153,7 +153,7 @@ class TestRecommendation:
         assert made.text == "vllm serve '/m/my model; rm' --max-model-len 8192"
 
     def test_architectures_that_vllm_lacks_are_named(self) -> None:
-        assert any("0.23.0" in n for n in ask("Qwen/Qwen-72B").notes)
+        assert "0.23.0" in ask("Qwen/Qwen-72B").plans[0].reasons[0]
 
 
 class TestHardware:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 from benchmarks.follow import Release, came_with, differences
+from benchmarks.starts import asked
+from benchmarks.starts_compared import ASKED, HELD_OUT, Outcome, command_requests, compared, rows_of
+from benchmarks.starts_table import is_hole
 
 from tests.conftest import Result
-from tests.planning import FACTS, card, plan_for, served
+from tests.planning import ATLAS, FACTS, card, plan_for, served
 from tests.planning import ask as answer_of
 from tests.planning import model as model_of
 from whichgpu.plan.errors import UnknownAcceleratorError
@@ -29,6 +34,8 @@ from whichgpu.tui.words.exit_codes import ExitCode
 Ask = Callable[..., Result]
 
 HYBRID = "Qwen/Qwen3.5-27B"
+VLLM_PYTHON = os.environ.get("WHICHGPU_VLLM_PYTHON")
+"""Of vLLM's CPU build, where it is at hand."""
 
 
 def words_of(command: str | None) -> list[str]:
@@ -174,7 +181,7 @@ class TestSelectors:
         assert plan_for(answer_of("Qwen/Qwen3-8B", "t4"), "t4").verdict is Verdict.FITS
         refused = plan_for(answer_of("google/gemma-3-12b-it", "t4"), "t4")
         assert refused.verdict is Verdict.NO
-        assert "in FP16, and T4 has no BF16" in refused.reasons[0]
+        assert "T4 has no BF16, and gemma3_text overflows" in refused.reasons[0]
 
     def test_cards_that_nobody_asked_about_say_so(self) -> None:
         plan = plan_for(answer_of("Qwen/Qwen3-8B", "mi300x"), "mi300x")
@@ -585,3 +592,25 @@ class TestClassesByVersion:
         known = {"supported": ["A", "B"], "since": {"B": "0.30", "Gone": "0.29"}}
         registry = {"supported": ["A", "B", "C"], "vllm": "0.34"}
         assert came_with(known, registry) == {"B": "0.30", "C": "0.34"}
+
+
+class TestBesideVllm:
+    """Kept answers of vLLM itself, about whole models (``docs/starts.md``)."""
+
+    def test_no_false_start_and_few_false_refusals(self) -> None:
+        cells = list(compared([*rows_of(ASKED), *rows_of(HELD_OUT)], ATLAS.find))
+        counts = Counter(cell.outcome for cell in cells)
+        assert len(cells) >= 2500
+        assert not [cell for cell in cells if cell.outcome is Outcome.FALSE_START]
+        assert counts[Outcome.FALSE_REFUSAL] <= 0.01 * len(cells)
+        assert counts[Outcome.NOT_CHECKED] <= 0.06 * len(cells)
+
+    def test_vllm_says_the_same_of_our_commands(self) -> None:
+        """Its own parser and configuration take every command for nine kinds of models on twelve cards."""
+        if not VLLM_PYTHON:
+            pytest.skip("WHICHGPU_VLLM_PYTHON is not set")
+        folders = [folder.resolve() for folder in sorted((Path(__file__).parent / "judged").iterdir())]
+        requests = [row for row in command_requests(folders, "0.32") if row["checked"]]
+        told = list(asked(requests, VLLM_PYTHON))
+        assert len(told) == len(requests) >= 90
+        assert [row for row in told if "refused" in row and not is_hole(f"!{row['refused']}")] == []

@@ -276,6 +276,8 @@ def _inspection(
     for view in (reading.root, reading.design.view if reading.design else None):
         reading.unread += [f"{text} is no usable value." for text in view.rejected] if view is not None else []
     counted = tuple(clean(s.label) for s in reading.choice.counted.values())
+    quantisation = published.record_of(groups) if published is not None else None
+    files = () if reading.gguf_elements is not None else tuple(f.path for f in reading.listing.files)
     return Inspection(
         source=reading.repository.source(),
         grade=grade,
@@ -285,10 +287,12 @@ def _inspection(
         evidence=tuple(
             e.model_copy(update={"because": clean(e.because), "where": clean(e.where)}) for e in findings.evidence
         ),
-        architecture=architecture_record(reading.root, reading.design, _declared_dtype(reading), findings.classes),
+        architecture=architecture_record(
+            reading.root, reading.design, _declared_dtype(reading), findings.classes, files
+        ),
         parameters=parameters,
         weights=weights,
-        quantisation=published.record_of(groups) if published is not None else None,
+        quantisation=quantisation,
         tensors=groups,
         components=component_records(groups, reading.pipeline),
         variants=tuple(

@@ -3,22 +3,67 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.families import family_of
 from whichgpu.inspect.mixer_kinds import MixerKind
-from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, Tower
+from whichgpu.inspect.records import Architecture, FeedForward, Mixer, ModelClass, OwnCode, Tower
 from whichgpu.inspect.rope import rotary_tables, tower_table
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.tower_views import sizes, towers
 
+_CONFIG = "config.json"
+_MISTRAL = "params.json"
+
 
 def architecture_record(
+    root: ConfigView | None,
+    design: Design | None,
+    dtype: str | None,
+    classes: Sequence[ModelClass],
+    files: Collection[str] = (),
+) -> Architecture | None:
+    """Return the record, or ``None`` when there is no config at all.
+
+    Args:
+        root, design, dtype, classes: what was read.
+        files: names in the repository, where engines read the same config; none where they read another file.
+    """
+    record = _described(root, design, dtype, classes)
+    if root is None or record is None or _CONFIG not in files:
+        return record
+    update = {
+        "config_type": _config_type(root, files),
+        "nested": root.sub("text_config") is not None,
+        "saved_by": root.string("transformers_version"),
+        "own_code": _own_code(root, files),
+    }
+    return record.model_copy(update=update)
+
+
+def _config_type(root: ConfigView, files: Collection[str]) -> str | None:
+    """The type that engines look up; with Mistral's own format beside it they don't (vLLM transformers_utils/config.py)."""
+    return None if _MISTRAL in files else root.string("model_type") or ""
+
+
+def _own_code(root: ConfigView, files: Collection[str]) -> tuple[OwnCode, ...]:
+    """What the config names classes of its own for; and a tokenizer in Python where none stands beside it that libraries read."""
+    named = root.value("auto_map")
+    keys = [key for key in named if isinstance(key, str)] if isinstance(named, dict) else []
+    in_python = any(name.startswith("tokenization_") and name.endswith(".py") for name in files)
+    brought = {
+        OwnCode.CONFIG: "AutoConfig" in keys,
+        OwnCode.MODEL: any(key.startswith("AutoModel") for key in keys),
+        OwnCode.TOKENIZER: in_python and "tokenizer.json" not in files,
+    }
+    return tuple(part for part, is_there in brought.items() if is_there)
+
+
+def _described(
     root: ConfigView | None, design: Design | None, dtype: str | None, classes: Sequence[ModelClass]
 ) -> Architecture | None:
-    """Return the record, or ``None`` when there is no config at all."""
     if root is None:
         return None
     names = root.value("architectures")

@@ -113,7 +113,14 @@ _GEMMA3 = {
 }
 _QWEN2 = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _GPT2 = {"n_inner": None}
-_FALCON = Family(gated=False, norm="layer", shared_norm=True, tied=True, stores_tied_head=True)
+_FALCON = Family(
+    gated=False,
+    norm="layer",
+    shared_norm=True,
+    tied=True,
+    stores_tied_head=True,
+    defaults={"max_position_embeddings": 2048},
+)
 
 FAMILIES: dict[str, Family] = {
     "llama": Family(defaults=_LLAMA),

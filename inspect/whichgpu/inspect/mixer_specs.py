@@ -136,7 +136,7 @@ def mamba(view: ConfigView, hidden: int) -> MixerSpec:
     """Mamba 1 or 2, told apart by heads: Mamba 2 has them."""
     ssm = view.sub("ssm_cfg") or view
     expand = as_integer(ssm.value("expand", "mamba_expand", "expansion_factor")) or 2
-    stated = as_integer(view.value("mamba_d_ssm", "mamba_intermediate_size"))
+    stated = view.integer("mamba_width", "mamba_d_ssm", "mamba_intermediate_size")
     head_dim = as_integer(view.value("mamba_head_dim", "mamba_d_head", "mamba_headdim"))
     heads = as_integer(view.value("mamba_num_heads", "mamba_n_heads", "n_mamba_heads"))
     second = "Mamba2" in (ssm.string("layer"), view.string("layer"))

@@ -205,6 +205,7 @@ def _record(
     group: int | None = None,
     block: tuple[int, ...] | None = None,
     kv_cache: str | None = None,
+    symmetric: bool | None = None,
 ) -> Quantisation:
     patterns = tuple(keep)
     return Quantisation(
@@ -215,6 +216,7 @@ def _record(
         bits=bits,
         group=group,
         block=block,
+        symmetric=symmetric,
         kv_cache=kv_cache,
         unquantised=patterns[:_MAX_PATTERNS],
         source=source,
@@ -242,7 +244,8 @@ def _grouped_integers(view: ConfigView, method: str, source: str, layers: int | 
     label = f"{method} int{bits}" + (f" g{group}" if group else "")
     zero = 16 if method == "mlx" else 0 if symmetric and method != "gptq" else bits
     scheme = replace(INT4_G128, name=f"int{bits}", format=_integers(bits), bits=bits, group=group, zero_bits=zero)
-    return Published(_record(method, label, bits, source, keep, group=group), scheme, keep)
+    record = _record(method, label, bits, source, keep, group=group, symmetric=view.flag("sym"))
+    return Published(record, scheme, keep)
 
 
 def _bitsandbytes(view: ConfigView, source: str, layers: int | None) -> Published:

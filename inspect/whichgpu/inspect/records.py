@@ -59,6 +59,14 @@ class ModelClass(StrEnum):
     UNKNOWN = "unknown"
 
 
+class OwnCode(StrEnum):
+    """What a repository brings Python of its own for; it is never run here."""
+
+    CONFIG = "config"
+    MODEL = "model"
+    TOKENIZER = "tokenizer"
+
+
 class Part(StrEnum):
     """The component a tensor belongs to."""
 
@@ -209,6 +217,15 @@ class Architecture(Record):
     mtp_layers: int = 0
     rotary_tables: tuple[RotaryTable, ...] = ()
     towers: tuple[Tower, ...] = ()
+    config_type: str | None = None
+    """``model_type`` of the whole config, by which engines find the class that reads it; empty where the config has none,
+    ``None`` where they read another file, or nobody looked."""
+    nested: bool = False
+    """True where the language model has a config of its own inside the whole one (``text_config``)."""
+    saved_by: str | None = None
+    """Version of transformers that wrote the config."""
+    own_code: tuple[OwnCode, ...] = ()
+    """What is read by the repository's own Python where no library knows it."""
     sources: dict[str, str] = Field(default_factory=dict)
     """Per field the file and key it was read from, or the rule that gave it."""
 
@@ -228,6 +245,8 @@ class Quantisation(Record):
     """Bits per quantised weight, scales not counted."""
     group: int | None = None
     block: tuple[int, ...] | None = None
+    symmetric: bool | None = None
+    """False where integer codes have zero points; ``None`` where it does not say."""
     kv_cache: str | None = None
     """KV cache dtype that the checkpoint asks for."""
     unquantised: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from whichgpu.inspect.records import Architecture, Inspection, ModelClass
 from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import CONVERTED
+from whichgpu.plan.loading import loading_words
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.support import is_pooling
@@ -47,7 +48,7 @@ def serve_words(model: ServedModel, workload: Workload, precision: Precision, la
     if source.revision and source.kind == "hub":
         words += ["--revision", source.revision]
     pooling = is_pooling(inspection, model.registry)
-    words += ["--runner", "pooling"] if pooling else []
+    words += [*loading_words(model), *(["--runner", "pooling"] if pooling else [])]
     words += _layout_words(layout)
     if not pooling:
         words += ["--max-model-len", str(workload.context)]

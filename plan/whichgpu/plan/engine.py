@@ -7,10 +7,11 @@ import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from whichgpu.inspect.records import Part, Record
 from whichgpu.inspect.text import clean
+from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError, UnknownVersionError
 
@@ -69,6 +70,8 @@ class ClassRules(Record):
     """Model types whose image encoder stays BF16 under FP8 unless its sides divide by 64 (models/gemma4_mm)."""
     no_halves: tuple[str, ...]
     """Model types that vLLM does not compute in FP16 (config/model.py _FLOAT16_NOT_SUPPORTED_MODELS)."""
+    single_stage: tuple[str, ...]
+    """Classes whose first stage alone sees what later ones need (models/config.py Qwen4Exp: N-gram embeddings)."""
     parallel_projectors: tuple[str, ...]
     """Words in model types whose projector is made of parallel layers; others keep plain ones, whole on every card."""
     whole_parts: tuple[WholeParts, ...]
@@ -135,6 +138,8 @@ class Engine(Record):
     """Least CUDA compute capability that wheels are built for."""
     least_capability: dict[Precision, float]
     """The same per precision; below 8.9 FP8 runs weight-only."""
+    method_capability: dict[str, dict[WeightFormat, float]] = Field(default_factory=dict)
+    """Where a loader of checkpoints asks for more than its precision does (get_min_capability): by method and format."""
     classes: ClassRules
     sources: tuple[str, ...] = ()
 

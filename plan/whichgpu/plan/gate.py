@@ -9,6 +9,7 @@ from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.kernels import KernelAnswers
 from whichgpu.plan.kv_layers import default_kv_dtype, kv_dtype_of
+from whichgpu.plan.loading import is_read_elsewhere
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, StartCheck, Workload
 
 _REFUSED = "!"
@@ -58,7 +59,7 @@ class Gate:
     def check(self, workload: Workload, layout: Layout, precision: Precision, card: Accelerator) -> StartCheck:
         """Say whether vLLM was asked about all that a plan needs."""
         architecture, answers = self.model.architecture, self.answers
-        if architecture is None or answers is None or answers.column(card) is None:
+        if architecture is None or answers is None or answers.column(card) is None or is_read_elsewhere(self.model):
             return StartCheck.NOT_CHECKED
         words = [*answers.attention_words(architecture, self._cache(workload.kv_dtype, card), card)]
         if self._has_experts(precision):

@@ -23,6 +23,8 @@ class LayerKind(StrEnum):
     """Attention layers that vLLM selects kernels for in a way of their own."""
 
     PER_HEAD = "per head"
+    ENCODER = "encoder"
+    """Sees both ways, and keeps no cache; vLLM looks for a kernel that could."""
     LATENT = "latent"
     INDEXED = "indexed latent"
     COMPRESSED = "compressed"
@@ -68,6 +70,8 @@ class KernelAnswers(Record):
     experts: tuple[ExpertsAnswer, ...]
     classes: dict[str, tuple[str, ...]]
     """Layers of their own that model classes have."""
+    own_attention: frozenset[str] = frozenset()
+    """Model classes that have no attention but their own."""
 
     @cached_property
     def _by_kind(self) -> dict[tuple[LayerKind, str | None, int | None, str], AttentionAnswer]:
@@ -139,6 +143,8 @@ NO_ANSWERS = KernelFacts()
 def _kinds(answers: KernelAnswers, architecture: Architecture) -> Iterator[tuple[LayerKind, str | None, int | None]]:
     """Yield the kinds of attention that a model has, each once."""
     kinds = [_kind(mixer) for mixer in architecture.mixers]
+    if answers.own_attention.intersection(architecture.names):
+        kinds = [kind for kind in kinds if kind is not None and kind[0] is not LayerKind.PER_HEAD]
     own = [(LayerKind.CLASS, layer, None) for n in architecture.names for layer in answers.classes.get(n, ())]
     yield from dict.fromkeys([*(k for k in kinds if k is not None), *own])
 
@@ -150,4 +156,6 @@ def _kind(mixer: Mixer) -> tuple[LayerKind, str | None, int | None] | None:
         return (LayerKind.INDEXED if mixer.index_head_dim else LayerKind.LATENT), None, None
     if traits(mixer.kind).per_head_cache and mixer.head_dim:
         return LayerKind.PER_HEAD, None, mixer.head_dim
+    if mixer.kind is MixerKind.ENCODER and mixer.head_dim:
+        return LayerKind.ENCODER, None, mixer.head_dim
     return None

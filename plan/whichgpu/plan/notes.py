@@ -8,9 +8,10 @@ from dataclasses import replace
 from whichgpu.inspect.records import Grade, Inspection
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
-from whichgpu.plan.case import Case
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
+from whichgpu.plan.loading import is_read_elsewhere, loading_reasons
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
 from whichgpu.plan.refusals import is_halved, precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image
@@ -27,6 +28,7 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
         yield f"tight: the pool is {low:.1f} to {high:.1f} GiB, and what is asked lies between"
     if sizes.verdict is Verdict.UNKNOWN:
         yield "not all of its cache is known; only what is shown was found to fit"
+    yield from loading_reasons(sizer.model)
     note = precision_note(card, case.precision)
     if note is not None:
         yield note
@@ -80,8 +82,10 @@ def unsold(card: Accelerator, layout: Layout, sold: tuple[int, ...] | None) -> I
         yield f"no known offer rents {node_cards} of these in one machine{cure}"
 
 
-def unchecked_start(card: Accelerator) -> str:
+def unchecked_start(model: ServedModel, card: Accelerator) -> str:
     """Say that vLLM was not asked whether it has kernels for a plan."""
+    if is_read_elsewhere(model):
+        return "not checked: whether it starts (its config or class is not vLLM's own)"
     if card.vendor != "nvidia":
         return (
             "not checked: whether vLLM has kernels for its layers here (its selectors were asked of NVIDIA cards alone)"

@@ -6,14 +6,14 @@ quantization/{fp8,utils/marlin_utils}.py, mamba_mixer2, config/parallel.py, plat
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
-from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.inspect.records import Architecture, Inspection, Quantisation
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.engine import Engine
+from whichgpu.plan.loading import loading_refusal
 from whichgpu.plan.records import Accelerator, Layout, Precision, Support
 from whichgpu.plan.support import newer_class
 
@@ -39,7 +39,7 @@ def layout_refusal(model: ServedModel, layout: Layout, precision: Precision) -> 
         _recurrent(architecture, layout.tensor_parallel),
         _widths(architecture, layout),
         _blocks(model, layout, precision),
-        _stages(architecture, layout, model.registry),
+        _stages(architecture, layout, model),
         _experts(architecture, layout),
         _shared_context(architecture, layout),
     )
@@ -107,14 +107,15 @@ def _blocks(model: ServedModel, layout: Layout, precision: Precision) -> Iterato
                 yield f"width {local} per card is no multiple of Marlin's 64"
 
 
-def _stages(architecture: Architecture, layout: Layout, registry: Mapping[str, Any]) -> Iterator[str]:
+def _stages(architecture: Architecture, layout: Layout, model: ServedModel) -> Iterator[str]:
     stages = layout.pipeline_parallel
     if stages == 1:
         return
     if architecture.layers and architecture.layers < stages:
         yield f"{architecture.layers} layers cannot make {stages} stages"
     for name in architecture.names:
-        if name in registry.get("without_pipeline_parallel", ()):
+        single = name.startswith(model.engine.classes.single_stage)
+        if single or name in model.registry.get("without_pipeline_parallel", ()):
             yield f"{name} has no pipeline parallelism in vLLM"
 
 
@@ -146,12 +147,9 @@ _CHECKED_VENDORS = frozenset(_VENDOR_WORDS)
 def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
     """Return why vLLM cannot load a model, or has no kernel for its layers on a card; ``None`` where neither is known."""
     version = model.engine.version
-    quantisation, known = model.inspection.quantisation, model.registry.get("quantisations")
-    if quantisation is not None and known and quantisation.method not in known:
-        return (
-            f"vLLM {model.registry.get('vllm', version)} has no loader for {quantisation.method} checkpoints; ask for the model"
-            " that it was made from, or for one quantised in a format of vLLM's (FP8, AWQ, GPTQ, compressed-tensors)"
-        )
+    against = loading_refusal(model)
+    if against is not None:
+        return against
     later = newer_class(model)
     if later is not None:
         return f"vLLM {version} has no {later[0]}; it came with {later[1]}"
@@ -180,15 +178,25 @@ def precision_refusal(
     halved = is_halved(accelerator, engine)
     architecture = inspection.architecture
     if halved and architecture is not None and architecture.model_type in engine.classes.no_halves:
-        return f"vLLM does not compute {architecture.model_type} in FP16, and {accelerator.name} has no BF16"
+        return (
+            f"{accelerator.name} has no BF16, and {architecture.model_type} overflows in FP16: vLLM would fall back to FP32,"
+            " twice the memory"
+        )
     if weight_precision is None or (halved and weight_precision is Precision.BF16):
         least = engine.oldest_capability
     else:
         least = engine.least_capability[weight_precision]
+    if precision is Precision.PUBLISHED and inspection.quantisation is not None:
+        least = max(least, _method_capability(inspection.quantisation, engine))
     if capability < least:
         name = weight_precision.value if weight_precision is not None else "vLLM"
         return f"{name} needs compute capability {least}, {accelerator.name} has {capability}"
     return None
+
+
+def _method_capability(quantisation: Quantisation, engine: Engine) -> float:
+    by_format = engine.method_capability.get(quantisation.method, {})
+    return min((by_format.get(f, 0.0) for f in quantisation.formats), default=0.0)
 
 
 def is_halved(accelerator: Accelerator, engine: Engine) -> bool:

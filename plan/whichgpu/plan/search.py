@@ -249,7 +249,11 @@ class Planner:
         hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
         speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
         missed, start = tuple(misses(workload, speed, hourly)), self._gate.check(workload, layout, case.precision, card)
-        unchecked = (unchecked_start(card),) if start is StartCheck.NOT_CHECKED and command.text is not None else ()
+        unchecked = (
+            (unchecked_start(self._sizer.model, card),)
+            if start is StartCheck.NOT_CHECKED and command.text is not None
+            else ()
+        )
         reasons = (*plan_reasons(self._sizer, case, sizes), *setting_reasons(self._sizer, self._workload, case, sizes))
         return Plan(
             accelerator=card.key,

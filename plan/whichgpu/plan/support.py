@@ -8,6 +8,7 @@ from typing import Any
 from whichgpu.inspect.records import Inspection, ModelClass
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.engine import version_numbers
+from whichgpu.plan.loading import is_converted_to_pool, listed_class, loading_refusal
 
 
 def newer_class(model: ServedModel) -> tuple[str, str] | None:
@@ -30,15 +31,13 @@ def support_notes(model: ServedModel) -> Iterator[str]:
         yield f"vLLM {version} reads GGUF only through the vllm-gguf-plugin."
         return
     names = inspection.architecture.names if inspection.architecture else ()
-    if not names or any(n in registry.get("supported", ()) for n in names):
+    if not names or any(listed_class(n, registry) for n in names) or loading_refusal(model) is not None:
         return
     for name in names:
         removed, plugins = registry.get("removed", {}), registry.get("plugins", {})
         if name in removed and version_numbers(model.engine.version) <= version_numbers(removed[name]):
             return
-        if name in removed:
-            yield f"vLLM {version} no longer has {name}; the last version with it is {removed[name]}."
-        elif name in plugins:
+        if name in plugins:
             yield f"vLLM serves {name} only with a plugin: {plugins[name]}"
         else:
             yield f"vLLM {version} does not list {name}; it may run through the Transformers backend."
@@ -53,4 +52,5 @@ def is_pooling(inspection: Inspection, registry: Mapping[str, Any]) -> bool:
     if ModelClass.ENCODER in inspection.classes:
         return True
     names = set(inspection.architecture.names) if inspection.architecture else set[str]()
-    return bool(names.intersection(registry.get("pooling", ())) - set(registry.get("generating_too", ())))
+    pooling = names.intersection(registry.get("pooling", ())) - set(registry.get("generating_too", ()))
+    return bool(pooling) or any(is_converted_to_pool(name, registry) for name in names)
