@@ -47,6 +47,8 @@ Row = dict[str, Any]
 def compact(rows: Iterable[Row], vllm: str) -> Iterator[Row]:
     """Yield what is worth keeping of the worker's rows: answers about layers, and about whole models."""
     for row in rows:
+        if row.get("kind", {}).get("part") == "weights":
+            continue  # which formats a card takes is in vllm_versions.json
         if "kind" in row:
             yield {"vllm": vllm, "kind": _plain(row["kind"]), "by": grouped(row["answers"])}
         elif "cells" in row:

@@ -219,6 +219,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         least = {config.model_config.quantization: quantised.get_min_capability()} if quantised is not None else {}
         return {
             "base": capability,
+            "class": next(iter(config.model_config.architectures or ()), None),
             "dtype": f"{config.model_config.dtype}",
             "kinds": sorted(ASKING.kinds),
             "least": least,

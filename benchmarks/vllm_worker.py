@@ -41,6 +41,11 @@ from vllm.utils.torch_utils import set_default_torch_dtype
 from vllm.v1.attention.backends import fa_utils
 from vllm.v1.core import kv_cache_utils
 
+try:
+    from vllm.v1.core import kv_cache_planning as kv_cache_plans
+except ImportError:  # before 0.33
+    kv_cache_plans = kv_cache_utils
+
 _ABSENT = ("vllm._C_stable_libtorch", "vllm._C", "vllm._moe_C", "vllm._moe_C_stable_libtorch", "vllm.vllm_flash_attn")
 """Compiled CUDA code: only its presence is asked for while a model is built."""
 
@@ -221,7 +226,10 @@ def cache_of(config: Any, pool: int) -> dict[str, Any]:
         hasattr(s, "model_version") for s in specs.values()
     ):
         config.cache_config.kv_cache_layout = "BLHNC"
-    cache_configs = kv_cache_utils.get_kv_cache_configs(config, [dict(specs)], [pool])
+    grouped: tuple[Any, ...] = ()
+    if hasattr(kv_cache_plans, "get_global_kv_cache_groups"):  # from 0.33 on
+        grouped = (kv_cache_plans.get_global_kv_cache_groups(config, [dict(specs)]),)
+    cache_configs = kv_cache_plans.get_kv_cache_configs(config, [dict(specs)], [pool], *grouped)
     tokens, concurrency = kv_cache_utils.get_kv_cache_capacity(
         config, kv_cache_utils.generate_scheduler_kv_cache_config(cache_configs)
     )
@@ -234,7 +242,7 @@ def cache_of(config: Any, pool: int) -> dict[str, Any]:
         }
         for g in cache_configs[0].kv_cache_groups
     ]
-    per_block = kv_cache_utils._pool_bytes_per_block(config, cache_configs[0].kv_cache_groups)
+    per_block = kv_cache_plans._pool_bytes_per_block(config, cache_configs[0].kv_cache_groups)
     return {"groups": groups, "bytes_per_block": per_block, "tokens": tokens, "concurrency": concurrency}
 
 

@@ -547,6 +547,14 @@ class TestCures:
         result = answer_of("openai/gpt-oss-120b", "l4", cards=1)
         assert not [c for c in plan_for(result, "l4").remedies if "4-bit" in c.flag]
 
+    @pytest.mark.parametrize("gpu", ["rtx_3090", "a100_80_sxm", "t4", "l40s"])
+    def test_none_is_what_vllm_refuses(self, gpu: str) -> None:
+        """An FP8 cache is no cure below SM89."""
+        result = answer_of("Qwen/Qwen3-8B", gpu, cards=1, context=32_768, concurrency=64, precision=Precision.FP8)
+        flags = [c.flag for c in plan_for(result, gpu, Precision.FP8).remedies]
+        assert flags
+        assert ("--kv-cache-dtype fp8" in flags) == (gpu == "l40s")
+
 
 class TestMixedCards:
     """Different cards in one machine do what the weakest can."""

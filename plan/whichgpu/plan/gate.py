@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from whichgpu.inspect.records import Architecture
-from whichgpu.plan.case import ServedModel
+from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.kernels import KernelAnswers
 from whichgpu.plan.kv_layers import default_kv_dtype, kv_dtype_of
@@ -55,6 +55,11 @@ class Gate:
         assert self.answers is not None
         whole = "" if layout.expert_parallel else "; --enable-expert-parallel keeps experts whole"
         return f"vLLM {self.answers.vllm}: {word[1:].rstrip('.')} on compute capability {card.capability}{whole}"
+
+    def refuses(self, case: Case) -> bool:
+        """True where one of both speaks against a case."""
+        attention = self.attention_refusal(case.workload, case.card)
+        return attention is not None or self.experts_refusal(case.layout, case.precision, case.card) is not None
 
     def check(self, workload: Workload, layout: Layout, precision: Precision, card: Accelerator) -> StartCheck:
         """Say whether vLLM was asked about all that a plan needs."""

@@ -6,11 +6,13 @@ width of a head and precision of the cache; experts by format and width on one c
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
-from functools import cached_property
-
-from pydantic import ValidationError
+from functools import cache, cached_property
+from operator import itemgetter
+from typing import Any
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Architecture, Mixer, Record
@@ -117,24 +119,36 @@ class KernelAnswers(Record):
 
 
 class KernelFacts:
-    """The answers of every release that was asked.
+    """The answers of every release that was asked; one is read when it is asked for."""
 
-    Raises:
-        FactsError: damaged facts.
-    """
+    def __init__(self, data: bytes = b'{"releases": []}') -> None:
+        self._data = data
 
-    def __init__(self, releases: Sequence[dict[str, object]] = ()) -> None:
-        try:
-            answers = [KernelAnswers.model_validate(release) for release in releases]
-        except ValidationError as error:
-            raise FactsError("The facts about vLLM's kernels are damaged.", "Reinstall whichgpu.") from error
-        self._releases = sorted(answers, key=lambda a: version_numbers(a.vllm))
+    @cached_property
+    def _releases(self) -> list[tuple[tuple[int, int, int], dict[str, Any]]]:
+        with _damage():
+            releases = json.loads(self._data)["releases"]
+            return sorted(((version_numbers(r["vllm"]), r) for r in releases), key=itemgetter(0))
 
+    @cache  # noqa: B019 - lives as long as the facts
     def of(self, version: str) -> KernelAnswers | None:
-        """Return the answers of a release: its own, or those of the last one asked before it."""
+        """Return the answers of a release: its own, or those of the last one asked before it.
+
+        Raises:
+            FactsError: damaged facts.
+        """
         numbers = version_numbers(version)
-        before = [a for a in self._releases if version_numbers(a.vllm) <= numbers]
-        return before[-1] if before else None
+        before = [release for known, release in self._releases if known <= numbers]
+        with _damage():
+            return KernelAnswers.model_validate(before[-1]) if before else None
+
+
+@contextmanager
+def _damage() -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, LookupError) as error:
+        raise FactsError("The facts about vLLM's kernels are damaged.", "Reinstall whichgpu.") from error
 
 
 NO_ANSWERS = KernelFacts()

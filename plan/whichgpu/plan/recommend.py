@@ -8,6 +8,7 @@ from whichgpu.inspect.records import Grade, Inspection, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Engine
+from whichgpu.plan.gate import Gate
 from whichgpu.plan.notes import answer_notes
 from whichgpu.plan.objectives import front, rank_of, why_lost
 from whichgpu.plan.records import (
@@ -50,7 +51,9 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
     ]
     planner = Planner(sizer, workload, facts)
     plans = [planner.plan(p, a) for a in cards for p in precisions]
-    ranked = tuple(_add_remedies(sizer, workload, sorted(plans, key=rank_of(workload)), {a.key: a for a in cards}))
+    gate = Gate(sizer.model, facts.kernels.of(engine.version))
+    by_key = {a.key: a for a in cards}
+    ranked = tuple(_add_remedies(sizer, gate, workload, sorted(plans, key=rank_of(workload)), by_key))
     possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision and not p.missed]
     return Answer(
         workload=workload,
@@ -113,7 +116,7 @@ def _other_vendors(fitting: Sequence[Plan]) -> tuple[Plan, ...]:
 
 
 def _add_remedies(
-    sizer: Sizer, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator]
+    sizer: Sizer, gate: Gate, workload: Workload, plans: Sequence[Plan], cards: Mapping[str, Accelerator]
 ) -> Iterator[Plan]:
     """Say what would make the first few plans fit that don't."""
     quota = _CURED
@@ -124,7 +127,7 @@ def _add_remedies(
             continue
         quota -= 1
         case = Case(workload, candidate.precision, cards[candidate.accelerator], candidate.footprint.layout)
-        yield candidate.model_copy(update={"remedies": remedies(sizer, case)})
+        yield candidate.model_copy(update={"remedies": remedies(sizer, case, gate)})
 
 
 def need(sizer: Sizer, workload: Workload, precision: Precision) -> Need:

@@ -10,6 +10,7 @@ from typing import Any
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import Case
 from whichgpu.plan.footprint import footprint_of
+from whichgpu.plan.gate import Gate
 from whichgpu.plan.records import Accelerator, KvDtype, Layout, Precision, Remedy, Verdict, Workload
 from whichgpu.plan.refusals import layout_refusal, precision_refusal
 from whichgpu.plan.runtime import batch_of
@@ -34,13 +35,15 @@ class _Change:
     """True where somebody has to have made the checkpoint: an option of the one at hand goes first."""
 
 
-def remedies(sizer: Sizer, case: Case) -> tuple[Remedy, ...]:
-    """Return the changes that help: those that make it fit first, of these the ones that ask for less last, and of the rest
+def remedies(sizer: Sizer, case: Case, gate: Gate) -> tuple[Remedy, ...]:
+    """Return the changes that help and that vLLM takes: those that make it fit first, of these the ones that ask for less last, and of the rest
     the ones on the fewest cards first, options of the checkpoint at hand before another one."""
     ranked_remedies: list[tuple[tuple[int, bool, int, bool, float], Remedy]] = []
     sizes = sizer.size(case)
     before = footprint_of(sizer, case, sizes)
     for change in _changes(sizer, case, sizes):
+        if gate.refuses(change.case):
+            continue
         after = sizer.size(change.case)
         footprint = footprint_of(sizer, change.case, after, detailed=False)
         tokens = (footprint.capacity_tokens or 0) / max(1, before.capacity_tokens or 1)

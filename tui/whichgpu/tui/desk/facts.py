@@ -62,7 +62,7 @@ def load_facts() -> Facts:
         architectures=json.loads(assets.read("vllm_architectures.json")),
         engines=Engines(assets.read("vllm_versions.json")),
         calibration=parse_calibration(assets.read("throughput.json")),
-        kernels=KernelFacts(json.loads(assets.read("vllm_kernels.json"))["releases"]),
+        kernels=KernelFacts(assets.read("vllm_kernels.json")),
         date=str(json.loads(accelerators)["date"]),
     )
 
