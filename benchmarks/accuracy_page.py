@@ -125,24 +125,30 @@ def _judge_section() -> str:
     from whichgpu.catalog.atlas import Atlas
     from whichgpu.catalog.atlas_index import FILE_NAME
 
-    judged_rows = rows()
-    verdicts = list(compare(judged_rows, Atlas(assets.read(FILE_NAME))))
-    equal = sum(v.weights == v.our_weights and v.cache_agrees for v in verdicts)
-    close = sum(abs(v.weights_off) <= CLOSE and v.cache_agrees for v in verdicts)
-    cache = sum(v.cache_agrees for v in verdicts)
+    judged_rows, atlas = rows(), Atlas(assets.read(FILE_NAME))
+    by_release = {
+        vllm: [r for r in judged_rows if r["vllm"] == vllm] for vllm in sorted({r["vllm"] for r in judged_rows})
+    }
+    counts = []
+    for vllm, asked in by_release.items():
+        verdicts = list(compare(asked, atlas))
+        close = sum(abs(v.weights_off) <= CLOSE and v.cache_agrees for v in verdicts)
+        equal = sum(v.weights == v.our_weights and v.cache_agrees for v in verdicts)
+        counts.append((vllm, len(asked), len(verdicts), equal, close, sum(v.cache_agrees for v in verdicts)))
     differing = [v for v in verdicts if abs(v.weights_off) > CLOSE or not v.cache_agrees]
     table = [
         (v.model, v.tp, f"{v.weights_off:+.3%}", "same" if v.cache_agrees else "differs", EXPLAINED.get(v.model, "?"))
         for v in sorted(differing, key=lambda v: -abs(v.weights_off))
     ]
+    columns = ("vLLM", "asked", "built, and in the atlas", "equal", f"within {CLOSE:.2%}, same cache", "same cache")
     text = (
         "## vLLM itself as the judge\n\n"
-        "`python -m benchmarks.judge record` builds vLLM 0.32's real classes on the meta device, as one rank of a pretended"
+        "`python -m benchmarks.judge record` builds vLLM's real classes on the meta device, as one rank of a pretended"
         " group on a pretended H100, and keeps parameters, buffers and KV cache groups in `benchmarks/judged.jsonl`; the"
-        " tests compare them on every run. Of "
-        f"{len(judged_rows)} models × layouts asked, {len(verdicts)} could be built and are in the atlas (the others need remote"
-        f" code, a newer Transformers, or are not known to vLLM 0.32). Equal to the byte: {equal}. Within {CLOSE:.2%} of"
-        f" the weights with the same cache: {close}. Same cache groups, blocks and bytes per block: {cache}. The rest:"
+        " tests compare them on every run. What could not be built needs remote code or a newer Transformers, or is not known to that"
+        " release; of 0.33 only what 0.32 had built was asked again. Same cache: groups, blocks and bytes per block.\n\n"
+        + _grid([[str(c) for c in row] for row in counts], columns)
+        + f"\n\nThe rest, under {max(by_release)}:"
     )
     return text + "\n\n" + _grid(table, ("model", "TP", "weights", "cache", "why"))
 

@@ -1,9 +1,12 @@
 """Follow a release of vLLM: take its wheel, write the registry that plans look at, and print what a person has to read.
 
     python -m benchmarks.follow 0.33.0 [--before 0.32.0] [--write]        # or the paths of two wheels, or of unpacked folders
+    python -m benchmarks.follow 0.33.0 --write --python VLLM_PYTHON --models FOLDERS
 
-Nothing of the wheel runs: its Python is parsed. ``--write`` puts the registry into ``assets/whichgpu/assets/vllm_architectures.json``; what changed for
-memory is read in the printed functions and written as a change of ``vllm_versions.json`` by hand, with its source.
+The wheel's Python is parsed, and does not run. ``--write`` puts the registry into ``assets/whichgpu/assets/vllm_architectures.json``; what changed for
+memory is read in the printed functions and written as a change of ``vllm_versions.json`` by hand, with its source. With
+``--python`` the release is asked itself, in the environment of vLLM's CPU build: its selectors about every kind of layer (the
+asset ``vllm_kernels.json``), its classes about the bytes of the recorded models; what differs from the last release is printed.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from benchmarks import follow_judged
+from benchmarks.starts import write_asset
 from benchmarks.transformers_facts import Transformers, composite_classes
 
 ASSET = Path(__file__).parent.parent / "assets" / "whichgpu" / "assets" / "vllm_architectures.json"
@@ -54,6 +59,11 @@ class Release:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._trees: dict[Path, ast.Module | None] = {}
+
+    @property
+    def folder(self) -> Path:
+        """Where Python finds it."""
+        return self._root.parent
 
     @cached_property
     def version(self) -> str:
@@ -354,7 +364,11 @@ def main() -> None:
     parser.add_argument("release")
     parser.add_argument("--before", help="the release that was followed last, to compare functions with")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--python", help="of vLLM's CPU build: ask the release itself, as far as it goes without a GPU")
+    parser.add_argument("--models", type=Path, help="with --python: folders of metadata")
     options = parser.parse_args()
+    if (options.python is None) != (options.models is None):
+        parser.error("--python and --models go together")
     with tempfile.TemporaryDirectory() as name:
         after = unpacked(options.release, Path(name) / "after")
         transformers = transformers_for(after, Path(name) / "transformers")
@@ -363,9 +377,16 @@ def main() -> None:
         print("\n".join(differences(before.registry() if before else known, registry)))
         if before:
             print("\n\n".join(changed_functions(before, after)))
-    if options.write:
-        registry |= {"since": came_with(known, registry), "removed_quantisations": no_longer_read(known, registry)}
-        ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        if options.write:
+            registry |= {"since": came_with(known, registry), "removed_quantisations": no_longer_read(known, registry)}
+            ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        if options.python:
+            places = [after.folder, Path(name) / "transformers", follow_judged.flashinfer_in(Path(name) / "site")]
+            told = follow_judged.follow(options.models, options.python, places, registry["vllm"], options.write)
+            for line in told:
+                print(line, flush=True)
+    if options.python and options.write:
+        write_asset()
 
 
 if __name__ == "__main__":

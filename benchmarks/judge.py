@@ -1,6 +1,6 @@
 """vLLM itself as the judge: bytes per rank and KV cache groups of its real classes beside ours.
 
-    python -m benchmarks.judge record MODELS_DIR --python VLLM_PYTHON [--only NAME ...] [--tp 1 2 4 8]
+    python -m benchmarks.judge record MODELS_DIR --python VLLM_PYTHON [--only NAME ...] [--tp 1 2 4 8] [--vllm 0.33 --wheel FOLDER ...]
     python -m benchmarks.judge compare [--write docs/accuracy.md]
 
 ``record`` asks vLLM's CPU build (``vllm_worker.py``) about every folder of metadata and keeps what it says in
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -58,11 +59,20 @@ class Verdict:
         return (self.per_block, self.blocks) == (self.our_per_block, self.our_blocks)
 
 
-def record(folders: Sequence[Path], python: str, sizes: Sequence[int]) -> Iterator[dict[str, Any]]:
-    """Ask the worker about every folder at every tensor-parallel size; yield what is worth keeping."""
+def record(
+    folders: Sequence[Path], python: str, sizes: Sequence[int], places: Sequence[Path] = ()
+) -> Iterator[dict[str, Any]]:
+    """Ask the worker about every folder at every tensor-parallel size; yield what is worth keeping. ``places`` hold the Python
+    of another release than the installed one."""
     requests = "\n".join(json.dumps({"folder": str(f), "tp": tp}) for f in folders for tp in sizes)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(place) for place in places)}
     with subprocess.Popen(
-        [python, str(_WORKER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        [python, str(_WORKER)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=environment,
     ) as worker:
         assert worker.stdin is not None
         assert worker.stdout is not None
@@ -94,18 +104,18 @@ class Comparison:
 
     def __init__(self, atlas: Atlas) -> None:
         self._atlas = atlas
-        self._engine = Engines(assets.read("vllm_versions.json")).of("0.32")
+        self._engines = Engines(assets.read("vllm_versions.json"))
         self._registry = json.loads(assets.read("vllm_architectures.json"))
         self._sizer_of = cache(self._make_sizer)
 
     def of(self, row: dict[str, Any]) -> Verdict | None:
         """Put a row beside ours; ``None`` where it has no figures, or its model is not in the atlas."""
-        sizer = self._sizer_of(row["model"]) if "weights" in row else None
+        sizer = self._sizer_of(row["model"], row["vllm"]) if "weights" in row else None
         return verdict_of(sizer, row) if sizer is not None else None
 
-    def _make_sizer(self, name: str) -> Sizer | None:
-        inspection = self._atlas.find(name)
-        return Sizer(ServedModel(inspection, self._engine, self._registry)) if inspection is not None else None
+    def _make_sizer(self, name: str, vllm: str) -> Sizer | None:
+        inspection, engine = self._atlas.find(name), self._engines.of(vllm)
+        return Sizer(ServedModel(inspection, engine, self._registry)) if inspection is not None else None
 
 
 def compare(kept_rows: Iterable[dict[str, Any]], atlas: Atlas) -> Iterator[Verdict]:
@@ -149,6 +159,8 @@ _HEAD = "another head: the files hold one and the class builds none, or the othe
 _COPY = "the copy of the config lacks a key whose default differs"
 _PARTLY = "some layers of a kind are kept in high precision; headers show which, a config's list is shortened"
 _TRANSFORMERS = "runs through the Transformers backend, which leaves part of it whole on every card"
+
+_PADDED = "expert biases are padded with the experts; under 0.33 FlashInfer's Python was there, and a kernel chosen that pads none"
 
 EXPLAINED: dict[str, str] = {
     "BAAI/bge-large-en-v1.5": "pooler and position buffers of a BERT",
@@ -194,8 +206,10 @@ EXPLAINED: dict[str, str] = {
     "llava-hf/llava-v1.6-mistral-7b-hf": "the class leaves out the encoder's last layer, whose output is not used",
     "zai-org/GLM-4.1V-9B-Thinking": "parts of the image merger are whole on every card",
     "zai-org/GLM-4.5V": "parts of the image merger are whole on every card",
-    "openai/gpt-oss-20b": "expert biases are padded with the experts",
-    "openai/gpt-oss-120b": "expert biases are padded with the experts",
+    "openai/gpt-oss-20b": _PADDED,
+    "openai/gpt-oss-120b": _PADDED,
+    "deepseek-ai/DeepSeek-V2-Lite": "FlashInfer's Python, which was there for 0.33, brings a buffer of 20 MiB",
+    "deepseek-ai/DeepSeek-V2-Lite-Chat": "FlashInfer's Python, which was there for 0.33, brings a buffer of 20 MiB",
     "openai/clip-vit-base-patch16": "the text side of CLIP is given a cache",
     "openai/clip-vit-large-patch14": "the text side of CLIP is given a cache",
     "openbmb/MiniCPM-V-4.6": "the class keeps recurrent states in BF16 although the config says FP32",
@@ -223,6 +237,10 @@ def main() -> None:
     recording.add_argument("--python", default=sys.executable)
     recording.add_argument("--only", nargs="*", default=[])
     recording.add_argument("--tp", nargs="*", type=int, default=[1, 2, 4, 8])
+    recording.add_argument("--vllm", default="0.32", help="the release that is asked")
+    recording.add_argument(
+        "--wheel", nargs="*", type=Path, default=[], help="its Python, if it is not the installed one"
+    )
     recording.add_argument("--out", type=Path, default=KEPT)
     comparing = commands.add_parser("compare")
     comparing.add_argument("--kept", type=Path, default=KEPT)
@@ -231,10 +249,10 @@ def main() -> None:
         folder_names = {n.replace("/", "__") for n in options.only}
         folders = [p.parent for p in sorted(options.models.glob("*/config.json"))]
         model_folders = [f.resolve() for f in folders if not folder_names or f.name in folder_names]
-        with options.out.open("w") as out:
-            for row in record(model_folders, options.python, options.tp):
-                out.write(json.dumps(row) + "\n")
-                out.flush()
+        earlier = [row for row in rows(options.out) if row["vllm"] != options.vllm] if options.out.exists() else []
+        told = record(model_folders, options.python, options.tp, options.wheel)
+        kept = [*earlier, *({"vllm": options.vllm} | row for row in told)]
+        options.out.write_text("".join(json.dumps(row) + "\n" for row in kept))
         return
     for verdict in compare(rows(options.kept), Atlas(assets.read(FILE_NAME))):
         marks = [f"weights {verdict.weights_off:+.3%}" if verdict.our_weights != verdict.weights else ""]

@@ -92,11 +92,10 @@ def head_requests(folder: Path) -> list[Row]:
     return [{"folder": str(folder), "tp": 1, "overrides": {"head_dim": width}} for width in _HEADS]
 
 
-def asked(requests: Sequence[Row], python: str, wheel: Path | None = None) -> Iterator[Row]:
-    """Ask the worker, and yield its rows; ``wheel`` is the Python of another release than the installed one, with what it
-    needs beside it (``site``: FlashInfer's Python; ``transformers``)."""
-    places = [] if wheel is None else [wheel, wheel.parent / "transformers", wheel.parent / "site"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(p) for p in places if p.exists())}
+def asked(requests: Sequence[Row], python: str, places: Sequence[Path] = ()) -> Iterator[Row]:
+    """Ask the worker, and yield its rows; ``places`` hold the Python of another release than the installed one, and of what
+    goes with it."""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(place) for place in places)}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
         lines.writelines(json.dumps(request) + "\n" for request in requests)
         lines.seek(0)
@@ -109,7 +108,20 @@ def asked(requests: Sequence[Row], python: str, wheel: Path | None = None) -> It
             env=environment,
         ) as worker:
             assert worker.stdout is not None
-            yield from (json.loads(line) for line in worker.stdout)
+            yield from (json.loads(line) for line in worker.stdout if line.startswith("{"))  # old releases log there
+
+
+def all_requests(folders: Sequence[Path]) -> list[Row]:
+    """Return what is asked for the asset: widths of heads, and all of the models."""
+    heads = [request for folder in folders if folder.name == _HEADS_OF for request in head_requests(folder)]
+    return [*heads, *requests_of(folders)]
+
+
+def write_asset() -> None:
+    """Put together what was asked of every release."""
+    known = rows_of(ASKED)
+    releases = [release_of(known, vllm) for vllm in sorted({row["vllm"] for row in known})]
+    ASSET.write_text(json.dumps({"schema_version": 1, "releases": releases}) + "\n", encoding="utf-8")
 
 
 def _named(folders: Iterable[Path], only: Sequence[str]) -> list[Path]:
@@ -117,26 +129,27 @@ def _named(folders: Iterable[Path], only: Sequence[str]) -> list[Path]:
     return [f for f in folders if not only or f.name.replace("__", "/", 1) in only]
 
 
+def _places(options: argparse.Namespace) -> list[Path]:
+    """The release's Python, and beside it the transformers and the FlashInfer that go with it, where they are."""
+    if options.wheel is None:
+        return []
+    beside = [options.wheel.parent / name for name in ("transformers", "site")]
+    return [options.wheel, *(place for place in beside if place.exists())]
+
+
 def _ask(options: argparse.Namespace) -> None:
     chosen = _named(folders_of(options.models), options.only)
     if options.whole:
-        requests = whole_requests(chosen)
-        write_rows(HELD_OUT, options.vllm, held_out(asked(requests, options.python, options.wheel), options.vllm))
-        return
-    heads = [request for f in chosen if f.name == _HEADS_OF for request in head_requests(f)]
-    rows = compact(asked([*heads, *requests_of(chosen)], options.python, options.wheel), options.vllm)
-    write_rows(ASKED, options.vllm, rows)
-
-
-def _write() -> None:
-    known = rows_of(ASKED)
-    releases = [release_of(known, vllm) for vllm in sorted({row["vllm"] for row in known})]
-    ASSET.write_text(json.dumps({"schema_version": 1, "releases": releases}) + "\n", encoding="utf-8")
+        rows = held_out(asked(whole_requests(chosen), options.python, _places(options)), options.vllm)
+        write_rows(HELD_OUT, options.vllm, rows)
+    else:
+        rows = compact(asked(all_requests(chosen), options.python, _places(options)), options.vllm)
+        write_rows(ASKED, options.vllm, rows)
 
 
 def _commands(options: argparse.Namespace) -> None:
     requests = list(command_requests(_named(folders_of(options.models), options.only), options.vllm))
-    told = list(asked([r for r in requests if "words" in r], options.python, options.wheel))
+    told = list(asked([r for r in requests if "words" in r], options.python, _places(options)))
     write_rows(COMMANDS, options.vllm, counted([*told, *(r for r in requests if "words" not in r)], options.vllm))
 
 
@@ -155,7 +168,7 @@ def main() -> None:
     if options.what == "ask":
         _ask(options)
     elif options.what == "write":
-        _write()
+        write_asset()
     elif options.what == "commands":
         _commands(options)
     else:

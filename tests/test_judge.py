@@ -24,9 +24,9 @@ CONFIGS = sorted((Path(__file__).parent / "judged").iterdir())
 """config.json of public models of nine kinds, as published."""
 
 
-@pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r['model']}-TP{r['tp']}")
+@pytest.mark.parametrize("row", ROWS, ids=lambda r: f"{r['model']}-TP{r['tp']}-{r['vllm']}")
 def test_recorded_classes(row: dict[str, Any]) -> None:
-    """Weights and cache as vLLM 0.32's own classes had them, or the difference has a reason."""
+    """Weights and cache as vLLM's own classes had them, or the difference has a reason."""
     if row["model"] in EXPLAINED:
         return
     verdict = COMPARISON.of(row)
@@ -39,7 +39,7 @@ def test_half_are_equal_to_the_byte_and_reasons_are_given_only_where_they_are_ne
     verdicts = list(compare(ROWS, ATLAS))
     assert len(verdicts) == len(ROWS)
     equal = [v for v in verdicts if v.weights == v.our_weights and v.cache_agrees]
-    assert len(equal) >= 0.49 * len(verdicts), "270 of 543 when this was written; most of the others within 0.07 %"
+    assert len(equal) >= 0.48 * len(verdicts), "534 of 1,086 when this was written; most of the others within 0.07 %"
     assert set(EXPLAINED) <= {v.model for v in verdicts if abs(v.weights_off) > CLOSE or not v.cache_agrees}
 
 

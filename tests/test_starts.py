@@ -13,7 +13,7 @@ import pytest
 import yaml
 from benchmarks.follow import Release, came_with, differences
 from benchmarks.starts import asked
-from benchmarks.starts_compared import ASKED, HELD_OUT, Outcome, command_requests, compared, rows_of
+from benchmarks.starts_compared import HELD_OUT, Outcome, command_requests, compared, rows_of
 from benchmarks.starts_table import is_hole
 
 from tests.conftest import Result
@@ -606,9 +606,9 @@ class TestBesideVllm:
     """Kept answers of vLLM itself, about whole models (``docs/starts.md``)."""
 
     def test_no_false_start_and_few_false_refusals(self) -> None:
-        cells = list(compared([*rows_of(ASKED), *rows_of(HELD_OUT)], ATLAS.find))
+        cells = list(compared(rows_of(HELD_OUT), ATLAS.find))
         counts = Counter(cell.outcome for cell in cells)
-        assert len(cells) >= 2500
+        assert len(cells) >= 1000
         assert not [cell for cell in cells if cell.outcome is Outcome.FALSE_START]
         assert counts[Outcome.FALSE_REFUSAL] <= 0.01 * len(cells)
         assert counts[Outcome.NOT_CHECKED] <= 0.06 * len(cells)

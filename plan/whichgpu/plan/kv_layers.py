@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import lcm
 
 from whichgpu.inspect.mixer_kinds import CacheForm, MixerKind, traits
 from whichgpu.inspect.records import Architecture, Inspection, Mixer
@@ -142,6 +143,8 @@ def block_size(architecture: Architecture | None, generation: Generation) -> int
 
 
 _INDEXED_BLOCK = 128
+_CHECKPOINT_STRIDE = 64
+"""Tokens between the states that FlashInfer's prefill of gated delta nets emits (vLLM 0.33 qwen_gdn_linear_attn.py)."""
 
 
 def cache_layers(model: ServedModel, setting: CacheSetting) -> list[tuple[int, CacheLayer]]:
@@ -155,9 +158,10 @@ def cache_layers(model: ServedModel, setting: CacheSetting) -> list[tuple[int, C
     layout = architecture.mixer_layout or _sequential_layout(architecture.mixers)
     whole = (architecture.model_type or "").startswith(classes.full_latent_caches)
     mixers = [_with_full_cache(m) if whole and m.kind is MixerKind.MLA else m for m in architecture.mixers]
-    setting = _enlarge_block(mixers, setting)
-    rules = (*classes.checkpointed_delta, *(model.engine.delta_checkpoints if setting.delta_checkpoints else ()))
-    delta = any(name.startswith(rules) for name in architecture.names)
+    exported = model.engine.delta_checkpoints if setting.delta_checkpoints else ()
+    exports = any(name.startswith(exported) for name in architecture.names)
+    setting = _enlarge_block(mixers, setting, _CHECKPOINT_STRIDE if exports else 1)
+    delta = exports or any(name.startswith(classes.checkpointed_delta) for name in architecture.names)
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
     if setting.speculative and architecture.mtp_layers:
@@ -180,13 +184,16 @@ def _sequential_layout(mixers: Sequence[Mixer]) -> list[int]:
     return [index for index, mixer in enumerate(mixers) for _ in range(mixer.layers)]
 
 
-def _enlarge_block(mixers: Sequence[Mixer], setting: CacheSetting) -> CacheSetting:
-    """Raise the block until an attention page holds a state (vLLM 0.32 platforms/interface.py)."""
+def _enlarge_block(mixers: Sequence[Mixer], setting: CacheSetting, stride: int) -> CacheSetting:
+    """Raise the block until an attention page holds a state (vLLM 0.33 platforms/interface.py).
+
+    ``stride`` is that of the states that a prefill emits on its way: they land on blocks' ends.
+    """
     state = max((_state_page(m, setting) for m in mixers if traits(m.kind).state_paged), default=0)
     attention = [_token_bytes(m, setting) for m in mixers if _holds_keys(m.kind) and not m.shares_kv]
     if not state or not attention or not max(attention):
         return setting
-    align = max(128 if any(m.kind is MixerKind.MLA for m in mixers) else 16, setting.block)
+    align = lcm(max(128 if any(m.kind is MixerKind.MLA for m in mixers) else 16, setting.block), stride)
     return replace(setting, block=align * -(-state // (align * max(attention))))
 
 
