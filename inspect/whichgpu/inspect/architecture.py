@@ -12,6 +12,7 @@ from whichgpu.inspect.families import FAMILIES, Family, family_of
 from whichgpu.inspect.feed_forwards import feed_forwards
 from whichgpu.inspect.layer_patterns import mixer_kinds
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
+from whichgpu.inspect.normal_form import normalised
 
 _NESTED_GROUPS = ("attn_config", "ffn_config", "moe")
 """Objects in which some configs (DBRX, MPT, Mistral's params.json) put keys that others keep flat."""
@@ -38,7 +39,7 @@ def read_design(root: ConfigView) -> Design | None:
     view = text_view(root)
     model_type = view.string("model_type") or root.string("model_type")
     family = family_of(model_type)
-    view = ConfigView(_flatten(view.raw), view.where, family.defaults)
+    view = ConfigView(normalised(_flatten(view.raw)), view.where, family.defaults)
     hidden = view.integer("hidden", *HIDDEN_KEYS)
     layers = layer_count(view)
     if not hidden or not layers:
@@ -97,11 +98,17 @@ def _context(view: ConfigView) -> int | None:
 
 
 def _tied(view: ConfigView, root: ConfigView, family: Family) -> bool:
-    for level in (view, root):
-        stated = level.flag("tie_word_embeddings", "tie_embeddings", "tied_embeddings", "weight_tying")
-        if stated is not None:
-            view.sources["tied_embeddings"] = f"{level.where}: tie_word_embeddings"
-            return stated
+    """True where embedding and head are one. Where two levels contradict each other, one of them holds a default of its class:
+    nobody writes that they are apart by default, so that one is believed."""
+    keys = ("tie_word_embeddings", "tie_embeddings", "tied_embeddings", "weight_tying")
+    stated = {level.where: flag for level in (view, root) if (flag := level.flag(*keys)) is not None}
+    if len(set(stated.values())) > 1 and root.raw.get("model_type") == view.raw.get("model_type"):
+        stated.pop(root.where)  # the whole config was filled by the language model's class
+    if stated:
+        tied = all(stated.values())
+        where = next(where for where, flag in stated.items() if flag is tied)
+        view.sources["tied_embeddings"] = f"{where}: tie_word_embeddings"
+        return tied
     view.sources["tied_embeddings"] = "assumed: class default of tie_word_embeddings"
     return family.tied
 
@@ -149,6 +156,10 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
     shared = as_integer(view.value("num_kv_shared_layers")) or 0
     if 0 < shared < len(specs):
         specs = [replace(s, shares_kv=True) if i >= len(specs) - shared else s for i, s in enumerate(specs)]
+    for key, field in (("num_attention_heads_per_layer", "heads"), ("num_key_value_heads_per_layer", "kv_heads")):
+        own = view.numbers(key)
+        if own is not None and len(own) == len(specs):
+            specs = [_with_heads(s, field, n) for s, n in zip(specs, own, strict=True)]
     indexers = view.words("indexer_types")
     if indexers is not None:
         sharing = {i for i, word in enumerate(indexers) if word == "shared"}
@@ -166,6 +177,11 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
     if context is not None:
         specs = [replace(s, kind=MixerKind.FULL, window=None) if _never_bites(s, context) else s for s in specs]
     return specs
+
+
+def _with_heads(spec: MixerSpec, field: str, number: int) -> MixerSpec:
+    """A layer's own number of heads, where it has heads."""
+    return replace(spec, **{field: number}) if traits(spec.kind).per_head_cache and number else spec  # type: ignore[arg-type]
 
 
 def _without_indexer(spec: MixerSpec) -> MixerSpec:

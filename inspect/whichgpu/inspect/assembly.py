@@ -271,6 +271,7 @@ def _inspection(
     if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
         name = clean(reading.design.model_type or "(none)")
         reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
+    reading.warnings += _unknown_towers(reading) if grade is not Grade.HEADERS else []
     if reading.adapter_of is not None:
         reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
     for view in (reading.root, reading.design.view if reading.design else None):
@@ -306,6 +307,19 @@ def _inspection(
         warnings=tuple(dict.fromkeys(reading.warnings)),
         unread=tuple(dict.fromkeys(reading.unread)),
     )
+
+
+def _unknown_towers(reading: Reading) -> list[str]:
+    """Encoders whose design nobody told us: what they hold is a guess from their sizes."""
+    from whichgpu.inspect.blueprint.towers import is_known_tower, towers
+
+    root = reading.root
+    unknown = [(m, v) for m, v in towers(root) if not is_known_tower(m, v, root)] if root is not None else []
+    return [
+        f"The {modality} encoder {clean(view.string('model_type') or '(unnamed)')} is not in our table;"
+        " it is counted as a plain transformer, and its projector as two layers."
+        for modality, view in unknown
+    ]
 
 
 def _has_own_blueprint(reading: Reading) -> bool:

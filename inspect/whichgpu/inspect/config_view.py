@@ -23,10 +23,10 @@ _LAYER_COUNTS = ("layers", "n_layer", "depth", "block_count")
 _MOST_NESTED = 64
 
 TEXT_CONFIGS = (
+    "thinker_config",
     "text_config",
     "llm_config",
     "language_config",
-    "thinker_config",
     "decoder_config",
     "language_model",
     "text_model",
@@ -34,6 +34,9 @@ TEXT_CONFIGS = (
     "llm",
 )
 """Names under which multimodal configs nest the language model, in order of preference."""
+
+_DESCRIPTION = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_SIZES = ("intermediate_size", "num_key_value_heads", "max_position_embeddings")
 
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 HIDDEN_KEYS = ("hidden_size", "d_model", "n_embd", "n_embed", "dim", "model_dim", "block_dim")
@@ -152,7 +155,7 @@ def text_view(root: ConfigView) -> ConfigView:
     """
     for name in TEXT_CONFIGS:
         inner = root.sub(name)
-        if inner is None:
+        if inner is None or _overrules(root, inner):
             continue
         deeper = text_view(inner)
         named = inner.string("model_type") is not None and not looks_like_transformer(root)
@@ -165,6 +168,27 @@ def text_view(root: ConfigView) -> ConfigView:
         if inner is not None and looks_like_transformer(inner) and "vocab_size" in inner and not is_tower(name, inner):
             return inner
     return root
+
+
+def _overrules(root: ConfigView, inner: ConfigView) -> bool:
+    """True where a config describes a language model flat, and one that is nested in it says otherwise.
+
+    transformers nests a part of defaults into what it saves where the published config has its keys flat (GLM-4.1V, Step 3.7).
+    """
+    described = all(root.raw.get(key) is not None for key in _DESCRIPTION)
+    if root.raw.get("model_type") == inner.raw.get("model_type"):
+        return False  # the other way round: the class of a language model filled its own level, and kept what it does not know
+    return described and any(
+        inner.raw.get(key) not in (None, root.raw[key]) for key in (*_DESCRIPTION, *_SIZES) if key in root.raw
+    )
+
+
+def is_filled_by_class(root: ConfigView) -> bool:
+    """True where what is nested are defaults of a class, beside a language model that is described flat and served alone."""
+    names = root.value("architectures")
+    alone = isinstance(names, list) and bool(names) and all(str(name).endswith("ForCausalLM") for name in names)
+    nested = (root.sub(name) for name in TEXT_CONFIGS)
+    return alone and any(inner is not None and _overrules(root, inner) for inner in nested)
 
 
 def looks_like_transformer(view: ConfigView) -> bool:

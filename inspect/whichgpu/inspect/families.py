@@ -39,6 +39,8 @@ class Family:
     short_image_positions: bool = False
     """Three-directional positions whose table vLLM 0.32 no longer lengthens; with all others it is four times as long, for the
     indices of long videos (rotary_embedding/mrope.py, qwen3_vl.mrope_positions_factor)."""
+    gated_always: bool = False
+    """True where the feed-forward has a gate whatever its activation is."""
     gated: bool = True
     """Feed-forward with a gate (SwiGLU: three matrices) or without (two)."""
     ffn_bias: bool = False
@@ -58,6 +60,10 @@ class Family:
     """One norm for both blocks of a layer, unless its keys and values are grouped (Falcon)."""
     layer_scalar: bool = False
     """One more parameter per layer, which scales what it adds."""
+    feeds_mamba: bool = False
+    """True where a feed-forward block stands beside Mamba in every layer, whether or not there is attention."""
+    per_layer_table: bool = True
+    """Inputs per layer, where the config has their width, come from a table of their own."""
     scan_norms: bool = False
     """Norms on a Mamba mixer's dt, B and C."""
     mixing_adapters: bool = False
@@ -113,6 +119,7 @@ _GEMMA3 = {
 }
 _QWEN2 = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _GPT2 = {"n_inner": None}
+_GATED_ATTENTION = {"attn_output_gate": True}
 _FALCON = Family(
     gated=False,
     norm="layer",
@@ -147,10 +154,20 @@ FAMILIES: dict[str, Family] = {
     "qwen3_omni_moe_text": Family(qk_norm="head", mixture=True),
     "qwen3_asr": Family(qk_norm="head"),
     "qwen3_next": Family(qk_norm="head", mixture=True, defaults={"mtp_num_hidden_layers": 1, "attn_output_gate": True}),
-    "qwen3_5": Family(qk_norm="head"),
-    "qwen3_5_text": Family(qk_norm="head"),
-    "qwen3_5_moe": Family(qk_norm="head", mixture=True),
-    "qwen3_5_moe_text": Family(qk_norm="head", mixture=True),
+    "embedding_gemma2_text": Family(tied=True, norms=4, qk_norm="head", per_layer_table=False),
+    "bamba": Family(feeds_mamba=True),
+    "granitemoehybrid": Family(feeds_mamba=True),
+    "laguna": Family(qk_norm="head", mixture=True),
+    "qwen3_5": Family(qk_norm="head", defaults=_GATED_ATTENTION),
+    "qwen3_5_text": Family(qk_norm="head", defaults=_GATED_ATTENTION),
+    "qwen3_5_moe": Family(qk_norm="head", mixture=True, defaults=_GATED_ATTENTION),
+    "qwen3_5_moe_text": Family(qk_norm="head", mixture=True, defaults=_GATED_ATTENTION),
+    "afmoe": Family(qk_norm="head", norms=4, mixture=True, defaults=_GATED_ATTENTION),
+    "apertus": Family(qk_norm="head", gated=False),
+    "bitnet": Family(gated_always=True),
+    "codegen": Family(gated=False, norm="layer", norms=1, ffn_bias=True, head_bias=True),
+    "gpt_neo": Family(gated=False, norm="layer", attention_bias="o", ffn_bias=True, positions=0, tied=True),
+    "openai-gpt": Family(gated=False, norm="layer", attention_bias="qkvo", ffn_bias=True, positions=0, tied=True),
     "fish_qwen3": Family(qk_norm="head"),
     "logics": Family(qk_norm="head"),
     "andesvl-aimv2-qwen3": Family(qk_norm="head"),

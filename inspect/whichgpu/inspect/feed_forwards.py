@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec
-from whichgpu.inspect.layer_patterns import expert_layers
-from whichgpu.inspect.mixer_kinds import MixerKind
+from whichgpu.inspect.layer_patterns import FEED_FORWARD_WORDS, expert_layers
+from whichgpu.inspect.mixer_kinds import MixerKind, traits
 
 EXPERT_KEYS = ("n_routed_experts", "num_experts", "moe_num_experts", "num_local_experts", "num_routed_experts")
 TOP_K_KEYS = (
@@ -33,7 +33,12 @@ _DENSE_WIDTH_KEYS = (
     "ff_intermediate_size",
     "block_ff_dim",
     "d_intermediate",
+    "d_inner",
+    "dim_ff",
+    "dff",
 )
+_PLAIN_ACTIVATIONS = ("relu2", "xielu")
+"""Activations that come without a gate."""
 _SHARED_COUNT_KEYS = ("n_shared_experts", "num_shared_experts", "num_shared_expert", "moe_num_shared_experts")
 _SHARED_WIDTH_KEYS = (
     "shared_expert_intermediate_size",
@@ -75,8 +80,9 @@ def _per_layer(design: Design, index: int, ffn: FfnSpec) -> FfnSpec:
     pattern = design.view.string("hybrid_override_pattern")
     if pattern and index < len(pattern) and set(pattern) <= set("M*-E"):
         return FfnSpec(kind="none") if pattern[index] in "M*" else ffn
-    words = design.view.words("layers_block_type") or []
-    if "moe" in words and index < len(words) and words[index] in ("mamba", "attention"):
+    words = design.view.words("layers_block_type", "layer_types") or []
+    alone = any(word in FEED_FORWARD_WORDS for word in words)
+    if alone and index < len(words) and words[index] not in FEED_FORWARD_WORDS:
         return FfnSpec(kind="none")
     blocks = design.view.value("block_configs")
     if isinstance(blocks, list) and index < len(blocks):
@@ -90,6 +96,8 @@ def _per_layer(design: Design, index: int, ffn: FfnSpec) -> FfnSpec:
 
 def _mamba_has_ffn(design: Design) -> bool:
     """Pure Mamba models and Zamba have no feed-forward beside the mixer; Jamba and Granite do."""
+    if design.family.feeds_mamba:
+        return True
     mixed = any(m.kind in (MixerKind.FULL, MixerKind.HYBRID, MixerKind.MLA) for m in design.mixers)
     return mixed and design.view.value("num_mem_blocks") is None
 
@@ -111,16 +119,25 @@ def _dense(design: Design) -> FfnSpec:
     if view.flag("block_auto_adjust_ff_dim") and width:
         multiple = as_integer(view.value("block_multiple_of")) or 256
         width = math.ceil(int(2 * width / 3) / multiple) * multiple
-    if width in (None, 0) and not design.family.gated:
-        ratio = as_integer(view.value("expansion_ratio")) or 4
+    unsaid = width is None and all(view.value(key) is None for key in EXPERT_KEYS) and _is_attention(design)
+    if width in (None, 0) and (not design.family.gated or unsaid):
+        ratio = as_integer(view.value("expansion_ratio", "intermediate_multiple_size")) or 4
         width = ratio * design.hidden
         view.sources["intermediate"] = f"computed: {ratio} × hidden size"
     if design.family.halved_width and width:
         width //= 2
-    gated = design.family.gated and "position_encoding_2d" not in view
-    if view.string("mlp_hidden_act", "hidden_act") in ("relu2",) or view.flag("gated_linear_unit") is False:
+    gated = design.family.gated and "position_encoding_2d" not in view and not unsaid
+    is_plain = (
+        view.string("mlp_hidden_act", "hidden_act") in _PLAIN_ACTIVATIONS or view.flag("gated_linear_unit") is False
+    )
+    if is_plain and not design.family.gated_always:
         gated = False
     return FfnSpec(kind="dense" if width else "none", intermediate=width or None, gated=gated)
+
+
+def _is_attention(design: Design) -> bool:
+    """True where every layer is attention, beside which a feed-forward block stands even where no key has its width."""
+    return all(traits(mixer.kind).softmax for mixer in design.mixers)
 
 
 def _mixture(design: Design, experts: int, dense: FfnSpec) -> FfnSpec:
@@ -140,7 +157,7 @@ def _mixture(design: Design, experts: int, dense: FfnSpec) -> FfnSpec:
         shared_experts=(count or 1) if total_shared else 0,
         shared_intermediate=total_shared or None,
         gated=dense.gated,
-        latent=as_integer(view.value("moe_latent_size", "routed_expert_hidden_size")),
+        latent=as_integer(view.value("moe_latent_size", "routed_expert_hidden_size", "moe_hidden_size")),
         expert_bias=design.family.expert_bias,
         router_bias=design.family.expert_bias or _router_bias(view),
         shared_gate="shared_expert_intermediate_size" in view,

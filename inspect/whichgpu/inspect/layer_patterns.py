@@ -21,6 +21,8 @@ _LAYER_TYPE = {
     "moe": "none",
     "mlp": "none",
 }
+FEED_FORWARD_WORDS = ("moe", "mlp")
+"""Layers that are a feed-forward block alone; beside them, layers of a mixer have none."""
 _PATTERN_LETTER = {"M": "mamba", "*": "full", "-": "none", "E": "none"}
 
 
@@ -79,6 +81,8 @@ def _from_index_lists(view: ConfigView, layers: int) -> list[str] | None:
         return ["full" if i in full else "conv" for i in range(layers)]
     if view.value("mamba_d_ssm", "mamba_n_heads") is not None and view.value("layer_types") is None:
         attention = view.numbers("attn_layer_indices")
+        if attention is None and view.string("model_type") == "bamba":
+            return ["mamba"] * layers  # BambaConfig: none unless they are named; Falcon-H1 has both in every layer
         return ["hybrid" if attention is None or i in attention else "mamba" for i in range(layers)]
     return None
 
@@ -129,8 +133,8 @@ def expert_layers(view: ConfigView, layers: int) -> list[bool]:
     words = view.words("mlp_layer_types")
     if words is not None:
         return [w == "sparse" for w in words][:layers]
-    block_types = view.words("layers_block_type")
-    if block_types is not None and "moe" in block_types:
+    block_types = view.words("layers_block_type", "layer_types")
+    if block_types is not None and any(word in FEED_FORWARD_WORDS for word in block_types):
         return [w == "moe" for w in block_types][:layers]
     marks = view.numbers("moe_layer_freq")
     if marks is not None:

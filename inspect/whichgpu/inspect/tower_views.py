@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from whichgpu.inspect.config_view import ConfigView, as_integer
+from whichgpu.inspect.config_view import ConfigView, as_integer, is_filled_by_class
 from whichgpu.inspect.families import family_of
 
 _VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
@@ -35,8 +35,10 @@ _NAMED_TOWERS: dict[str, Mapping[str, object]] = {
 
 def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
     """Yield (modality, view) for every encoder that the config describes."""
+    if is_filled_by_class(root):
+        return
     modalities: set[str] = set()
-    for level in (root, root.sub("thinker_config")):
+    for level in (root.sub("thinker_config"), root):
         if level is None:
             continue
         for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):

@@ -118,7 +118,7 @@ def _ends(design: Design) -> list[Row]:
 def has_language_head(names: object) -> bool:
     """False for bare encoders, rewards and classifiers, by the suffix of config.json: architectures."""
     listed = [n for n in names if isinstance(n, str)] if isinstance(names, list) else []
-    bare = ("Model", "Classification")
+    bare = ("Model", "Classification", "ForDecision")
     return not any(n.endswith(bare) and not n.endswith("LMHeadModel") for n in listed)
 
 
@@ -134,7 +134,8 @@ def _extras(design: Design) -> list[Row]:
     width = as_integer(view.value("hidden_size_per_layer_input"))
     if width:
         vocab = as_integer(view.value("vocab_size_per_layer_input")) or design.vocabulary or 0
-        rows.append(Row("embed_tokens_per_layer.weight", Part.EMBEDDING, (vocab, design.layers * width)))
+        if design.family.per_layer_table:
+            rows.append(Row("embed_tokens_per_layer.weight", Part.EMBEDDING, (vocab, design.layers * width)))
         rows += matrix("per_layer_model_projection", Part.OTHER, design.layers * width, h)
         rows += norm("per_layer_projection_norm", width)
         rows += matrix("layers.*.per_layer_input_gate", Part.OTHER, width, h, count=design.layers)

@@ -12,7 +12,7 @@ from whichgpu.inspect.families import family_of
 from whichgpu.inspect.records import Part
 from whichgpu.inspect.tower_views import sizes, towers
 
-__all__ = ["STYLES", "TowerStyle", "style_of", "tower_rows", "towers", "vision_transformer"]
+__all__ = ["STYLES", "TowerStyle", "is_known_tower", "style_of", "tower_rows", "towers", "vision_transformer"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ STYLES: dict[str, TowerStyle] = {
     "idefics2": TowerStyle(projector="resampler"),
     "siglip": TowerStyle(projector="two"),
     "clip_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="two"),
+    "minimax_m3_vl_vision": TowerStyle(
+        class_token=True,
+        patch_bias=False,
+        pre_norm=True,
+        projector="two",
+        defaults={"temporal_patch_size": 2},
+    ),
     "pixtral": TowerStyle(
         bias=False,
         key_bias=False,
@@ -80,10 +87,17 @@ _KIN = (
 )
 """Words in the names of model types whose towers are built like a listed one."""
 
+_WHISPERS = ("whisper", "qwen2_audio", "qwen2_audio_encoder", "ultravox", "qwen2_5_omni_audio_encoder")
+"""Audio encoders that are Whisper's."""
+_OF_MODEL = {"minimax_m3_vl": "minimax_m3_vl_vision"}
+"""Towers that published configs call by the name of the one that they are built after."""
+
 _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] = {
     "mllama_vision_model": special_towers.mllama,
     "glm4v": special_towers.glm4v,
     "glm4v_moe": special_towers.glm4v,
+    "glm4v_vision": special_towers.glm4v,
+    "glm4v_moe_vision": special_towers.glm4v,
     "gemma4_vision": special_towers.gemma4_vision,
     "gemma4_audio": special_towers.gemma4_audio,
     "molmo_vision": special_towers.molmo,
@@ -115,8 +129,21 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
     return placed + [Row(f"projector.{r.name}", Part.PROJECTOR, r.shape, r.count, r.linear) for r in projector]
 
 
-def style_of(view: ConfigView, root: ConfigView) -> TowerStyle:
+def is_known_tower(modality: str, view: ConfigView, root: ConfigView) -> bool:
+    """False for an encoder that is counted as a plain transformer for want of a design that is known."""
     names = (view.string("model_type") or "", root.string("model_type") or "")
+    if any(name in _SPECIAL or name in _OF_MODEL or name in _WHISPERS for name in names):
+        return True
+    if modality == "vision" and isinstance(view.value("width"), dict):
+        return True
+    return any(name in STYLES or any(word in name for word, _ in _KIN) for name in names)
+
+
+def style_of(view: ConfigView, root: ConfigView) -> TowerStyle:
+    names = (
+        _OF_MODEL.get(root.string("model_type") or "", view.string("model_type") or ""),
+        root.string("model_type") or "",
+    )
     for name in names:
         if name in STYLES:
             return STYLES[name]

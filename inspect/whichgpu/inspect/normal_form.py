@@ -1,0 +1,129 @@
+"""One normal form: spellings that today's transformers writes, turned into the ones that every reader here knows.
+
+``save_pretrained`` renames what a model's first publisher wrote: words for layers, sizes per layer, rotary parameters per kind.
+Each rewriting is one function over one level of a config; what a config does not have stays as it is. Source of the new
+spellings: transformers 5.24 ``configuration_*.py`` (``attribute_map``, ``__post_init__``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from whichgpu.inspect.config_view import as_integer
+
+_COMPRESSED = ("compressed_sparse_attention", "heavily_compressed_attention")
+_EXPERT_WORDS = frozenset({"moe", "hash_moe", "sparse"})
+_MAMBA_KEYS = ("mamba_d_state", "mamba_n_heads", "n_mamba_heads", "mamba_num_heads", "ssm_state_size", "mamba_d_head")
+_DELTA_KEYS = ("linear_num_value_heads", "linear_attn_config", "linear_num_key_heads")
+_SPARSE_WORD = "minimax_m3_sparse"
+_MOST_LAYERS = 4096
+
+
+def normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a language model's level of a config in the spellings of first publishers."""
+    level = dict(raw)
+    for rewrite in _REWRITES:
+        level = {**level, **rewrite(level)}
+    return level
+
+
+def _words(level: Mapping[str, Any], key: str) -> list[str]:
+    value = level.get(key)
+    if not isinstance(value, list) or not 0 < len(value) <= _MOST_LAYERS or not all(isinstance(v, str) for v in value):
+        return []
+    return value
+
+
+def _compressed_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """DeepSeek-V4: a word per layer and a rate per word were one ratio per layer."""
+    words, rates = _words(level, "layer_types"), level.get("compress_rates")
+    if not isinstance(rates, dict) or not any(word in _COMPRESSED for word in words) or "compress_ratios" in level:
+        return {}
+    by_word = {word: as_integer(rates.get(word)) or 0 for word in _COMPRESSED}
+    changes: dict[str, Any] = {"compress_ratios": [by_word.get(word, 0) for word in words], "layer_types": None}
+    hashed = _words(level, "mlp_layer_types").count("hash_moe")
+    return changes | ({"num_hash_layers": hashed} if hashed else {})
+
+
+def _compressed_rotary(level: Mapping[str, Any]) -> dict[str, Any]:
+    """DeepSeek-V4: the rotary parameters of compressed entries had keys of their own."""
+    parameters = level.get("rope_parameters")
+    compressed = parameters.get("compress") if isinstance(parameters, dict) else None
+    if not isinstance(compressed, dict) or "rope_scaling" in level:
+        return {}
+    return {"rope_scaling": compressed, "compress_rope_theta": compressed.get("rope_theta")}
+
+
+def _expert_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """``moe`` and ``hash_moe`` are experts as ``sparse`` is; whatever else there is, is dense."""
+    words = _words(level, "mlp_layer_types")
+    return {"mlp_layer_types": ["sparse" if w in _EXPERT_WORDS else "dense" for w in words]} if words else {}
+
+
+def _mamba_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Zamba 2, Bamba, Nemotron-H: layers of Mamba are called linear attention too."""
+    has_mamba = any(level.get(key) is not None for key in _MAMBA_KEYS)
+    if not has_mamba or any(level.get(key) is not None for key in _DELTA_KEYS):
+        return {}
+    lists = {key: _words(level, key) for key in ("layer_types", "layers_block_type")}
+    return {
+        key: ["mamba" if word == "linear_attention" else word for word in words]
+        for key, words in lists.items()
+        if "linear_attention" in words
+    }
+
+
+def _sparse_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """MiniMax-M3: layers with an indexer are named, and its sizes lie flat."""
+    words = _words(level, "layer_types")
+    if _SPARSE_WORD not in words:
+        return {}
+    inner = level.get("sparse_attention_config")
+    sparse = {
+        "use_sparse_attention": True,
+        "sparse_num_index_heads": level.get("index_n_heads"),
+        "sparse_index_dim": level.get("index_head_dim"),
+        "sparse_attention_freq": [int(word == _SPARSE_WORD) for word in words],
+    }
+    plain = ["full_attention" if word == _SPARSE_WORD else word for word in words]
+    flat = {"layer_types": plain, "index_n_heads": None, "index_head_dim": None}
+    return flat | {"sparse_attention_config": sparse | (inner if isinstance(inner, dict) else {})}
+
+
+def _global_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Gemma 4: sizes of its global layers stand at each of them, where they are the same."""
+    by_layer = level.get("per_layer_config")
+    if not isinstance(by_layer, dict) or "global_head_dim" in level or not by_layer:
+        return {}
+    entries = [entry for entry in by_layer.values() if isinstance(entry, dict)]
+    indices = {as_integer(int(key)) for key in by_layer if isinstance(key, str) and key.isascii() and key.isdigit()}
+    full = {index for index, word in enumerate(_words(level, "layer_types")) if word == "full_attention"}
+    heads = {as_integer(entry.get("head_dim")) for entry in entries}
+    kv_heads = {as_integer(entry.get("num_key_value_heads")) for entry in entries}
+    if indices != full or len(heads) != 1 or None in heads or len(kv_heads) != 1:
+        return {}
+    return {"global_head_dim": heads.pop(), "num_global_key_value_heads": kv_heads.pop(), "per_layer_config": None}
+
+
+def _shared_blocks(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Zamba 2: its shared attention sees twice the width, and its heads of Mamba make up the expanded width, whatever number of
+    them the class would take (Zamba2Config.__post_init__)."""
+    hidden, heads = as_integer(level.get("hidden_size")), as_integer(level.get("num_attention_heads"))
+    if not level.get("num_mem_blocks") or not hidden or not heads:
+        return {}
+    expand = as_integer(level.get("mamba_expand")) or as_integer(level.get("expansion_factor")) or 2
+    mamba_heads, head = as_integer(level.get("n_mamba_heads")), as_integer(level.get("mamba_headdim"))
+    contradicts = mamba_heads is not None and head is not None and mamba_heads * head != expand * hidden
+    return {"attention_head_dim": 2 * hidden // heads, **({"n_mamba_heads": None} if contradicts else {})}
+
+
+_REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
+    _compressed_layers,
+    _compressed_rotary,
+    _expert_layers,
+    _mamba_layers,
+    _sparse_layers,
+    _global_layers,
+    _shared_blocks,
+)
