@@ -131,7 +131,7 @@ def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
     """From a word of ``layer_patterns``, which is less exact than a kind: ``mamba``, ``linear``."""
     if kind == "compressed":
         return mixer_specs.compressed_attention(view, ratio)
-    if kind == "full" and as_integer(view.value("kv_lora_rank")) and view.flag("use_mla") is not False:
+    if kind in ("full", "sliding") and as_integer(view.value("kv_lora_rank")) and view.flag("use_mla") is not False:
         return mixer_specs.latent_attention(view)
     if kind == "linear":
         return mixer_specs.linear(view, hidden)
@@ -160,6 +160,7 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
         own = view.numbers(key)
         if own is not None and len(own) == len(specs):
             specs = [_with_heads(s, field, n) for s, n in zip(specs, own, strict=True)]
+    specs = _own_sizes(view, specs)
     indexers = view.words("indexer_types")
     if indexers is not None:
         sharing = {i for i, word in enumerate(indexers) if word == "shared"}
@@ -177,6 +178,40 @@ def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec])
     if context is not None:
         specs = [replace(s, kind=MixerKind.FULL, window=None) if _never_bites(s, context) else s for s in specs]
     return specs
+
+
+_OWN_SIZES = {
+    "num_attention_heads": "heads",
+    "num_key_value_heads": "kv_heads",
+    "head_dim": "head_dim",
+    "sliding_window": "window",
+    "kv_lora_rank": "kv_lora_rank",
+    "q_lora_rank": "q_lora_rank",
+    "qk_nope_head_dim": "nope_head_dim",
+    "v_head_dim": "v_head_dim",
+}
+"""Keys of ``per_layer_config`` (transformers 5.24), and what they are called in a specification."""
+
+
+def _own_sizes(view: ConfigView, specs: list[MixerSpec]) -> list[MixerSpec]:
+    """Apply the sizes that single layers have of their own."""
+    by_layer = view.value("per_layer_config")
+    if not isinstance(by_layer, dict):
+        return specs
+    own = {int(k): v for k, v in by_layer.items() if isinstance(k, str) and k.isascii() and k.isdigit() and len(k) < 6}
+    return [_with_sizes(spec, own[i]) if i in own else spec for i, spec in enumerate(specs)]
+
+
+def _with_sizes(spec: MixerSpec, sizes: object) -> MixerSpec:
+    if not isinstance(sizes, dict):
+        return spec
+    changes = {_OWN_SIZES[k]: n for k, v in sizes.items() if k in _OWN_SIZES and (n := as_integer(v))}
+    if spec.kind is MixerKind.MLA:
+        latent = changes.get("kv_lora_rank", spec.kv_lora_rank) or 0
+        changes |= {"kv_heads": 1, "head_dim": latent + (spec.rope_head_dim or 0)}
+    elif "head_dim" in changes:
+        changes.setdefault("v_head_dim", changes["head_dim"])
+    return replace(spec, **changes)  # type: ignore[arg-type]
 
 
 def _with_heads(spec: MixerSpec, field: str, number: int) -> MixerSpec:

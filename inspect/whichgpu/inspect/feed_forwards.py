@@ -19,7 +19,13 @@ TOP_K_KEYS = (
     "moe_top_k",
     "moe_k",
 )
-_EXPERT_WIDTH_KEYS = ("moe_intermediate_size", "moe_ffn_hidden_size", "expert_hidden_dim", "expert_intermediate_size")
+_EXPERT_WIDTH_KEYS = (
+    "moe_intermediate_size",
+    "moe_ffn_hidden_size",
+    "expert_hidden_dim",
+    "expert_intermediate_size",
+    "expert_ffn_hidden_size",
+)
 _DENSE_WIDTH_KEYS = (
     "dense_intermediate_size",
     "intermediate_size_mlp",
@@ -64,7 +70,7 @@ def feed_forwards(design: Design) -> list[FfnSpec]:
     dense = _dense(design)
     experts = first_integer(view, "experts", *EXPERT_KEYS)
     ffns = [dense] * layers
-    if experts is not None and experts > 1:
+    if experts is not None and experts > 1 and view.flag("is_moe") is not False:
         mixture = _mixture(design, experts, dense)
         ffns = [mixture if is_moe else dense for is_moe in expert_layers(view, layers)]
         ffns += [dense] * (layers - len(ffns))

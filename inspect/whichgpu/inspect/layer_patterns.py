@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.families import Family
+from whichgpu.inspect.text import clean
 
 _LAYER_TYPE = {
     "full_attention": "full",
     "attention": "full",
     "full": "full",
+    "indexed_attention": "full",
+    "global": "full",
+    "local": "sliding",
     "sliding_attention": "sliding",
     "sliding": "sliding",
     "chunked_attention": "chunked",
@@ -23,6 +27,7 @@ _LAYER_TYPE = {
 }
 FEED_FORWARD_WORDS = ("moe", "mlp")
 """Layers that are a feed-forward block alone; beside them, layers of a mixer have none."""
+_MOST_UNKNOWN = 4
 _PATTERN_LETTER = {"M": "mamba", "*": "full", "-": "none", "E": "none"}
 
 
@@ -61,6 +66,8 @@ def _from_layer_types(view: ConfigView, layers: int) -> list[str] | None:
     words = view.words("layer_types", "layers_block_type", "block_types", "_block_types")
     if words is None:
         return None
+    unknown = sorted({word for word in words if word not in _LAYER_TYPE})
+    view.rejected.extend(f"{view.where}: layer_types “{clean(word, 40)}”" for word in unknown[:_MOST_UNKNOWN])
     if "recurrent" in words or "_block_types" in view:
         return ["sliding" if w == "attention" else _LAYER_TYPE.get(w, "full") for w in words]
     return [_LAYER_TYPE.get(w, "full") for w in words]
@@ -76,6 +83,9 @@ def _from_index_lists(view: ConfigView, layers: int) -> list[str] | None:
     ratios = view.numbers("compress_ratios")
     if ratios is not None:
         return ["compressed"] * layers
+    local = view.numbers("local_layer_ids")
+    if local is not None:
+        return ["sliding" if i in local else "full" for i in range(layers)]
     full = view.numbers("full_attn_idxs")
     if full is not None:
         return ["full" if i in full else "conv" for i in range(layers)]
@@ -151,7 +161,10 @@ def _expert_steps(view: ConfigView, layers: int) -> list[bool]:
         view.value("decoder_sparse_step", "interleave_moe_layer_step", "moe_layer_interval", "moe_layer_freq")
     )
     step = step or 1
-    first_dense = as_integer(view.value("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index")) or 0
+    first_dense = (
+        as_integer(view.value("first_k_dense_replace", "num_dense_layers", "moe_layer_start_index", "dense_mlp_idx"))
+        or 0
+    )
     last = as_integer(view.value("moe_layer_end_index"))
     dense = set(view.numbers("mlp_only_layers") or [])
     listed = set(view.numbers("moe_layers", "moe_layers_enum") or [])

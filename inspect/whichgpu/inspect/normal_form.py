@@ -118,6 +118,15 @@ def _shared_blocks(level: Mapping[str, Any]) -> dict[str, Any]:
     return {"attention_head_dim": 2 * hidden // heads, **({"n_mamba_heads": None} if contradicts else {})}
 
 
+def _double_layers(level: Mapping[str, Any]) -> dict[str, Any]:
+    """LongCat-Flash: each of its layers is two of attention and a dense block, with experts beside the first (vLLM 0.33
+    models/longcat_flash.py)."""
+    layers, width = as_integer(level.get("num_layers")), as_integer(level.get("expert_ffn_hidden_size"))
+    if not layers or not width or level.get("zero_expert_num") is None or layers > _MOST_LAYERS // 2:
+        return {}
+    return {"num_hidden_layers": 2 * layers, "mlp_layer_types": ["sparse", "dense"] * layers, "enable_moe_block": True}
+
+
 _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _compressed_layers,
     _compressed_rotary,
@@ -126,4 +135,5 @@ _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _sparse_layers,
     _global_layers,
     _shared_blocks,
+    _double_layers,
 )

@@ -121,9 +121,15 @@ def _bart(root: ConfigView) -> list[Row]:
     """BART: learned positions with an offset of two, post-norm, tied embeddings."""
     h, vocab = _number(root, "d_model"), _number(root, "vocab_size")
     positions = _number(root, "max_position_embeddings") + 2
-    rows = [Row("shared", _E, (vocab, h)), Row("positions", _E, (positions, h), 2)]
-    rows += norm("encoder.norm", h, "layer") + norm("decoder.norm", h, "layer")
+    stacks = 1 if _is_decoder_alone(root) else 2
+    rows = [Row("shared", _E, (vocab, h)), Row("positions", _E, (positions, h), stacks)]
+    rows += norm("decoder.norm", h, "layer") + (norm("encoder.norm", h, "layer") if stacks > 1 else [])
     return rows + _stacks(root, h, key_bias=True)
+
+
+def _is_decoder_alone(root: ConfigView) -> bool:
+    """True for the class that is made of such a config to generate text from text alone."""
+    return any(name.endswith("ForCausalLM") for name in root.words("architectures") or [])
 
 
 def _stacks(root: ConfigView, h: int, key_bias: bool) -> list[Row]:
@@ -133,7 +139,8 @@ def _stacks(root: ConfigView, h: int, key_bias: bool) -> list[Row]:
     encoder = attn + norms + _mlp(h, _number(root, "encoder_ffn_dim"), True)
     cross = _self_attention("cross", h, h, True, key_bias) + norm("n3", h, "layer")
     decoder = attn + cross + norms + _mlp(h, _number(root, "decoder_ffn_dim"), True)
-    rows = _times(encoder, _number(root, "encoder_layers"), "encoder.layers")
+    encoders = 0 if _is_decoder_alone(root) else _number(root, "encoder_layers")
+    rows = _times(encoder, encoders, "encoder.layers")
     return rows + _times(decoder, _number(root, "decoder_layers"), "decoder.layers")
 
 
