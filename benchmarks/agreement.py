@@ -1,6 +1,7 @@
 """Compare inspections of real models with what is known of them, and write the table of docs/inspection.md.
 
     python -m benchmarks.agreement MODELS_DIR [--write docs/inspection.md]
+    python -m benchmarks.agreement MODELS_DIR --transformers [--python PYTHON] [--write docs/transformers.md]
 
 ``MODELS_DIR`` holds one folder per model (``ORG__NAME``: config, indexes, ``lfs_sizes.json``) and an
 ``INDEX.jsonl`` with the published class, parameters and bytes. The models are served by the tests' Hub
@@ -167,6 +168,18 @@ def build_atlas(models: Path, out: Path) -> None:
         run(["atlas", "build", "--ids", str(ids), "--out", str(out)])
 
 
+def _beside_transformers(options: argparse.Namespace) -> None:
+    from benchmarks import transformers_oracle
+
+    if options.python:
+        transformers_oracle.record(options.models, options.python, options.place)
+    page = transformers_oracle.page(options.models)
+    if options.write:
+        options.write.write_text(page, encoding="utf-8")
+    else:
+        print(page)
+
+
 def main() -> None:
     """Run the comparison and print or write the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
@@ -176,7 +189,15 @@ def main() -> None:
         "--atlas", type=Path, help="build this atlas from the ids in assets/whichgpu/assets/atlas_ids.txt instead"
     )
     parser.add_argument("--verbose", action="store_true")
+    parser.add_argument(
+        "--transformers", action="store_true", help="beside transformers' own classes and what it saves"
+    )
+    parser.add_argument("--python", help="with --transformers: ask it anew, with this Python")
+    parser.add_argument("--place", nargs="*", type=Path, default=[], help="another transformers than that Python's own")
     options = parser.parse_args()
+    if options.transformers:
+        _beside_transformers(options)
+        return
     if options.atlas:
         build_atlas(options.models, options.atlas)
         return

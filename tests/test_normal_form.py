@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+from benchmarks.transformers_oracle import CLOSE, asked, counted, is_excused, kept
 
 from tests.planning import served
 from whichgpu.inspect.inspector import inspect_model
@@ -17,6 +19,9 @@ from whichgpu.inspect.records import Inspection, ModelClass
 from whichgpu.inspect.reference import parse_reference
 from whichgpu.plan.records import Layout, Workload
 from whichgpu.plan.sizing import Sizer
+
+VLLM_PYTHON = os.environ.get("WHICHGPU_VLLM_PYTHON")
+"""Of vLLM's CPU build, where it is at hand: transformers is beside it."""
 
 Config = dict[str, Any]
 FAMILIES = sorted((Path(__file__).parent / "families").glob("*.json"))
@@ -172,3 +177,27 @@ def test_odd_values_are_left_alone(value: object) -> None:
     ):
         level = {key: value, "hidden_size": 64, "num_attention_heads": 4}
         assert normalised(level).items() >= {k: v for k, v in level.items() if k != "num_mem_blocks"}.items()
+
+
+class TestOracle:
+    """transformers' own classes, built from their default configs (docs/transformers.md)."""
+
+    def test_what_it_counted_is_what_we_say_or_is_warned_of(self) -> None:
+        cases = [counted(row) for row in kept() if "params" in row]
+        close = [case for case in cases if case.off is not None and abs(case.off) <= CLOSE]
+        assert len(cases) >= 260
+        assert len(close) >= 0.67 * len(cases), "181 of 267 when this was written"
+        assert sum(not is_excused(case) for case in cases) <= 14
+
+    def test_vllm_says_the_same_in_its_environment(self) -> None:
+        """Its transformers counts these as we do."""
+        if not VLLM_PYTHON:
+            pytest.skip("WHICHGPU_VLLM_PYTHON is not set")
+        types = ["qwen3", "qwen3_next", "deepseek_v3", "gemma3_text", "mixtral", "gpt_oss", "llama4_text", "nemotron_h"]
+        rows = [row for row in asked([{"model_type": name} for name in types], VLLM_PYTHON) if "params" in row]
+        assert len(rows) == len(types)
+        assert not [
+            (case.row["model_type"], case.off)
+            for case in map(counted, rows)
+            if case.off is None or abs(case.off) > CLOSE
+        ]

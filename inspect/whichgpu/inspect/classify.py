@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from whichgpu.inspect.config_view import ConfigView
+from whichgpu.inspect.config_view import ConfigView, is_filled_by_class
 from whichgpu.inspect.design import Design
 from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Evidence, ModelClass, Part, TensorGroup
@@ -156,9 +156,10 @@ def _multimodal(findings: Findings, root: ConfigView) -> None:
     if findings.has(ModelClass.ENCODER):
         return
     thinker = root.sub("thinker_config")
+    is_filled = is_filled_by_class(root)
     for view in filter(None, (root, thinker)):
         for key in view:
-            value = view.raw.get(key)
+            value = None if is_filled else view.raw.get(key)
             if isinstance(value, dict) and value and _vision_name(key):
                 findings.modalities.add("image in")
                 findings.add(ModelClass.MULTIMODAL, f"{key}: a vision encoder", view.where)

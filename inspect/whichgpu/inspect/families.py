@@ -119,6 +119,7 @@ _GEMMA3 = {
 }
 _QWEN2 = {**_LLAMA, "vocab_size": 151936, "intermediate_size": 22016, "num_key_value_heads": 32}
 _GPT2 = {"n_inner": None}
+_GEMMA4 = {"global_head_dim": 512}
 _GATED_ATTENTION = {"attn_output_gate": True}
 _FALCON = Family(
     gated=False,
@@ -176,8 +177,8 @@ FAMILIES: dict[str, Family] = {
     "gemma3": Family(tied=True, norms=4, qk_norm="head", window_every=6),
     "gemma3_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA3),
     "gemma3n_text": Family(tied=True, norms=4, qk_norm="head", window_every=5),
-    "gemma4": Family(tied=True, norms=4, qk_norm="head", window_every=6),
-    "gemma4_text": Family(tied=True, norms=4, qk_norm="head", window_every=6),
+    "gemma4": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
+    "gemma4_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
     "recurrent_gemma": Family(tied=True, attention_bias="o", ignores_bias_key=True, ffn_bias=True, halved_width=True),
     "cohere": Family(tied=True, norm="rms", norms=1),
     "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),

@@ -118,6 +118,15 @@ def _shared_blocks(level: Mapping[str, Any]) -> dict[str, Any]:
     return {"attention_head_dim": 2 * hidden // heads, **({"n_mamba_heads": None} if contradicts else {})}
 
 
+def _convolved_attention(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Inkling: attention with a short convolution before it is called hybrid; it keeps keys and values like any other."""
+    words = _words(level, "layer_types")
+    if not level.get("use_sconv") or not {"hybrid", "hybrid_sliding"} & {*words}:
+        return {}
+    plain = {"hybrid": "full_attention", "hybrid_sliding": "sliding_attention"}
+    return {"layer_types": [plain.get(word, word) for word in words]}
+
+
 def _double_layers(level: Mapping[str, Any]) -> dict[str, Any]:
     """LongCat-Flash: each of its layers is two of attention and a dense block, with experts beside the first (vLLM 0.33
     models/longcat_flash.py)."""
@@ -135,5 +144,6 @@ _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _sparse_layers,
     _global_layers,
     _shared_blocks,
+    _convolved_attention,
     _double_layers,
 )
