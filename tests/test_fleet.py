@@ -162,18 +162,18 @@ class TestPacking:
 
 
 class TestCommand:
-    def test_a_thousand_different_questions_of_the_atlas(self, ask: Run, tmp_path: Path) -> None:
+    def test_hundreds_of_different_questions_of_the_atlas(self, ask: Run, tmp_path: Path) -> None:
         names = ATLAS.names()
-        listed = [f"{n},{c}" for c in (1, 8, 16) for n in names][:1000]
+        listed = [f"{n},{c}" for c in (1, 8) for n in names][:500]
         path = tmp_path / "fleet.csv"
         path.write_text("model,concurrency\n" + "\n".join(listed) + "\n")
         result = ask("fleet", str(path), "--offline", "--json")
         found = json.loads(result.out)
         assert result.code in (ExitCode.OK, ExitCode.NOTHING_FITS), result.err[-300:]
-        assert len(found["models"]) == 1000
+        assert len(found["models"]) == 500
         assert not found["failed"]
         totals = found["totals"]
-        assert totals["classes"]["moe"] > 100
+        assert totals["classes"]["moe"] > 50
         assert totals["bound_usd_per_hour"] <= totals["usd_per_hour"] <= 1.1 * totals["bound_usd_per_hour"]
         assert 0.5 < totals["transformer_only_chip"] < 1
 
