@@ -186,3 +186,20 @@ def test_the_quantisation_is_what_the_file_declares() -> None:
 
 def test_a_file_without_an_architecture_is_no_model() -> None:
     assert config_of({"general.name": "x"}, ()) is None
+
+
+def test_heads_that_differ_by_layer_and_layers_without_attention() -> None:
+    """A NAS model: 49 of 80 layers of the published one have attention, with 8 key/value heads each."""
+    found = mixers(
+        view_of(
+            "deci",
+            [ATTENTION, ("ffn_norm", "ffn_up", "ffn_down"), ATTENTION],
+            embedding_length=8192,
+            attention__head_count=[64, 0, 64],
+            attention__head_count_kv=[8, 0, 4],
+            attention__key_length=128,
+            feed_forward_length=[14336, 4096, 0],
+        )
+    )
+    assert [m.kind for m in found] == ["full", "none", "full"]
+    assert [m.kv_heads for m in found] == [8, None, 4]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -13,6 +14,7 @@ import pytest
 from benchmarks.transformers_oracle import CLOSE, asked, counted, is_excused, kept
 
 from tests.planning import served
+from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.normal_form import normalised
 from whichgpu.inspect.records import Inspection, ModelClass
@@ -201,3 +203,33 @@ class TestOracle:
             for case in map(counted, rows)
             if case.off is None or abs(case.off) > CLOSE
         ]
+
+
+class TestPlausibility:
+    """What no model has is refused with the key; nothing is put in its place."""
+
+    @pytest.mark.parametrize(
+        ("changes", "words"),
+        [
+            ({"hidden_size": "abc"}, "hidden_size = abc"),
+            ({"num_hidden_layers": -1}, "num_hidden_layers = -1"),
+            ({"vocab_size": 1e30}, "vocab_size = 1e+30"),
+            ({"num_attention_heads": 0}, "num_attention_heads = 0"),
+            ({"intermediate_size": [1, "a"]}, "intermediate_size = [1, 'a']"),
+            ({"head_dim": 1.5}, "head_dim = 1.5"),
+            ({"num_experts": 100_000_000, "num_experts_per_tok": 2}, "no model has more than"),
+        ],
+        ids=lambda v: v if isinstance(v, str) else "",
+    )
+    def test_the_key_is_named(self, changes: Config, words: str, inspected: Callable[[Config], Inspection]) -> None:
+        with pytest.raises(UnreadableError, match=re.escape(words)):
+            inspected(config_of("Qwen__Qwen3-0.6B") | changes)
+
+    def test_what_is_null_is_not_said(self, inspected: Callable[[Config], Inspection]) -> None:
+        config = config_of("Qwen__Qwen3-0.6B")
+        assert figures(inspected(config | {"num_experts": None, "q_lora_rank": None})) == figures(inspected(config))
+
+    def test_a_word_that_no_reader_knows_is_said(self, inspected: Callable[[Config], Inspection]) -> None:
+        config = config_of("Qwen__Qwen3-0.6B")
+        words = ["full_attention"] * (config["num_hidden_layers"] - 1) + ["telepathy"]
+        assert any("telepathy" in text for text in inspected(config | {"layer_types": words}).unread)

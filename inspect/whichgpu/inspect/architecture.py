@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from whichgpu.inspect import mixer_specs
-from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer, layer_count, text_view
+from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer, check_sizes, layer_count, text_view
 from whichgpu.inspect.design import Design, MixerSpec
 from whichgpu.inspect.families import FAMILIES, Family, family_of
 from whichgpu.inspect.feed_forwards import feed_forwards
@@ -40,6 +40,7 @@ def read_design(root: ConfigView) -> Design | None:
     model_type = view.string("model_type") or root.string("model_type")
     family = family_of(model_type)
     view = ConfigView(normalised(_flatten(view.raw)), view.where, family.defaults)
+    check_sizes(view)
     hidden = view.integer("hidden", *HIDDEN_KEYS)
     layers = layer_count(view)
     if not hidden or not layers:
@@ -215,7 +216,9 @@ def _with_sizes(spec: MixerSpec, sizes: object) -> MixerSpec:
 
 
 def _with_heads(spec: MixerSpec, field: str, number: int) -> MixerSpec:
-    """A layer's own number of heads, where it has heads."""
+    """A layer's own number of heads; without any it has no attention."""
+    if traits(spec.kind).per_head_cache and not number:
+        return MixerSpec(kind=MixerKind.NONE)
     return replace(spec, **{field: number}) if traits(spec.kind).per_head_cache and number else spec  # type: ignore[arg-type]
 
 

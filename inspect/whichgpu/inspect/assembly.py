@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from whichgpu.inspect import counting
 from whichgpu.inspect.classify import Findings, classify, disagreements
 from whichgpu.inspect.encoder_kinds import encoder_kind
+from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.facts import architecture_record
 from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
@@ -29,6 +30,9 @@ from whichgpu.inspect.records import (
 from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.weight_formats import WeightFormat
+
+_MOST_PARAMETERS = 10**14
+"""Fifty times the largest model that anybody has published."""
 
 if TYPE_CHECKING:
     from whichgpu.inspect.blueprint.table import Row
@@ -268,6 +272,11 @@ def _inspection(
     parameters: Parameters,
     weights: Weights,
 ) -> Inspection:
+    if (parameters.total.value or 0) > _MOST_PARAMETERS:
+        raise UnreadableError(
+            f"The config's sizes make {parameters.total.value:,} parameters; no model has more than {_MOST_PARAMETERS:,}.",
+            "Look into the config.",
+        )
     if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
         name = clean(reading.design.model_type or "(none)")
         reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")

@@ -35,11 +35,15 @@ TEXT_CONFIGS = (
 )
 """Names under which multimodal configs nest the language model, in order of preference."""
 
-_DESCRIPTION = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
-_SIZES = ("intermediate_size", "num_key_value_heads", "max_position_embeddings")
-
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
 HIDDEN_KEYS = ("hidden_size", "d_model", "n_embd", "n_embed", "dim", "model_dim", "block_dim")
+_ESSENTIAL = (
+    "vocab_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "moe_intermediate_size",
+    "num_experts", "n_routed_experts", "num_local_experts", "num_experts_per_tok", "kv_lora_rank", "q_lora_rank",
+)  # fmt: skip
+_POSITIVE = (*HIDDEN_KEYS, "num_attention_heads", "vocab_size")
+_DESCRIPTION = ("hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size")
+_SIZES = ("intermediate_size", "num_key_value_heads", "max_position_embeddings")
 
 
 def parse_json(data: bytes, name: str, limit: int = MAX_CONFIG_BYTES) -> dict[str, Any]:
@@ -223,6 +227,20 @@ def config_root(raw: Mapping[str, Any], where: str) -> ConfigView:
 
 def _too_many_layers(where: str, layers: int) -> UnreadableError:
     return UnreadableError(f"{where} asks for {layers:,} layers; no model has more than {_MAX_LAYERS:,}.")
+
+
+def check_sizes(view: ConfigView) -> None:
+    """Refuse a config in which a size that everything hangs on is none: nothing is put in the place of what somebody wrote.
+
+    Raises:
+        UnreadableError: text, a fraction, a negative or an absurd number where a size belongs; it names the key.
+    """
+    for key in (*HIDDEN_KEYS, *LAYER_KEYS, *_ESSENTIAL):
+        value = view.raw.get(key)
+        listed = value if isinstance(value, list) else [value]
+        sizes = [as_integer(entry) for entry in listed if entry is not None]
+        if None in sizes or (key in _POSITIVE and 0 in sizes):
+            raise UnreadableError(f"{view.where}: {key} = {clean(value, 40)} is no size.", "Look into the config.")
 
 
 def layer_count(view: ConfigView) -> int | None:

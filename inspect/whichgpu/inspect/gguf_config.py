@@ -94,6 +94,7 @@ def config_of(fields: Mapping[str, Any], tensors: Iterable[Tensor]) -> dict[str,
         value = _largest(model_fields.get(key))
         if value:
             config[name] = value
+    config |= _own_heads(model_fields)
     kinds, rows = _layers(tensors)
     config |= _latent(model_fields) | _kinds(model_fields, kinds)
     if rows:
@@ -103,6 +104,16 @@ def config_of(fields: Mapping[str, Any], tensors: Iterable[Tensor]) -> dict[str,
     if architecture in ("t5", "t5encoder"):
         config["is_encoder_decoder"] = True
     return config
+
+
+def _own_heads(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Heads that differ by layer (NAS models); 0 stands for a layer without attention."""
+    keys = {
+        "attention.head_count": "num_attention_heads_per_layer",
+        "attention.head_count_kv": "num_key_value_heads_per_layer",
+    }
+    lists = {name: fields[key] for key, name in keys.items() if isinstance(fields.get(key), list)}
+    return {name: value for name, value in lists.items() if len(set(map(str, value))) > 1}
 
 
 def _largest(value: Any) -> int | None:
