@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.planning import ATLAS, FACTS, GIB, card, footprint, model, served, tensors_per_card
+from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, Part, TensorGroup
+from whichgpu.inspect.reference import parse_reference
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
-from whichgpu.plan.records import Kernels, Layout, Precision
+from whichgpu.plan.recommend import answer
+from whichgpu.plan.records import Kernels, Layout, Precision, Workload
 from whichgpu.plan.roles import Role, role_of
+from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
 
@@ -236,3 +243,26 @@ def test_no_layout_loses_or_invents_weights(found: Inspection) -> None:
 
 def test_facts_name_a_kernel_family_for_every_card() -> None:
     assert {a.generation.mxfp4_padding for a in FACTS.accelerators} == set(Kernels)
+
+
+def test_tables_of_n_grams_lie_in_the_host_s_memory(tmp_path: Path) -> None:
+    """vLLM 0.33 config/engram.py: cpu_offload is on. They count as parameters, and no card holds them."""
+    plain = json.loads((Path(__file__).parent / "families" / "Qwen__Qwen3-0.6B.json").read_text())["config"]
+    tables = {
+        "ngram_vocab_size_base": 1_000_000,
+        "ple_embed_dim": 1024,
+        "heads_per_ngram": 8,
+        "ngram_size": 3,
+        "ple_layer_ids": [2],
+    }
+    sizes = []
+    for config in (plain, plain | tables):
+        (tmp_path / "config.json").write_text(json.dumps(config))
+        inspection = inspect_model(parse_reference(str(tmp_path)))
+        sizes.append((inspection, Sizer(served(inspection)).total(Precision.PUBLISHED)))
+    (before, held), (after, still_held) = sizes
+    assert held == still_held
+    assert after.parameters.by_part[Part.LOOKUP] == 1_000_000 * 1024
+    assert after.parameters.active.value == before.parameters.active.value
+    notes = answer(after, Workload(context=4096, concurrency=1, accelerators=("l40s",)), FACTS).notes
+    assert any("2 GiB of n-gram tables lie in the host's memory" in note for note in notes)

@@ -194,7 +194,7 @@ def _active(by_part: dict[Part, int], design: Design | None, total: int | None) 
     if not by_part or total is None:
         return None
     routed = by_part.get(Part.ROUTED_EXPERTS, 0)
-    rest = sum(by_part.values()) - routed - by_part.get(Part.MTP, 0)
+    rest = sum(by_part.values()) - routed - by_part.get(Part.MTP, 0) - by_part.get(Part.LOOKUP, 0)
     if not routed:
         return rest
     mixture = next((f for f in design.ffns if f.kind == "moe"), None) if design else None

@@ -32,6 +32,7 @@ class MixerSpec:
     groups: int | None = None
     conv_kernel: int | None = None
     dt_rank: int | None = None
+    """Of the steps of Mamba 1, or of a delta net's forget gate; 0 where that is one matrix."""
     key_heads: int | None = None
     key_dim: int | None = None
     output_gate: bool = False

@@ -174,6 +174,7 @@ def linear(view: ConfigView, hidden: int) -> MixerSpec:
             head_dim=as_integer(kda.value("head_dim")),
             conv_kernel=as_integer(kda.value("short_conv_kernel_size")) or 4,
             output_gate=bool(kda.flag("use_full_rank_gate")),
+            dt_rank=0 if kda.flag("full_rank_forget_gate") else None,
             state_dtype="float32",
         )
     if as_integer(view.value("linear_num_value_heads")):

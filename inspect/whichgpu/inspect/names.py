@@ -24,6 +24,7 @@ _SCALE = re.compile(
 _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
     (part, re.compile(pattern))
     for part, pattern in (
+        (Part.LOOKUP, r"ngram_embed|n_gram_embed|engram.*embed"),
         (Part.MTP, r"(^|\.)mtp[._]|nextn|mtp_layers|mtp_block|(^|\.)(eh_proj|enorm|hnorm)\."),
         (
             Part.PROJECTOR,

@@ -127,6 +127,25 @@ def _convolved_attention(level: Mapping[str, Any]) -> dict[str, Any]:
     return {"layer_types": [plain.get(word, word) for word in words]}
 
 
+def _delta_sizes(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Kimi-Linear, GLM-5 next, Ling 3: sizes of delta attention lie flat; they had an object of their own. Ling's two gates are whole
+    matrices (BailingHybridKimiDeltaAttention)."""
+    heads, head = as_integer(level.get("linear_num_heads")), as_integer(level.get("linear_head_dim"))
+    words = _words(level, "layer_types")
+    if not heads or not head or "linear_attn_config" in level or "linear_attention" not in words:
+        return {}
+    is_ling = level.get("kda_lower_bound") is not None
+    sizes = {
+        "num_heads": heads,
+        "head_dim": head,
+        "short_conv_kernel_size": level.get("linear_conv_kernel_dim") or level.get("short_conv_kernel_size"),
+        "kda_layers": [i + 1 for i, word in enumerate(words) if word == "linear_attention"],
+        "use_full_rank_gate": is_ling,
+        "full_rank_forget_gate": is_ling,
+    }
+    return {"linear_attn_config": sizes}
+
+
 def _double_layers(level: Mapping[str, Any]) -> dict[str, Any]:
     """LongCat-Flash: each of its layers is two of attention and a dense block, with experts beside the first (vLLM 0.33
     models/longcat_flash.py)."""
@@ -145,5 +164,6 @@ _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _global_layers,
     _shared_blocks,
     _convolved_attention,
+    _delta_sizes,
     _double_layers,
 )

@@ -71,6 +71,8 @@ class Part(StrEnum):
     """The component a tensor belongs to."""
 
     EMBEDDING = "embedding"
+    LOOKUP = "lookup table"
+    """Embeddings of word groups (n-grams): tens of gigabytes of which a token reads a few rows."""
     HEAD = "head"
     ATTENTION = "attention"
     DENSE_FFN = "dense ffn"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from whichgpu.inspect.records import Grade, Inspection
+from whichgpu.inspect.records import Grade, Inspection, Part
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
 from whichgpu.plan.case import Case, ServedModel
@@ -112,6 +112,12 @@ def answer_notes(sizer: Sizer, workload: Workload, asked_context: int) -> tuple[
     notes += support_notes(sizer.model)
     if engine.newer_than_known:
         notes.append(f"vLLM {engine.version} is newer than the newest whose rules are known; those are used.")
+    tables = sum(group.bytes or 0 for group in inspection.tensors if group.part is Part.LOOKUP)
+    if tables:
+        size = f"{tables / GIB:.0f} GiB of n-gram tables"
+        notes.append(
+            f"{size} lie in the host's memory, which vLLM pins (EngramConfig.cpu_offload): each machine needs that much RAM beside."
+        )
     if inspection.grade is not Grade.HEADERS:
         notes.append(f"Graded “{inspection.grade.value}”: {inspection.grade_note}.")
     if not sizer.knows_cache(workload):

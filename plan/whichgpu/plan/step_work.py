@@ -21,7 +21,7 @@ from whichgpu.plan.sizing import Sizer
 from whichgpu.plan.weight_table import WeightTable
 
 _IDLE = frozenset(
-    {Part.EMBEDDING, Part.VISION, Part.AUDIO, Part.PROJECTOR, Part.MTP, Part.ROUTED_EXPERTS, Part.ADAPTER}
+    {Part.EMBEDDING, Part.LOOKUP, Part.VISION, Part.AUDIO, Part.PROJECTOR, Part.MTP, Part.ROUTED_EXPERTS, Part.ADAPTER}
 )
 """Not read by every step: a lookup, encoders, drafts; the experts are counted by how many a batch touches."""
 

@@ -20,7 +20,7 @@ SCHEMES: dict[Precision, Scheme] = {
     Precision.NVFP4: NVFP4,
     Precision.MXFP4: MXFP4,
 }
-_KEPT_HIGH = frozenset({Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER, Part.AUTOENCODER})
+_KEPT_HIGH = frozenset({Part.EMBEDDING, Part.LOOKUP, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER, Part.AUTOENCODER})
 _NOT_LINEAR = re.compile(
     r"conv|A_log|position|pos_emb|time_|sinks|tile_embedding|embedding(?!_projection)|lru|ape$|(^|\.)D$"
 )
@@ -59,8 +59,11 @@ def is_converted(group: TensorGroup, precision: Precision) -> bool:
 def is_loaded(group: TensorGroup, tied: bool | None, speculative: bool = False, text_only: bool = False) -> bool:
     """True for what vLLM keeps on the card.
 
-    Next-token layers need speculative decoding; a stored head is left out when the embeddings are tied.
+    Next-token layers need speculative decoding; a stored head is left out when the embeddings are tied; tables of n-grams lie in
+    the host's memory (vLLM 0.33 config/engram.py, cpu_offload).
     """
+    if group.part is Part.LOOKUP:
+        return False
     if group.part is Part.MTP:
         return speculative and _SHARED_WITH_TARGET.search(group.name) is None
     if text_only and group.part in _ENCODERS:

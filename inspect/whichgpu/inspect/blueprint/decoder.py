@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from whichgpu.inspect.blueprint import attention, feed_forward, recurrent
 from whichgpu.inspect.blueprint.table import Row, Table, matrix, norm, vector
-from whichgpu.inspect.config_view import as_integer
+from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Part
@@ -141,6 +141,7 @@ def _extras(design: Design) -> list[Row]:
         rows += matrix("layers.*.per_layer_input_gate", Part.OTHER, width, h, count=design.layers)
         rows += matrix("layers.*.per_layer_projection", Part.OTHER, h, width, count=design.layers)
         rows += [Row("layers.*.post_per_layer_input_norm.weight", Part.NORM, (h,), design.layers)]
+    rows += _lookup_tables(view)
     hashed = as_integer(view.value("num_hash_layers"))
     if hashed and design.vocabulary:
         top_k = as_integer(view.value("num_experts_per_tok")) or 1
@@ -149,6 +150,17 @@ def _extras(design: Design) -> list[Row]:
     if streams:
         rows += [Row("hc_head_fn", Part.OTHER, (streams, streams * h)), Row("hc_head_base", Part.OTHER, (streams,))]
     return rows + _zamba_blocks(design)
+
+
+def _lookup_tables(view: ConfigView) -> list[Row]:
+    """Qwen 4's n-gram embeddings: for every length of a word group and every hash a table (vLLM 0.33 models/qwen4_exp/ple_layer.py)."""
+    entries, width = as_integer(view.value("ngram_vocab_size_base")), as_integer(view.value("ple_embed_dim"))
+    hashes, longest = as_integer(view.value("heads_per_ngram")), as_integer(view.value("ngram_size"))
+    layers = len(view.numbers("ple_layer_ids") or [])
+    if not (entries and width and hashes and longest and longest > 1 and layers):
+        return []
+    tables = hashes * (longest - 1)
+    return [Row("ple.ngram_embedding.weight", Part.LOOKUP, (entries, width // tables), tables * layers)]
 
 
 def _zamba_blocks(design: Design) -> list[Row]:

@@ -59,7 +59,10 @@ def kimi_delta(design: Design, spec: MixerSpec) -> list[Row]:
     for letter in "qkv":
         rows += matrix(f"self_attn.{letter}_proj", _S, width, h)
         rows.append(Row(f"self_attn.{letter}_conv1d.weight", _S, (width, 1, spec.conv_kernel or 0)))
-    rows += matrix("self_attn.f_a_proj", _S, dim, h) + matrix("self_attn.f_b_proj", _S, width, dim)
+    if spec.dt_rank == 0:
+        rows += matrix("self_attn.f_proj", _S, width, h)
+    else:
+        rows += matrix("self_attn.f_a_proj", _S, dim, h) + matrix("self_attn.f_b_proj", _S, width, dim)
     rows += vector("self_attn.A_log", _S, heads) + vector("self_attn.dt_bias", _S, width)
     rows += matrix("self_attn.b_proj", _S, heads, h)
     if spec.output_gate:
