@@ -227,7 +227,7 @@ _PAGE = """# What starts: our answers beside vLLM's
 
 <!-- Written by `python -m benchmarks.starts compare MODELS --write docs/starts.md`. -->
 
-The judge is vLLM {vllm} itself, without a GPU and without weights: its Python runs under a platform that pretends to be one card of each
+The judge is vLLM itself, {oldest} to {vllm}, without a GPU and without weights: its Python runs under a platform that pretends to be one card of each
 compute capability. A whole model is built on the meta device on every card, with an unquantised and with an FP8 cache, so that its own
 selectors (attention backends, expert kernels, quantisation, dtypes) speak; a cell is one model on one card with one cache. Beside it stands
 what whichgpu says of the same model on the same card, if memory were no object. Cells in which the pretended environment lacks something,
@@ -237,8 +237,8 @@ not vLLM, are not counted. FlashInfer counts as installed from capability 9.0 on
 
 {cells}
 
-Models in the first row have layers that the asset `vllm_kernels.json` was made from, layer by layer; those in the second were asked afterwards, and
-nothing was made from them. “Not checked” is what whichgpu says where no layer of that kind was asked about, where a config or a class is
+Models in the first rows have layers that the asset `vllm_kernels.json` was made from, layer by layer; those in the last were asked afterwards, and
+nothing was made from them. Cells in which the two disagree under {vllm} are listed. “Not checked” is what whichgpu says where no layer of that kind was asked about, where a config or a class is
 read by the repository's own code, and on every card that is not NVIDIA's: ROCm, XPU, Gaudi and TPU selectors can't be asked here.
 
 {wrong}
@@ -257,18 +257,23 @@ repository runs here. So are those for which the metadata at hand lacks a file t
 
 def starts_page(models: Path) -> str:
     """Return docs/starts.md: our answers for the models of a folder beside what was kept of vLLM's."""
-    sources = {"asked for the asset": ASKED, "held out": HELD_OUT}
-    cells = {name: list(compared(rows_of(path), in_folder(models))) for name, path in sources.items()}
+    asked, held = rows_of(ASKED), rows_of(HELD_OUT)
+    releases = sorted({row["vllm"] for row in asked})
+    sources = {f"asked for the asset, {vllm}": [row for row in asked if row["vllm"] == vllm] for vllm in releases}
+    sources[f"held out, {releases[-1]}"] = held
+    cells = {name: list(compared(rows, in_folder(models))) for name, rows in sources.items()}
     table = [
         [name, len({c.model for c in found}), len(found), *(sum(c.outcome is o for c in found) for o in Outcome)]
         for name, found in cells.items()
     ]
-    wrong = [c for found in cells.values() for c in found if c.outcome in (Outcome.FALSE_START, Outcome.FALSE_REFUSAL)]
+    newest = [found for name, found in cells.items() if name.endswith(releases[-1])]
+    wrong = [c for found in newest for c in found if c.outcome in (Outcome.FALSE_START, Outcome.FALSE_REFUSAL)]
     rows = rows_of(COMMANDS)
     by_card = [[r["accelerator"], *(r[kind] for kind in _KINDS)] for r in rows if "taken" in r]
     totals = ["all", *(sum(row[i] for row in by_card) for i in range(1, len(_KINDS) + 1))]
     return _PAGE.format(
-        vllm=max(row["vllm"] for row in rows_of(ASKED)),
+        oldest=releases[0],
+        vllm=releases[-1],
         cells=tabulate(table, ["cells", "models", "cells", *Outcome], tablefmt="github"),
         wrong=_listed([f"{c.outcome}: {c.model} on {c.place} ({c.theirs.removeprefix('!')})" for c in wrong]),
         commands=tabulate(
