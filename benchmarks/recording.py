@@ -42,7 +42,7 @@ def main() -> None:
         environment = {**os.environ, **{k: str(Path(folder, v)) for k, v in state_files.items()}}
         environment |= {"TERM": "xterm-256color", "COLORTERM": "", "TEXTUAL_THEME": "ansi-dark"}
         terminal = Terminal(_CODE, environment)
-        terminal.read(30, "398 models")
+        terminal.read(30, "418 models")
         events: list[tuple[float, str]] = []
         began, offset = time.perf_counter(), 0
 

@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.planning import ATLAS
+
 if TYPE_CHECKING:
     import aiohttp
 else:
@@ -104,7 +106,7 @@ def test_a_browser_finds_a_model_and_reads_its_plan(served: Served) -> None:
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
-            await seen(page, "398 models")
+            await seen(page, f"{len(ATLAS.names())} models")
             await quiet(page)
             await typed(page, "/", *"qwen3-32b", "\r")
             await seen(page, "known from config")
@@ -122,7 +124,7 @@ def test_nothing_of_this_machine_s_files_is_told(served: Served, tmp_path: Path)
             aiohttp.ClientSession() as session,
             session.ws_connect(f"ws://{served.address}/ws?width=100&height=30", headers=served.headers) as page,
         ):
-            await seen(page, "398 models")
+            await seen(page, f"{len(ATLAS.names())} models")
             await quiet(page)
             await typed(page, "/")
             await quiet(page)  # a busy machine opens the field late

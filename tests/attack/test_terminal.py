@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tests.findings import at
+from tests.planning import ATLAS
 from tests.planning import ask as answer_of
 from tests.test_catalog_sharing import inspected
 from whichgpu.catalog.records import answer_finding, note_finding, price_finding, tag_finding
@@ -121,17 +122,17 @@ _WALK = (
     ("whichgpu", "m"),
     ("A100 80 SXM", "\x1b"),
     ("Trainium2", "\x1b"),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("hello", "a"),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("in 1 machines", "l"),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("Inferentia2", "s"),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("memory_unit", ","),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("filters as you type", "?"),
-    ("398 models", "\x1b"),
+    (f"{len(ATLAS.names())} models", "\x1b"),
     ("", "q"),
 )
 """What a screen shows, and the key that opens it."""

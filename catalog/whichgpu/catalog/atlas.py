@@ -57,8 +57,8 @@ class Atlas:
 
 
 def write_atlas(inspections: Iterable[Inspection], path: Path) -> int:
-    """Write an archive and return the number of models in it; the same input gives the same bytes."""
-    ordered = sorted(inspections, key=lambda i: i.source.name.lower())
+    """Write an archive and return the number of models in it; the same input gives the same bytes, and lists show its order."""
+    ordered = list(inspections)
     with zipfile.ZipFile(path, "w") as archive:
         for inspection in ordered:
             info = zipfile.ZipInfo(f"{inspection.source.name}.json", _STAMP)

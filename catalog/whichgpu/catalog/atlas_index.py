@@ -29,7 +29,7 @@ class Entry(NamedTuple):
 
 
 def read_index(data: bytes) -> list[Entry]:
-    """Return the index of an atlas archive, in the order of names.
+    """Return the index of an atlas archive, in the order that it was written in: what people look for first.
 
     Raises:
         CatalogError: the archive is damaged, or has no index.
