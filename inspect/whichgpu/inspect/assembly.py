@@ -272,19 +272,7 @@ def _inspection(
     parameters: Parameters,
     weights: Weights,
 ) -> Inspection:
-    if (parameters.total.value or 0) > _MOST_PARAMETERS:
-        raise UnreadableError(
-            f"The config's sizes make {parameters.total.value:,} parameters; no model has more than {_MOST_PARAMETERS:,}.",
-            "Look into the config.",
-        )
-    if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
-        name = clean(reading.design.model_type or "(none)")
-        reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
-    reading.warnings += _unknown_towers(reading) if grade is not Grade.HEADERS else []
-    if reading.adapter_of is not None:
-        reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
-    for view in (reading.root, reading.design.view if reading.design else None):
-        reading.unread += [f"{text} is no usable value." for text in view.rejected] if view is not None else []
+    _note_doubts(reading, grade, parameters)
     counted = tuple(clean(s.label) for s in reading.choice.counted.values())
     quantisation = published.record_of(groups) if published is not None else None
     files = () if reading.gguf_elements is not None else tuple(f.path for f in reading.listing.files)
@@ -316,6 +304,26 @@ def _inspection(
         warnings=tuple(dict.fromkeys(reading.warnings)),
         unread=tuple(dict.fromkeys(reading.unread)),
     )
+
+
+def _note_doubts(reading: Reading, grade: Grade, parameters: Parameters) -> None:
+    """What a person should doubt, written into the reading's warnings and unread values.
+
+    UnreadableError: the sizes are those of no model.
+    """
+    if (parameters.total.value or 0) > _MOST_PARAMETERS:
+        raise UnreadableError(
+            f"The config's sizes make {parameters.total.value:,} parameters; no model has more than {_MOST_PARAMETERS:,}.",
+            "Look into the config.",
+        )
+    if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
+        name = clean(reading.design.model_type or "(none)")
+        reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
+    reading.warnings += _unknown_towers(reading) if grade is not Grade.HEADERS else []
+    if reading.adapter_of is not None:
+        reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
+    for view in (reading.root, reading.design.view if reading.design else None):
+        reading.unread += [f"{text} is no usable value." for text in view.rejected] if view is not None else []
 
 
 def _unknown_towers(reading: Reading) -> list[str]:
