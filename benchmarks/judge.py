@@ -157,7 +157,6 @@ _HUB_ONLY = (
 )
 _HEAD = "another head: the files hold one and the class builds none, or the other way round"
 _COPY = "the copy of the config lacks a key whose default differs"
-_PARTLY = "some layers of a kind are kept in high precision; headers show which, a config's list is shortened"
 _TRANSFORMERS = "runs through the Transformers backend, which leaves part of it whole on every card"
 
 _PADDED = "expert biases are padded with the experts; under 0.33 FlashInfer's Python was there, and a kernel chosen that pads none"
@@ -181,7 +180,6 @@ EXPLAINED: dict[str, str] = {
     "togethercomputer/RedPajama-INCITE-7B-Base": "files hold causal masks, which the class does not build",
     "microsoft/DialoGPT-small": "files hold causal masks and the tied head, which the class does not build",
     "lizpreciatior/lzlv_70b_fp16_hf": "the listed files are larger than the model that the config describes",
-    "Qwen/Qwen2-VL-2B-Instruct-AWQ": _COPY,
     "mistralai/Mistral-Small-3.1-24B-Instruct-2503": f"{_COPY}: tied or not (real starts load the head: 44.76 GiB)",
     "mistralai/Devstral-Small-2-24B-Instruct-2512": "the class quantises the image encoder too; the list of exceptions names it",
     "Qwen/Qwen3-32B-FP8-Static-PerTensor": _HUB_ONLY,
@@ -191,10 +189,6 @@ EXPLAINED: dict[str, str] = {
     "nvidia/NVIDIA-Nemotron-3-Super-120B-A12B-NVFP4": _HUB_ONLY,
     "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-FP8": _HUB_ONLY,
     "nvidia/NVIDIA-Nemotron-3-Ultra-550B-A55B-NVFP4": _HUB_ONLY,
-    "nvidia/NVIDIA-Nemotron-3-Nano-30B-A3B-NVFP4": _PARTLY,
-    "nvidia/Qwen3.5-122B-A10B-NVFP4": _PARTLY,
-    "nvidia/Kimi-K2.6-NVFP4": _PARTLY,
-    "nvidia/Kimi-K2.7-Code-NVFP4": _PARTLY,
     "nvidia/MiniMax-M3-NVFP4": "two small merge layers beside the image encoder",
     "WizardLMTeam/WizardCoder-15B-V1.0": _TRANSFORMERS,
     "Zyphra/Zamba2-7B": f"{_COPY}: the number of Mamba heads",

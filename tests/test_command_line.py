@@ -89,6 +89,29 @@ def test_quiet_says_one_line(ask: Ask) -> None:
     assert result.err == ""
 
 
+@pytest.mark.parametrize("place", [0, 2, 3, 4])
+def test_a_model_stands_where_a_command_would(ask: Ask, place: int) -> None:
+    options = ["--gpu", "h100", "--offline", "--quiet"]
+    if place:
+        options.insert(place, "https://huggingface.co/openai/gpt-oss-20b")
+    else:
+        options.insert(0, "openai/gpt-oss-20b")
+    assert ask(*options).out == ask("--model", "openai/gpt-oss-20b", "--offline", "--quiet", "--gpu", "h100").out
+
+
+def test_a_folder_is_a_model_and_a_command_before_it(ask: Ask, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("tuned", "gpus"):
+        (tmp_path / name).mkdir()
+    assert "tuned" in ask("tuned").err, "an empty folder is read, and said to be empty"
+    assert ask("gpus").code == 0
+
+
+def test_what_is_neither_command_nor_model_says_what_it_could_be(ask: Ask) -> None:
+    assert "Did you mean compare?" in ask("compar").err
+    assert "compare sets several side by side" in ask("openai/gpt-oss-20b", "openai/gpt-oss-120b").err
+
+
 def test_copies_are_spelled_and_priced_alike_everywhere(ask: Ask) -> None:
     """All replicas, in the line for scripts, the report, the other tools' files, the catalog and its list."""
     words = ("--model", "openai/gpt-oss-120b", "--offline", "--gpu", "h100", "--rate", "60")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import TYPE_CHECKING
 
 from whichgpu.inspect.design import Design
 from whichgpu.inspect.names import pattern_of
-from whichgpu.inspect.precisions import DTYPE_BITS
+from whichgpu.inspect.precisions import DTYPE_BITS, Scheme
 from whichgpu.inspect.quantisation import Published
 from whichgpu.inspect.records import Figure, Origin, Parameters, Part, TensorGroup, Weights
 
@@ -34,24 +34,32 @@ def unknown(unit: str, source: str) -> Figure:
 def groups_from_rows(rows: Iterable[Row], dtype: str | None, published: Published | None) -> tuple[TensorGroup, ...]:
     """Give computed rows a dtype and bytes, quantised as published where the scheme replaces them."""
     stored = dtype or "BF16"
-    width = DTYPE_BITS[stored] // 8
+    rows = list(rows)
+    expert_layers = max((r.count for r in rows if r.part is Part.ROUTER), default=1)
     groups: list[TensorGroup] = []
     for row in rows:
         scheme = published.scheme_for(row.name, row.part) if published and row.linear else None
-        size = scheme.bytes_of(row.shape) if scheme else prod(row.shape) * width
-        groups.append(
-            TensorGroup(
-                name=row.name,
-                part=row.part,
-                shape=row.shape,
-                count=row.count,
-                dtype=scheme.name if scheme else stored,
-                parameters=row.parameters,
-                bytes=size * row.count,
-                quantised=scheme is not None,
-            )
-        )
+        if published is None or scheme is None:
+            groups.append(_group(row, stored, None))
+            continue
+        each = row.count // expert_layers if row.part is Part.ROUTED_EXPERTS else 1
+        kept = published.tensors_kept(row.name, row.part, row.count, max(1, each))
+        groups += [_group(replace(row, count=n), stored, s) for n, s in ((kept, None), (row.count - kept, scheme)) if n]
     return tuple(groups)
+
+
+def _group(row: Row, stored: str, scheme: Scheme | None) -> TensorGroup:
+    size = scheme.bytes_of(row.shape) if scheme else prod(row.shape) * (DTYPE_BITS[stored] // 8)
+    return TensorGroup(
+        name=row.name,
+        part=row.part,
+        shape=row.shape,
+        count=row.count,
+        dtype=scheme.name if scheme else stored,
+        parameters=row.parameters,
+        bytes=size * row.count,
+        quantised=scheme is not None,
+    )
 
 
 def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -> list[Row]:

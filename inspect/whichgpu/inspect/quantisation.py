@@ -6,7 +6,6 @@ Order as in vLLM 0.32: ``quantization_config``, ``compression_config``, the same
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,6 +13,7 @@ from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.families import family_of
+from whichgpu.inspect.kept_modules import KeptModules, mixer_alias, plain_module, read_kept, star_digits
 from whichgpu.inspect.precisions import (
     FP8_BLOCK,
     FP8_CHANNEL,
@@ -43,31 +43,34 @@ class Published:
 
     record: Quantisation
     scheme: Scheme | None
-    keep: tuple[str, ...] = ()
-    """Module patterns (digits replaced by ``*``, or ``re:`` regular expressions) kept in high precision."""
+    keep: KeptModules = field(default_factory=KeptModules)
     experts: Scheme | None = None
     """Scheme of routed experts where it differs from the rest."""
     by_module: Mapping[str, Scheme] = field(default_factory=dict)
     """Scheme per module pattern, where a checkpoint names one for each (ModelOpt's mixed precision)."""
 
     def scheme_for(self, name: str, part: Part) -> Scheme | None:
-        """Return the scheme of a linear weight, ``None`` when it stays in high precision."""
+        """Return the scheme of a linear weight, ``None`` when it stays in high precision whatever the list of kept modules."""
         if self.by_module:
             high_precision = part in (Part.ROUTER, Part.NORM, Part.OTHER) or ".gate." in name
-            module = _plain_module(name)
-            listed_module = re.sub(r"\.(mlp|self_attn)\.", ".mixer.", module, count=1)  # Nemotron's one name for all
-            return None if high_precision else self._scheme_by_module(module) or self._scheme_by_module(listed_module)
+            module = plain_module(name)
+            named = self._scheme_by_module(module) or self._scheme_by_module(mixer_alias(module))
+            return None if high_precision else named
         if part in (Part.EMBEDDING, Part.HEAD, Part.ROUTER, Part.NORM, Part.OTHER):
             return None
         if _is_routed(name, part) and self.experts is not None:
             return self.experts
         if self.scheme is None or (self.scheme.experts_only and part is not Part.ROUTED_EXPERTS):
             return None
-        if self._is_unquantised(name) or (
-            part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers()
-        ):
+        if part in (Part.VISION, Part.AUDIO, Part.PROJECTOR) and not self._covers_towers():
             return None
         return self.scheme
+
+    def tensors_kept(self, name: str, part: Part, count: int, each: int = 1) -> int:
+        """Return how many of a linear weight's ``count`` tensors, ``each`` in a layer, stay in high precision."""
+        if self.by_module or (self.experts is not None and _is_routed(name, part)):
+            return 0
+        return self.keep.tensors(name, part, count, each)
 
     def record_of(self, groups: Iterable[TensorGroup]) -> Quantisation:
         """Return the record with its formats: those that most of its quantised weights have."""
@@ -102,10 +105,6 @@ class Published:
     def _covers_towers(self) -> bool:
         return self.record.method in ("bitsandbytes", "gguf")
 
-    def _is_unquantised(self, name: str) -> bool:
-        module = name.removesuffix(".weight")
-        return any(_matches(pattern, module) for pattern in self.keep)
-
 
 def _is_routed(name: str, part: Part) -> bool:
     return part is Part.ROUTED_EXPERTS or (part is Part.MTP and ".experts." in name)
@@ -114,16 +113,6 @@ def _is_routed(name: str, part: Part) -> bool:
 def _is_fused_pair(listed: str, module: str) -> bool:
     """True for projections that one side writes fused: ``in_proj_qkv`` beside ``in_proj_qkvz``."""
     return module.startswith(listed) or listed.startswith(module)
-
-
-def _matches(pattern: str, module: str) -> bool:
-    if pattern.startswith("re:"):
-        try:
-            return re.match(pattern[3:], f"model.{module}") is not None
-        except re.error:
-            return False
-    plain = _plain_module(pattern).strip("*.")
-    return bool(plain) and (module == plain or f".{module}.".find(f".{plain}.") >= 0)
 
 
 def read_quantisation(
@@ -163,7 +152,7 @@ def _with_experts(published: Published | None, root: ConfigView, text: ConfigVie
     experts = NVFP4 if _named_group(root) == 16 else MXFP4
     label = f"{published.record.label} + {experts.name} experts"
     record = published.record.model_copy(update={"label": label})
-    return replace(published, experts=experts, keep=(*published.keep, *_V4_KEEP), record=record)
+    return replace(published, experts=experts, keep=published.keep.and_also(*_V4_KEEP), record=record)
 
 
 def _named_group(root: ConfigView) -> int | None:
@@ -182,7 +171,7 @@ def _from_config(view: ConfigView, source: str, layers: int | None) -> Published
     if method in ("gptq", "awq", "auto-round", "intel/auto-round", "inc", "awq_marlin", "gptq_marlin"):
         return _grouped_integers(view, method.removeprefix("intel/"), source, layers)
     if method in ("mxfp4", "gpt_oss_mxfp4"):
-        keep = _patterns(view.value("modules_to_not_convert"), layers)
+        keep = read_kept(view.value("modules_to_not_convert"), layers)
         scheme = replace(MXFP4, experts_only=True)
         return Published(_record("mxfp4", "mxfp4 experts", 4, source, keep, group=32), scheme, keep)
     if method == "bitsandbytes":
@@ -225,9 +214,9 @@ def _record(
 
 def _fp8(view: ConfigView, method: str, source: str, layers: int | None) -> Published:
     block = view.numbers("weight_block_size")
-    keep = _patterns(view.value("modules_to_not_convert", "ignored_layers"), layers)
+    keep = read_kept(view.value("modules_to_not_convert", "ignored_layers"), layers)
     if method == "fbgemm_fp8" and "self_attn" in str(view.value("modules_to_not_convert")):
-        keep = (*keep, "self_attn")  # Llama 3's recipe (paper, 6.2) leaves attention out everywhere
+        keep = keep.and_also("self_attn")  # Llama 3's recipe (paper, 6.2) leaves attention out everywhere
     if block and len(block) == 2 and all(block):
         shape = (block[0], block[1])
         record = _record(method, f"fp8 {shape[0]}x{shape[1]}", 8, source, keep, block=shape)
@@ -240,7 +229,7 @@ def _grouped_integers(view: ConfigView, method: str, source: str, layers: int | 
     bits = as_integer(view.value("bits", "w_bit")) or 4
     group = as_integer(view.value("group_size", "q_group_size"))
     symmetric = bool(view.flag("sym")) or method == "auto-round"
-    keep = _patterns(view.value("modules_to_not_convert"), layers)
+    keep = read_kept(view.value("modules_to_not_convert"), layers)
     label = f"{method} int{bits}" + (f" g{group}" if group else "")
     zero = 16 if method == "mlx" else 0 if symmetric and method != "gptq" else bits
     scheme = replace(INT4_G128, name=f"int{bits}", format=_integers(bits), bits=bits, group=group, zero_bits=zero)
@@ -249,7 +238,7 @@ def _grouped_integers(view: ConfigView, method: str, source: str, layers: int | 
 
 
 def _bitsandbytes(view: ConfigView, source: str, layers: int | None) -> Published:
-    keep = _patterns(view.value("llm_int8_skip_modules"), layers)
+    keep = read_kept(view.value("llm_int8_skip_modules"), layers)
     if view.flag("load_in_8bit", "_load_in_8bit"):
         return Published(_record("bitsandbytes", "bitsandbytes int8", 8, source, keep), INT8, keep)
     kind = view.string("bnb_4bit_quant_type") or "4-bit"
@@ -260,7 +249,7 @@ def _compressed_tensors(view: ConfigView, source: str, layers: int | None) -> Pu
     groups = view.sub("config_groups")
     first = next((g for name in groups or {} if groups and (g := groups.sub(name))), None)
     weights = first.sub("weights") if first else None
-    keep = _patterns(view.value("ignore"), layers)
+    keep = read_kept(view.value("ignore"), layers)
     if weights is None:
         return Published(_record("compressed-tensors", "compressed-tensors", None, source, keep), None, keep)
     bits = as_integer(weights.value("num_bits")) or 8
@@ -299,7 +288,7 @@ def _modelopt(raw: Mapping[str, Any], source: str, layers: int | None) -> Publis
     algorithm = (inner.string("quant_algo") or "").upper()
     if not algorithm:
         return None
-    keep = _patterns(inner.value("exclude_modules", "ignore"), layers)
+    keep = read_kept(inner.value("exclude_modules", "ignore"), layers)
     kv = (inner.string("kv_cache_quant_algo") or "").lower() or ("fp8" if inner.sub("kv_cache_scheme") else None)
     label, scheme = algorithm.lower(), _modelopt_scheme(algorithm)
     by_module: dict[str, Scheme] = {}
@@ -324,7 +313,7 @@ def _mixed_schemes(listed: object) -> tuple[str, dict[str, Scheme]]:
         algorithm = entry.get("quant_algo") if isinstance(entry, dict) else None
         scheme = _modelopt_scheme(algorithm) if isinstance(algorithm, str) else None
         if scheme is not None and isinstance(name, str):
-            by_module[_plain_module(_star_digits(clean(name)))] = scheme
+            by_module[plain_module(star_digits(clean(name)))] = scheme
     names = dict.fromkeys(s.name for s in by_module.values())
     return " + ".join(names) or "mixed precision", by_module
 
@@ -334,31 +323,3 @@ def _modelopt_scheme(algorithm: str) -> Scheme | None:
         if mark in algorithm.upper():
             return scheme
     return None
-
-
-def _star_digits(name: str) -> str:
-    return re.sub(r"(?<=\.)\d+(?=\.|$)", "*", name)
-
-
-def _plain_module(name: str) -> str:
-    """Drop the wrappers that publishers put before a module's own path."""
-    plain = re.sub(r"^(model\.|language_model\.|transformer\.|backbone\.)+", "", name).removesuffix(".weight")
-    return plain.replace(".shared_expert.", ".shared_experts.").replace(".block_sparse_moe.", ".mlp.")
-
-
-def _patterns(listed: object, layers: int | None) -> tuple[str, ...]:
-    """Shorten a list of module names: digits become ``*``; a pattern that only a few layers have is dropped."""
-    if not isinstance(listed, list):
-        return ()
-    counts: dict[str, int] = {}
-    per_layer: set[str] = set()
-    for item in listed:
-        if not isinstance(item, str) or not item:
-            continue
-        text = clean(item)
-        pattern = text if text.startswith("re:") else _star_digits(text)
-        counts[pattern] = counts.get(pattern, 0) + 1
-        if pattern != text:
-            per_layer.add(pattern)
-    enough = max(2, (layers or 2) // 4)
-    return tuple(sorted(p for p, n in counts.items() if p not in per_layer or n >= enough))

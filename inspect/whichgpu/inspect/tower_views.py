@@ -69,7 +69,10 @@ def sizes(view: ConfigView) -> tuple[int | None, int | None, int | None, int | N
     layers = as_integer(
         view.value("depth", "num_hidden_layers", "vt_num_hidden_layers", "encoder_layers", "layers", "n_layer")
     )
-    width = as_integer(view.value("embed_dim", "vt_hidden_size", "hidden_size", "d_model", "width"))
+    given = view.value(
+        "embed_dim"
+    )  # also where a class assumes it: its hidden_size is then the language model's (Qwen2-VL)
+    width = as_integer(given if given is not None else view.value("vt_hidden_size", "hidden_size", "d_model", "width"))
     if view.value("embed_dim") is None and isinstance(view.value("width"), dict):
         width = None
     inner = as_integer(view.value("vt_intermediate_size", "intermediate_size", "encoder_ffn_dim"))

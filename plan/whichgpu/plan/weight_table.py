@@ -22,7 +22,7 @@ from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import Kernels, Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
-from whichgpu.plan.weights import SCHEMES, bytes_at, engine_bytes, is_converted, is_linear, is_loaded
+from whichgpu.plan.weights import bytes_at, engine_bytes, is_linear, is_loaded, is_quantised
 
 ROUNDING = "allocator rounding"
 """Component that is no tensor; the rest of ``WeightTable.stages`` sums to parameters and buffers."""
@@ -101,10 +101,7 @@ class WeightTable:
         self.total = sum(self._pieces.values())
         """Bytes of everything once: over all its cards, a layout holds at least this much."""
         self._buffers = _buffers(model)
-        self._copies = any(
-            "kv_b_proj" in g.name and (g.quantised if precision is Precision.PUBLISHED else precision in SCHEMES)
-            for g in groups
-        )
+        self._copies = any("kv_b_proj" in g.name and is_quantised(g, precision, self._architecture) for g in groups)
         self._indices = {kind: layers_of(kind, self._architecture) for kind in Stage} if self._architecture else {}
         self._one_stage_of = cache(self._one_stage)
         self._shares_of = cache(self._cut_stages)
@@ -244,11 +241,7 @@ def _pieces(groups: Iterable[TensorGroup], model: ServedModel, precision: Precis
     mxfp4 = experts_format(inspection, precision) is WeightFormat.MXFP4
     sums: dict[_Piece, int] = defaultdict(int)
     for group in groups:
-        converted = (
-            group.quantised
-            if precision is Precision.PUBLISHED
-            else precision in SCHEMES and is_converted(group, precision)
-        )
+        converted = is_quantised(group, precision, inspection.architecture)
         expert = group.part is Part.ROUTED_EXPERTS
         piece = _Piece(
             part=group.part,
@@ -259,7 +252,7 @@ def _pieces(groups: Iterable[TensorGroup], model: ServedModel, precision: Precis
             name=allocator.merged_name(group.name, group.part),
             layers=_layers_of(group, inspection),
             kv_heads=_kv_heads(group, inspection.architecture),
-            share=_main_share(group, bytes_at(group, precision)),
+            share=_main_share(group, bytes_at(group, precision, inspection.architecture)),
             row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
         )
         sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture, classes))

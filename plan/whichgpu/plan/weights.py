@@ -11,6 +11,7 @@ from math import prod
 from whichgpu.inspect.precisions import FP8_TENSOR, INT4_G128, INT8, MXFP4, NVFP4, Scheme
 from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
 from whichgpu.plan.engine import ClassRules
+from whichgpu.plan.recipes import is_left_alone
 from whichgpu.plan.records import Precision
 
 SCHEMES: dict[Precision, Scheme] = {
@@ -47,13 +48,22 @@ def is_linear(group: TensorGroup) -> bool:
     return len(matrix) == 2 and min(matrix) >= _BIG_ENOUGH
 
 
-def is_converted(group: TensorGroup, precision: Precision) -> bool:
+def is_converted(group: TensorGroup, precision: Precision, architecture: Architecture | None) -> bool:
     """True for what a quantisation to this precision converts.
 
     FP8 while loading takes every linear layer, encoders too (layers/quantization/online); published recipes of the
-    other formats leave encoders and projectors as they are.
+    other formats leave encoders and projectors as they are, and more (recipes.py).
     """
-    return is_linear(group) and (precision is Precision.FP8 or group.part not in _ENCODERS)
+    if precision is Precision.FP8:
+        return is_linear(group)
+    return is_linear(group) and group.part not in _ENCODERS and not is_left_alone(group, precision, architecture)
+
+
+def is_quantised(group: TensorGroup, precision: Precision, architecture: Architecture | None) -> bool:
+    """True for what is held quantised at a precision, be it by us or as published."""
+    if precision is Precision.PUBLISHED or is_left_alone(group, precision, architecture):
+        return group.quantised
+    return precision in SCHEMES and is_converted(group, precision, architecture)
 
 
 def is_loaded(group: TensorGroup, tied: bool | None, speculative: bool = False, text_only: bool = False) -> bool:
@@ -79,12 +89,12 @@ def published_bytes(group: TensorGroup) -> int:
     return stored
 
 
-def bytes_at(group: TensorGroup, precision: Precision) -> int:
+def bytes_at(group: TensorGroup, precision: Precision, architecture: Architecture | None) -> int:
     """Bytes of a group at a precision; scales of a published quantisation vanish when it is undone."""
-    if precision is Precision.PUBLISHED:
+    if precision is Precision.PUBLISHED or is_left_alone(group, precision, architecture):
         return published_bytes(group)
     scheme = SCHEMES.get(precision)
-    if scheme is None or not is_converted(group, precision):
+    if scheme is None or not is_converted(group, precision, architecture):
         return group.parameters * 2
     shape = group.shape if group.shape else (1,)
     if group.parameters != prod(shape) * group.count:
@@ -116,7 +126,7 @@ def engine_bytes(
         and _odd_tower(architecture)
     ):
         return group.parameters * 2
-    size = bytes_at(group, precision)
+    size = bytes_at(group, precision, architecture)
     if ".k_proj." in group.name and architecture is not None and _serves_twice(group, architecture):
         return 2 * size
     return size
@@ -139,4 +149,4 @@ def total_bytes(inspection: Inspection, precision: Precision) -> int | None:
     loaded = [g for g in inspection.tensors if is_loaded(g, tied)]
     if precision is not Precision.PUBLISHED and any(g.dtype == "unknown" for g in loaded):
         return None
-    return sum(bytes_at(g, precision) for g in loaded) if loaded else None
+    return sum(bytes_at(g, precision, inspection.architecture) for g in loaded) if loaded else None

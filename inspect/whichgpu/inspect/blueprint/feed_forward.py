@@ -25,11 +25,13 @@ def mixture(design: Design, spec: FfnSpec) -> list[Row]:
     inner = spec.latent or h
     rows = matrix("mlp.gate", Part.ROUTER, experts, h)
     rows += vector("mlp.gate.e_score_correction_bias", Part.ROUTER, experts if spec.router_bias else None)
+    # beside a dense block (Gemma 4) "mlp" is that block, and what a quantisation leaves alone by that name is it alone
+    each = "experts.*" if spec.parallel_dense else "mlp.experts.*"
     for name, out, into in _expert_matrices(spec, inner, width):
-        rows += matrix(f"mlp.experts.*.{name}", Part.ROUTED_EXPERTS, out, into, count=experts)
+        rows += matrix(f"{each}.{name}", Part.ROUTED_EXPERTS, out, into, count=experts)
     if spec.expert_bias and width:
-        rows += vector("mlp.experts.*.gate_up_proj_bias", Part.ROUTED_EXPERTS, 2 * width, experts)
-        rows += vector("mlp.experts.*.down_proj_bias", Part.ROUTED_EXPERTS, h, experts)
+        rows += vector(f"{each}.gate_up_proj_bias", Part.ROUTED_EXPERTS, 2 * width, experts)
+        rows += vector(f"{each}.down_proj_bias", Part.ROUTED_EXPERTS, h, experts)
     if spec.latent:
         rows += matrix("mlp.latent_down", Part.ROUTER, spec.latent, h)
         rows += matrix("mlp.latent_up", Part.ROUTER, h, spec.latent)

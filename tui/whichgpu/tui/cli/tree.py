@@ -25,7 +25,7 @@ Exit codes:
 
 \b
 Examples:
-  whichgpu --model Qwen/Qwen3-32B
+  whichgpu Qwen/Qwen3-32B
   whichgpu --model openai/gpt-oss-120b --context 32768 --gpu H100
   whichgpu --model ./my-finetune --precision fp8 --json
   whichgpu --model Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
@@ -53,6 +53,32 @@ COMMANDS: dict[str, tuple[str, str]] = {
 class _Tree(click.Group):
     """Commands that are imported when they are called; the list of them is the table's."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``."""
+        rest = click.Command.parse_args(self, ctx, list(args))
+        if rest and rest[0] not in COMMANDS and _names_model(rest[0]) and ctx.params.get("model") is None:
+            place = len(args) - len(rest)
+            args = [*args[:place], "--model", *args[place:]]
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """UsageError: neither a command nor what could be a model."""
+        if args[0] in COMMANDS:
+            return super().resolve_command(ctx, args)
+        from difflib import get_close_matches
+
+        near = get_close_matches(args[0], [name for name, (_, text) in COMMANDS.items() if text], 1)
+        meant = f" Did you mean {near[0]}?" if near else ""
+        second = ctx.params.get("model") is not None
+        wants = (
+            "one model at a time; whichgpu compare sets several side by side"
+            if second
+            else "a model is ORG/NAME, a URL or a path"
+        )
+        raise click.UsageError(f"No such command {args[0]!r}; {wants}.{meant}")
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -75,8 +101,16 @@ class _Tree(click.Group):
             formatter.write_dl(rows)
 
 
+def _names_model(word: str) -> bool:
+    return "/" in word or word.endswith((".gguf", ".safetensors")) or os.path.isdir(word)
+
+
 @click.group(
-    cls=_Tree, invoke_without_command=True, epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"]}
+    cls=_Tree,
+    invoke_without_command=True,
+    subcommand_metavar="[MODEL | COMMAND [ARGS]...]",
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 @question_options
 @engine_options
