@@ -37,7 +37,7 @@ from vllm.usage.usage_lib import UsageContext
 from vllm.utils.argparse_utils import FlexibleArgumentParser
 from vllm.utils.torch_utils import set_default_torch_dtype
 from vllm.v1.worker import workspace
-from vllm_worker import DeviceCapability, torch
+from vllm_worker import DeviceCapability, in_one_line, torch
 
 _BASES = (9.0, 10.0, 12.0, 8.9)
 _CACHES = ("auto", "fp8")
@@ -213,7 +213,7 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
         except Exception as error:
             if os.environ.get("WORKER_DEBUG"):
                 raise
-            failures[f"{capability:g}"] = f"{type(error).__name__}: {error}".replace("\n", " ")[:300]
+            failures[f"{capability:g}"] = f"{type(error).__name__}: {in_one_line(error, folder, 300)}"
             continue
         quantised = config.quant_config
         least = {config.model_config.quantization: quantised.get_min_capability()} if quantised is not None else {}
@@ -240,7 +240,7 @@ def _cell(request: dict[str, Any], capability: float, cache: str, dtype: str) ->
         with ASKING.paused():
             _make(config, request["tp"])
     except Exception as error:
-        return "!" + " ".join(f"{error}".split())[:700]
+        return "!" + in_one_line(error, request["folder"])
     layers = config.compilation_config.static_forward_context.values()
     served = {_served_by(layer) for layer in layers if isinstance(layer, AttentionLayerBase)}
     refusals = sorted(word for word in served if word.startswith("!"))
@@ -282,7 +282,7 @@ def parsed(request: dict[str, Any]) -> dict[str, Any]:
     except SystemExit:
         return {"refused": "the parser takes no such arguments"}
     except Exception as error:
-        return {"refused": " ".join(f"{error}".split())[:700]}
+        return {"refused": in_one_line(error, request["words"][1])}
     return {}
 
 

@@ -264,7 +264,7 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         try:
             cache = cache_of(config, request["pool"])
         except Exception as error:
-            cache = {"cache_error": f"{type(error).__name__}: {error}".split("\n")[0][:300]}
+            cache = {"cache_error": f"{type(error).__name__}: {in_one_line(error, request['folder'], 300)}"}
     return {
         "ok": True,
         "model_class": type(model).__name__,
@@ -275,6 +275,16 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
         "block_size": config.cache_config.block_size,
         **cache,
     }
+
+
+def in_one_line(error: Exception, folder: str, limit: int = 700) -> str:
+    """vLLM's sentence on one line, the model by its name and not by where its files lie here."""
+    return " ".join(f"{error}".replace(folder, named(folder)).split())[:limit]
+
+
+def named(folder: str) -> str:
+    """ORG/NAME of a folder ORG__NAME."""
+    return os.path.basename(folder).replace("__", "/", 1)
 
 
 _DEFAULTS = {
@@ -303,7 +313,7 @@ def main() -> None:
         except Exception as error:
             if os.environ.get("WORKER_DEBUG"):
                 raise
-            result = {"ok": False, "error": f"{type(error).__name__}: {error}".replace("\n", " ")[:400]}
+            result = {"ok": False, "error": f"{type(error).__name__}: {in_one_line(error, request['folder'], 400)}"}
         print(json.dumps(request | result), file=out, flush=True)
 
 
