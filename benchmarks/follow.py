@@ -81,16 +81,16 @@ class Release:
 
     def function(self, path: str, name: str) -> str:
         """Return the source of every function of that name in a file; where it moved away, in the folder above."""
-        found = _functions(self.text(path), name)
-        if not found:
+        source = _functions(self.text(path), name)
+        if not source:
             files = sorted((self._root / path).parent.rglob("*.py"))
-            found = "\n".join(filter(None, (_functions(f.read_text(encoding="utf-8"), name) for f in files)))
-        return found
+            source = "\n".join(filter(None, (_functions(f.read_text(encoding="utf-8"), name) for f in files)))
+        return source
 
     @cached_property
     def tables(self) -> dict[str, dict[str, Any]]:
         """The registry's tables: (module, class) or a word by the name of an architecture."""
-        found: dict[str, dict[str, Any]] = {}
+        tables: dict[str, dict[str, Any]] = {}
         for node in ast.parse(self.text("model_executor/models/registry.py")).body:
             target = (
                 node.targets[0]
@@ -102,8 +102,8 @@ class Release:
             value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
             if isinstance(target, ast.Name) and isinstance(value, ast.Dict):
                 pairs = zip(value.keys, value.values, strict=True)
-                found[target.id] = {str(k.value): _literal(v) for k, v in pairs if isinstance(k, ast.Constant)}
-        return found
+                tables[target.id] = {str(k.value): _literal(v) for k, v in pairs if isinstance(k, ast.Constant)}
+        return tables
 
     @cached_property
     def quantisations(self) -> list[str]:
@@ -117,8 +117,8 @@ class Release:
     @cached_property
     def deprecated_quantisations(self) -> list[str]:
         """Formats whose loader has to be asked for."""
-        listed = self._assigned("model_executor/layers/quantization/__init__.py", "DEPRECATED_QUANTIZATION_METHODS")
-        return sorted(_literal(listed) or ()) if listed is not None else []
+        formats = self._assigned("model_executor/layers/quantization/__init__.py", "DEPRECATED_QUANTIZATION_METHODS")
+        return sorted(_literal(formats) or ()) if formats is not None else []
 
     @cached_property
     def config_types(self) -> list[str]:
@@ -145,10 +145,10 @@ class Release:
     def transformers_range(self) -> str:
         """Which releases of transformers it may be installed with."""
         for metadata in self._root.parent.glob("vllm-*.dist-info/METADATA"):
-            found = re.search(
+            requirement = re.search(
                 r"^Requires-Dist: transformers ?\(?([^;)\n]+)", metadata.read_text(encoding="utf-8"), re.MULTILINE
             )
-            return found[1].strip() if found else ""
+            return requirement[1].strip() if requirement else ""
         return ""
 
     def _assigned(self, path: str, name: str) -> ast.expr | None:
@@ -162,7 +162,7 @@ class Release:
     def registry(self, transformers: Transformers | None = None) -> dict[str, Any]:
         """Return what plans look at; with what a release of transformers reads beside it."""
         tables = self.tables
-        served = sorted(set().union(*(tables[name] for name in _SERVED)))
+        classes = sorted(set().union(*(tables[name] for name in _SERVED)))
         pooling = set().union(*(tables[name] for name in _POOLING))
         generating = set().union(*(tables[name] for name in _GENERATING))
         places = {
@@ -176,7 +176,7 @@ class Release:
             "vllm": ".".join(self.version.split("+")[0].split(".")[:2]),
             "date": datetime.now(UTC).date().isoformat(),
             "source": f"vLLM {self.version} model_executor/models/registry.py, models/*/__init__.py, layers/quantization/__init__.py",
-            "supported": served,
+            "supported": classes,
             "pooling": sorted(pooling),
             "generating_too": sorted(pooling & generating),
             "without_pipeline_parallel": sorted(
@@ -187,7 +187,7 @@ class Release:
             "transformers_backend": sorted(tables["_TRANSFORMERS_SUPPORTED_MODELS"]),
             "quantisations": self.quantisations,
             "deprecated_quantisations": self.deprecated_quantisations,
-            **(self._with(transformers, served) if transformers is not None else {}),
+            **(self._with(transformers, classes) if transformers is not None else {}),
             "vendors": {n: v for n, (m, c) in sorted(places.items()) if (v := self._vendors(m, c)) is not None},
         }
 
@@ -233,10 +233,10 @@ class Release:
         if not answers:
             for node in nodes:
                 if isinstance(node, ast.ImportFrom):
-                    named = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
+                    names = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
                     answers += [
                         self._has_pipelines(_absolute(self._file(module), node, self._root), n, depth + 1)
-                        for n in named
+                        for n in names
                     ]
         return True if True in answers else None if None in answers else False
 
@@ -290,22 +290,22 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator
         if isinstance(new, str):
             yield from [f"{key}: {old} → {new}"] if old != new else []
             continue
-        gone, added = sorted(set(old or ()) - set(new)), sorted(set(new) - set(old or ()))
-        yield from (f"{key}: + {name}" for name in added)
-        yield from (f"{key}: - {name}" for name in gone)
+        less, more = sorted(set(old or ()) - set(new)), sorted(set(new) - set(old or ()))
+        yield from (f"{key}: + {name}" for name in more)
+        yield from (f"{key}: - {name}" for name in less)
 
 
-def came_with(known: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
+def came_with(earlier: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
     """Return the version that each class came with, as far back as releases were followed: what is new came with this one."""
-    since = {name: version for name, version in known.get("since", {}).items() if name in registry["supported"]}
-    new = set(registry["supported"]) - set(known["supported"])
+    since = {name: version for name, version in earlier.get("since", {}).items() if name in registry["supported"]}
+    new = set(registry["supported"]) - set(earlier["supported"])
     return dict(sorted((since | dict.fromkeys(new, registry["vllm"])).items()))
 
 
-def no_longer_read(known: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
+def no_longer_read(earlier: Mapping[str, Any], registry: Mapping[str, Any]) -> dict[str, str]:
     """Return the last version that read each format of checkpoints, as far back as releases were followed."""
-    gone = set(known["quantisations"]) - set(registry["quantisations"])
-    return dict(sorted((dict.fromkeys(gone, known["vllm"]) | known.get("removed_quantisations", {})).items()))
+    formats = set(earlier["quantisations"]) - set(registry["quantisations"])
+    return dict(sorted((dict.fromkeys(formats, earlier["vllm"]) | earlier.get("removed_quantisations", {})).items()))
 
 
 def changed_functions(before: Release, after: Release) -> Iterator[str]:
@@ -353,8 +353,8 @@ def downloaded(requirement: str, folder: Path) -> Path:
 
 def _python_of(wheel: Path, folder: Path) -> Path:
     """Unpack a wheel's Python and its metadata."""
-    with zipfile.ZipFile(wheel) as packed:
-        packed.extractall(folder, [n for n in packed.namelist() if n.endswith((".py", "/METADATA"))])
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder, [n for n in archive.namelist() if n.endswith((".py", "/METADATA"))])
     return folder
 
 
@@ -372,18 +372,21 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         after = unpacked(options.release, Path(name) / "after")
         transformers = transformers_for(after, Path(name) / "transformers")
-        registry, known = after.registry(transformers), json.loads(ASSET.read_text(encoding="utf-8"))
+        registry, earlier = after.registry(transformers), json.loads(ASSET.read_text(encoding="utf-8"))
         before = unpacked(options.before, Path(name) / "before") if options.before else None
-        print("\n".join(differences(before.registry() if before else known, registry)))
+        print("\n".join(differences(before.registry() if before else earlier, registry)))
         if before:
             print("\n\n".join(changed_functions(before, after)))
         if options.write:
-            registry |= {"since": came_with(known, registry), "removed_quantisations": no_longer_read(known, registry)}
+            registry |= {
+                "since": came_with(earlier, registry),
+                "removed_quantisations": no_longer_read(earlier, registry),
+            }
             ASSET.write_text(json.dumps(registry, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         if options.python:
             places = [after.folder, Path(name) / "transformers", follow_judged.flashinfer_in(Path(name) / "site")]
-            told = follow_judged.follow(options.models, options.python, places, registry["vllm"], options.write)
-            for line in told:
+            lines = follow_judged.follow(options.models, options.python, places, registry["vllm"], options.write)
+            for line in lines:
                 print(line, flush=True)
     if options.python and options.write:
         write_asset()

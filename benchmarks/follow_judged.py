@@ -36,16 +36,16 @@ def follow(models: Path, python: str, places: Sequence[Path], vllm: str, write: 
         write: keep its answers for the asset (``python -m benchmarks.starts write``).
     """
     folders = folders_of(models)
-    known = rows_of(ASKED)
-    before = max((row["vllm"] for row in known if row["vllm"] != vllm), default=None)
+    earlier_rows = rows_of(ASKED)
+    before = max((row["vllm"] for row in earlier_rows if row["vllm"] != vllm), default=None)
     rows = list(compact(asked(all_requests(folders), python, places), vllm))
     if before is not None:
-        yield from answer_changes(release_of(known, before), release_of(rows, vllm))
-        yield from whole_changes([row for row in known if row["vllm"] == before], rows)
+        yield from answer_changes(release_of(earlier_rows, before), release_of(rows, vllm))
+        yield from whole_changes([row for row in earlier_rows if row["vllm"] == before], rows)
     if write:
         write_rows(ASKED, vllm, rows)
-    recorded = {row["model"] for row in judge.rows()}
-    again = [folder for folder in folders if folder.name.replace("__", "/", 1) in recorded]
+    judged_models = {row["model"] for row in judge.rows()}
+    again = [folder for folder in folders if folder.name.replace("__", "/", 1) in judged_models]
     last = max((row["vllm"] for row in judge.rows() if row["vllm"] != vllm), default=None)
     earlier = [row for row in judge.rows() if row["vllm"] == last]
     yield from byte_changes(earlier, list(judge.record(again, python, _SIZES, places)))
@@ -86,7 +86,7 @@ def whole_changes(before: Sequence[Row], after: Sequence[Row]) -> Iterator[str]:
 
 
 def _by_cell(row: Row) -> dict[str, str]:
-    return {cell: said for said, cells in row["by"].items() for cell in cells}
+    return {cell: answer for answer, cells in row["by"].items() for cell in cells}
 
 
 def byte_changes(before: Sequence[Mapping[str, Any]], after: Sequence[Mapping[str, Any]]) -> Iterator[str]:

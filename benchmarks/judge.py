@@ -244,9 +244,9 @@ def main() -> None:
         folders = [p.parent for p in sorted(options.models.glob("*/config.json"))]
         model_folders = [f.resolve() for f in folders if not folder_names or f.name in folder_names]
         earlier = [row for row in rows(options.out) if row["vllm"] != options.vllm] if options.out.exists() else []
-        told = record(model_folders, options.python, options.tp, options.wheel)
-        kept = [*earlier, *({"vllm": options.vllm} | row for row in told)]
-        options.out.write_text("".join(json.dumps(row) + "\n" for row in kept))
+        answers = record(model_folders, options.python, options.tp, options.wheel)
+        release_rows = [*earlier, *({"vllm": options.vllm} | row for row in answers)]
+        options.out.write_text("".join(json.dumps(row) + "\n" for row in release_rows))
         return
     for verdict in compare(rows(options.kept), Atlas(assets.read(FILE_NAME))):
         marks = [f"weights {verdict.weights_off:+.3%}" if verdict.our_weights != verdict.weights else ""]

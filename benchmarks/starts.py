@@ -47,10 +47,10 @@ def requests_of(folders: Iterable[Path]) -> list[Row]:
     requests: list[Row] = []
     for folder in folders:
         text = (folder / "config.json").read_text(encoding="utf-8", errors="replace")
-        quantised = '"quantization_config"' in text or (folder / "hf_quant_config.json").exists()
-        sizes = _WIDTHS if quantised or "expert" in text else (1,)
+        has_formats = '"quantization_config"' in text or (folder / "hf_quant_config.json").exists()
+        sizes = _WIDTHS if has_formats or "expert" in text else (1,)
         requests += [{"folder": str(folder), "tp": tp} for tp in sizes]
-        if "expert" in text and not quantised:
+        if "expert" in text and not has_formats:
             requests += [{"folder": str(folder), "tp": tp, "quantization": "fp8"} for tp in sizes]
     return requests
 
@@ -119,8 +119,8 @@ def all_requests(folders: Sequence[Path]) -> list[Row]:
 
 def write_asset() -> None:
     """Put together what was asked of every release."""
-    known = rows_of(ASKED)
-    releases = [release_of(known, vllm) for vllm in sorted({row["vllm"] for row in known})]
+    rows = rows_of(ASKED)
+    releases = [release_of(rows, vllm) for vllm in sorted({row["vllm"] for row in rows})]
     ASSET.write_text(json.dumps({"schema_version": 1, "releases": releases}) + "\n", encoding="utf-8")
 
 
@@ -138,19 +138,19 @@ def _places(options: argparse.Namespace) -> list[Path]:
 
 
 def _ask(options: argparse.Namespace) -> None:
-    chosen = _named(folders_of(options.models), options.only)
+    folders = _named(folders_of(options.models), options.only)
     if options.whole:
-        rows = held_out(asked(whole_requests(chosen), options.python, _places(options)), options.vllm)
+        rows = held_out(asked(whole_requests(folders), options.python, _places(options)), options.vllm)
         write_rows(HELD_OUT, options.vllm, rows)
     else:
-        rows = compact(asked(all_requests(chosen), options.python, _places(options)), options.vllm)
+        rows = compact(asked(all_requests(folders), options.python, _places(options)), options.vllm)
         write_rows(ASKED, options.vllm, rows)
 
 
 def _commands(options: argparse.Namespace) -> None:
     requests = list(command_requests(_named(folders_of(options.models), options.only), options.vllm))
-    told = list(asked([r for r in requests if "words" in r], options.python, _places(options)))
-    write_rows(COMMANDS, options.vllm, counted([*told, *(r for r in requests if "words" not in r)], options.vllm))
+    answers = list(asked([r for r in requests if "words" in r], options.python, _places(options)))
+    write_rows(COMMANDS, options.vllm, counted([*answers, *(r for r in requests if "words" not in r)], options.vllm))
 
 
 def main() -> None:

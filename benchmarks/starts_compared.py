@@ -143,7 +143,7 @@ def held_out(rows: Iterable[Row], vllm: str) -> Iterator[Row]:
         if "cells" in row:
             yield {"vllm": vllm, "model": name, "by": grouped(row["cells"])}
         elif "failures" in row:
-            cells = {f"{cell}/auto": f"!{said.split(': ', 1)[-1]}" for cell, said in row["failures"].items()}
+            cells = {f"{cell}/auto": f"!{answer.split(': ', 1)[-1]}" for cell, answer in row["failures"].items()}
             yield {"vllm": vllm, "model": name, "by": grouped(cells)}
 
 
@@ -197,12 +197,12 @@ class Cell(NamedTuple):
 
     @property
     def outcome(self) -> Outcome:
-        refused = self.theirs.startswith("!")
+        is_refused = self.theirs.startswith("!")
         if self.ours == "not checked":
             return Outcome.NOT_CHECKED
         if self.ours == "starts":
-            return Outcome.FALSE_START if refused else Outcome.BOTH_START
-        return Outcome.BOTH_REFUSE if refused else Outcome.FALSE_REFUSAL
+            return Outcome.FALSE_START if is_refused else Outcome.BOTH_START
+        return Outcome.BOTH_REFUSE if is_refused else Outcome.FALSE_REFUSAL
 
 
 def compared(rows: Sequence[Row], inspection_of: Callable[[str], Inspection | None]) -> Iterator[Cell]:
@@ -211,11 +211,11 @@ def compared(rows: Sequence[Row], inspection_of: Callable[[str], Inspection | No
         inspection = inspection_of(row["model"]) if "model" in row else None
         if inspection is None:
             continue
-        for said, cells in row["by"].items():
-            for cell in cells if not is_hole(said) else ():
+        for reply, cells in row["by"].items():
+            for cell in cells if not is_hole(reply) else ():
                 capability, cache_dtype, *dtype = cell.split("/")
                 if not dtype:
-                    yield Cell(row["model"], cell, our_word(inspection, capability, cache_dtype, row["vllm"]), said)
+                    yield Cell(row["model"], cell, our_word(inspection, capability, cache_dtype, row["vllm"]), reply)
 
 
 def in_folder(models: Path) -> Callable[[str], Inspection | None]:
@@ -257,17 +257,27 @@ repository runs here. So are those for which the metadata at hand lacks a file t
 
 def starts_page(models: Path) -> str:
     """Return docs/starts.md: our answers for the models of a folder beside what was kept of vLLM's."""
-    asked, held = rows_of(ASKED), rows_of(HELD_OUT)
-    releases = sorted({row["vllm"] for row in asked})
-    sources = {f"asked for the asset, {vllm}": [row for row in asked if row["vllm"] == vllm] for vllm in releases}
-    sources[f"held out, {releases[-1]}"] = held
+    asset_rows, held_out_rows = rows_of(ASKED), rows_of(HELD_OUT)
+    releases = sorted({row["vllm"] for row in asset_rows})
+    sources = {f"asked for the asset, {vllm}": [row for row in asset_rows if row["vllm"] == vllm] for vllm in releases}
+    sources[f"held out, {releases[-1]}"] = held_out_rows
     cells = {name: list(compared(rows, in_folder(models))) for name, rows in sources.items()}
     table = [
-        [name, len({c.model for c in found}), len(found), *(sum(c.outcome is o for c in found) for o in Outcome)]
-        for name, found in cells.items()
+        [
+            name,
+            len({c.model for c in release_cells}),
+            len(release_cells),
+            *(sum(c.outcome is o for c in release_cells) for o in Outcome),
+        ]
+        for name, release_cells in cells.items()
     ]
-    newest = [found for name, found in cells.items() if name.endswith(releases[-1])]
-    wrong = [c for found in newest for c in found if c.outcome in (Outcome.FALSE_START, Outcome.FALSE_REFUSAL)]
+    newest = [release_cells for name, release_cells in cells.items() if name.endswith(releases[-1])]
+    wrong = [
+        c
+        for release_cells in newest
+        for c in release_cells
+        if c.outcome in (Outcome.FALSE_START, Outcome.FALSE_REFUSAL)
+    ]
     rows = rows_of(COMMANDS)
     by_card = [[r["accelerator"], *(r[kind] for kind in _KINDS)] for r in rows if "taken" in r]
     totals = ["all", *(sum(row[i] for row in by_card) for i in range(1, len(_KINDS) + 1))]

@@ -71,8 +71,8 @@ def _plain(kind: Row) -> Row:
 def grouped(answers: dict[str, str]) -> dict[str, list[str]]:
     """Return the answers, each once, with the cells that got it."""
     cells: dict[str, list[str]] = defaultdict(list)
-    for cell, said in answers.items():
-        cells[worded(said)].append(cell.removesuffix("/auto") if cell.count("/") == 2 else cell)
+    for cell, answer in answers.items():
+        cells[worded(answer)].append(cell.removesuffix("/auto") if cell.count("/") == 2 else cell)
     return dict(cells)
 
 
@@ -89,10 +89,10 @@ def worded(answer: str) -> str:
     """Return an answer in vLLM's words, without what is of one card alone."""
     if not answer.startswith("!"):
         return answer
-    found = _SELECTOR.search(answer)
-    if found is not None:
+    selector = _SELECTOR.search(answer)
+    if selector is not None:
         kind = "sparse MLA" if "use_sparse=True" in answer else "MLA" if "use_mla=True" in answer else "attention"
-        return f"!No valid attention backend for {kind} of head size {found[1]}"
+        return f"!No valid attention backend for {kind} of head size {selector[1]}"
     plain = re.sub(r"compute capability [0-9.]+$", "its compute capability", answer[1:])
     return "!" + _CLUTTER.sub("", plain).strip()[:240]
 
@@ -133,18 +133,18 @@ class Table:
 
     def _starts(self) -> dict[tuple[str, str], str]:
         """Backends of whole models that started, by kind of layer and cell."""
-        started: dict[tuple[str, str], str] = {}
+        backends: dict[tuple[str, str], str] = {}
         for row in self._rows:
-            for said, cells in row["by"].items() if "model" in row else ():
-                for kind in row["attention"] if not said.startswith("!") else ():
-                    started |= {(json.dumps(kind, sort_keys=True), cell): said for cell in cells}
-        return started
+            for answer, cells in row["by"].items() if "model" in row else ():
+                for kind in row["attention"] if not answer.startswith("!") else ():
+                    backends |= {(json.dumps(kind, sort_keys=True), cell): answer for cell in cells}
+        return backends
 
     def _word(self, answers: Iterable[str]) -> int:
         """The place of one answer of several: the first refusal, else the first name."""
-        told = [answer for answer in answers if not is_hole(answer)]
-        refusals = [answer for answer in told if answer.startswith("!")]
-        word = (refusals or told or ["?"])[0]
+        words = [answer for answer in answers if not is_hole(answer)]
+        refusals = [answer for answer in words if answer.startswith("!")]
+        word = (refusals or words or ["?"])[0]
         if word not in self.words:
             self.words.append(word)
         return self.words.index(word)
@@ -154,19 +154,21 @@ class Table:
         answers: dict[tuple[str, str | None, int | None, str], list[list[str]]] = {}
         for row in self._rows:
             kind = row.get("kind", {})
-            found = _kind_of(kind) if kind.get("part") == "attention" else None
-            if found is None:
+            layer = _kind_of(kind) if kind.get("part") == "attention" else None
+            if layer is None:
                 continue
             by = {cell: answer for answer, cells in row["by"].items() for cell in cells}
-            own = str(kind.get("cache", "auto"))
+            cache_of_kind = str(kind.get("cache", "auto"))
             label = json.dumps(kind, sort_keys=True)
-            for cache in ("auto", "fp8") if own == "auto" or found[0] == "compressed" else ("fp8",):
-                key = (*found, kind.get("head") if found[0] in ("per head", "encoder") else None, cache)
+            for cache in ("auto", "fp8") if cache_of_kind == "auto" or layer[0] == "compressed" else ("fp8",):
+                key = (*layer, kind.get("head") if layer[0] in ("per head", "encoder") else None, cache)
                 cells = answers.setdefault(key, [[] for _ in self.cards])
                 for place, capability in enumerate(self.cards):
-                    cell = f"{capability:g}/{cache if own == 'auto' else 'auto'}"
-                    said = by.get(cell, "?")
-                    cells[place].append(self._started.get((label, cell), said) if said.startswith("!") else said)
+                    cell = f"{capability:g}/{cache if cache_of_kind == 'auto' else 'auto'}"
+                    cell_answer = by.get(cell, "?")
+                    cells[place].append(
+                        self._started.get((label, cell), cell_answer) if cell_answer.startswith("!") else cell_answer
+                    )
         return self._merged(answers)
 
     def _merged(self, answers: dict[tuple[str, str | None, int | None, str], list[list[str]]]) -> list[Row]:
@@ -210,18 +212,20 @@ class Table:
         for row in self._rows:
             for kind in row.get("attention", ()) if row.get("class") else ():
                 kinds[row["class"]].add((_kind_of(kind) or ("", None))[0])
-        return sorted(name for name, found in kinds.items() if "class" in found and not found & {"per head", "encoder"})
+        return sorted(
+            name for name, layers in kinds.items() if "class" in layers and not layers & {"per head", "encoder"}
+        )
 
     def classes(self, attention: Sequence[Row]) -> dict[str, list[str]]:
         """Return which model classes bring layers of their own that some card lacks a kernel for."""
-        own = {row["name"] for row in attention if row["kind"] == "class"}
-        found: dict[str, set[str]] = defaultdict(set)
+        names = {row["name"] for row in attention if row["kind"] == "class"}
+        class_layers: dict[str, set[str]] = defaultdict(set)
         for row in self._rows:
             for kind in row.get("attention", ()):
                 layer = (_kind_of(kind) or ("", None))[1]
-                if layer in own and row.get("class"):
-                    found[row["class"]].add(str(layer))
-        return {name: sorted(layers) for name, layers in sorted(found.items())}
+                if layer in names and row.get("class"):
+                    class_layers[row["class"]].add(str(layer))
+        return {name: sorted(layers) for name, layers in sorted(class_layers.items())}
 
 
 def release_of(rows: Sequence[Row], vllm: str) -> Row:

@@ -109,7 +109,7 @@ def _changed(cache: str) -> Iterator[None]:
     """Give the configuration another cache, and forget the layers that register themselves."""
     config = get_current_vllm_config()
     layers = dict(config.compilation_config.static_forward_context)
-    kept = config.cache_config.cache_dtype
+    cache_dtype = config.cache_config.cache_dtype
     dtype = torch.get_default_dtype()
     config.compilation_config.static_forward_context.clear()
     if cache != "auto":
@@ -120,7 +120,7 @@ def _changed(cache: str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(dtype)
-        config.cache_config.cache_dtype = kept
+        config.cache_config.cache_dtype = cache_dtype
         config.compilation_config.static_forward_context.clear()
         config.compilation_config.static_forward_context.update(layers)
 
@@ -144,8 +144,8 @@ def _served_by(layer: Any) -> str:
     method = layer.quant_method
     for name in ("experts_cls", "fp8_backend", "nvfp4_backend", "mxfp4_backend", "unquantized_backend", "kernel"):
         if getattr(method, name, None) is not None:
-            found = getattr(method, name)
-            return getattr(found, "__name__", None) or getattr(found, "value", None) or type(found).__name__
+            server = getattr(method, name)
+            return getattr(server, "__name__", None) or getattr(server, "value", None) or type(server).__name__
     return type(method).__name__
 
 
@@ -215,8 +215,10 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
                 raise
             failures[f"{capability:g}"] = f"{type(error).__name__}: {in_one_line(error, folder, 300)}"
             continue
-        quantised = config.quant_config
-        least = {config.model_config.quantization: quantised.get_min_capability()} if quantised is not None else {}
+        quantisation = config.quant_config
+        least = (
+            {config.model_config.quantization: quantisation.get_min_capability()} if quantisation is not None else {}
+        )
         return {
             "base": capability,
             "class": next(iter(config.model_config.architectures or ()), None),
@@ -229,8 +231,8 @@ def build(request: dict[str, Any]) -> dict[str, Any]:
 
 def cells(request: dict[str, Any]) -> dict[str, str]:
     """Build a whole model on every card, and on old ones in half precision too; what vLLM said."""
-    asked = [(c, cache, "auto") for c in CARDS for cache in _CACHES] + [(7.5, cache, "half") for cache in _CACHES]
-    return {f"{c:g}/{cache}/{dtype}": _cell(request, c, cache, dtype) for c, cache, dtype in asked}
+    places = [(c, cache, "auto") for c in CARDS for cache in _CACHES] + [(7.5, cache, "half") for cache in _CACHES]
+    return {f"{c:g}/{cache}/{dtype}": _cell(request, c, cache, dtype) for c, cache, dtype in places}
 
 
 def _cell(request: dict[str, Any], capability: float, cache: str, dtype: str) -> str:
@@ -242,9 +244,9 @@ def _cell(request: dict[str, Any], capability: float, cache: str, dtype: str) ->
     except Exception as error:
         return "!" + in_one_line(error, request["folder"])
     layers = config.compilation_config.static_forward_context.values()
-    served = {_served_by(layer) for layer in layers if isinstance(layer, AttentionLayerBase)}
-    refusals = sorted(word for word in served if word.startswith("!"))
-    return refusals[0] if refusals else "+".join(sorted(served)) or "starts"
+    backends = {_served_by(layer) for layer in layers if isinstance(layer, AttentionLayerBase)}
+    refusals = sorted(word for word in backends if word.startswith("!"))
+    return refusals[0] if refusals else "+".join(sorted(backends)) or "starts"
 
 
 def _config(folder: str, tp: int, cache: str = "auto", dtype: str = "auto", **settings: Any) -> Any:
@@ -327,13 +329,13 @@ def main() -> None:
         "RowParallelLinear",
     ):
         ASKING.watch(getattr(linear, name), _linear_kind)
-    said: set[str] = set()
+    printed_labels: set[str] = set()
     sorts: set[tuple[str, ...]] = set()
     for line in sys.stdin:
-        if "words" in (asked := json.loads(line)):
-            print(json.dumps({k: v for k, v in asked.items() if k != "words"} | parsed(asked)), file=out, flush=True)
+        if "words" in (order := json.loads(line)):
+            print(json.dumps({k: v for k, v in order.items() if k != "words"} | parsed(order)), file=out, flush=True)
             continue
-        request = {"tp": 1, "quantization": None, "overrides": {}} | asked
+        request = {"tp": 1, "quantization": None, "overrides": {}} | order
         result = build(request)
         sort = _sort(result)
         plain = request["tp"] == 1 and request["quantization"] is None and not request["overrides"]
@@ -341,8 +343,8 @@ def main() -> None:
             sorts.add(sort)
             result["cells"] = cells(request)
         print(json.dumps(request | result), file=out, flush=True)
-        for label in ASKING.answers.keys() - said:
-            said.add(label)
+        for label in ASKING.answers.keys() - printed_labels:
+            printed_labels.add(label)
             print(json.dumps({"kind": json.loads(label), "answers": ASKING.answers[label]}), file=out, flush=True)
 
 

@@ -37,18 +37,24 @@ class KeptModules:
         A next-token layer goes with the others where a quarter of them or more is listed.
         """
         module = name.removesuffix(".weight")
-        own: frozenset[str] = frozenset()
-        whole: frozenset[str] = frozenset()
+        module_layers: frozenset[str] = frozenset()
+        whole_layers: frozenset[str] = frozenset()
         for pattern in self.patterns:
             if not _matches(pattern, module):
                 continue
-            listed = self.layers.get(pattern)
-            if listed is None:
+            pattern_layers = self.layers.get(pattern)
+            if pattern_layers is None:
                 return count
-            own, whole = (own, whole | listed) if _is_layer(pattern) else (own | listed, whole)
+            module_layers, whole_layers = (
+                (module_layers, whole_layers | pattern_layers)
+                if _is_layer(pattern)
+                else (module_layers | pattern_layers, whole_layers)
+            )
         if module.startswith("mtp."):
-            return count if len(own) >= max(2, (self.depth or 2) // 4) else 0
-        return min((len(own) + self._among(len(whole - own), count // each, part)) * each, count)
+            return count if len(module_layers) >= max(2, (self.depth or 2) // 4) else 0
+        return min(
+            (len(module_layers) + self._among(len(whole_layers - module_layers), count // each, part)) * each, count
+        )
 
     def _among(self, listed: int, layers: int, part: Part) -> int:
         """Of ``listed`` whole layers, those likely among the ``layers`` with such a module: dense blocks come first."""
@@ -76,15 +82,15 @@ def read_kept(listed: object, depth: int | None) -> KeptModules:
         layers.setdefault(pattern, set()).update(() if beyond else (layer[1] if layer else text,))
     return KeptModules(
         tuple(sorted(p for p in layers if layers[p])),
-        {p: frozenset(found) for p, found in layers.items() if p not in everywhere},
+        {p: frozenset(indices) for p, indices in layers.items() if p not in everywhere},
         depth,
     )
 
 
 def star_digits(name: str) -> str:
     """Replace every index in a module's path."""
-    starred = re.sub(r"(?<=\.)\d+(?=\.|\*|$)", "*", name).replace("**", "*")
-    return re.sub(r"(\.\*){2,}$", ".*", starred)
+    path = re.sub(r"(?<=\.)\d+(?=\.|\*|$)", "*", name).replace("**", "*")
+    return re.sub(r"(\.\*){2,}$", ".*", path)
 
 
 def plain_module(name: str) -> str:

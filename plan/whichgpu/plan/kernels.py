@@ -89,7 +89,7 @@ class KernelAnswers(Record):
         capability = card.compute_capability
         if capability is None:
             return None
-        below = [i for i, asked in enumerate(self.cards) if int(asked) == int(capability) and asked <= capability]
+        below = [i for i, place in enumerate(self.cards) if int(place) == int(capability) and place <= capability]
         return below[-1] if below else None
 
     def attention_words(self, architecture: Architecture, cache: str, card: Accelerator) -> Iterator[str | None]:
@@ -109,13 +109,13 @@ class KernelAnswers(Record):
     def least_served(self, architecture: Architecture, cache: str) -> float | None:
         """Return the least capability on which all of a model's attention is served; ``None`` where none is."""
         rows = [self._by_kind.get((*key, cache)) for key in _kinds(self, architecture)]
-        asked = [row for row in rows if row is not None]
-        served = (
+        known_rows = [row for row in rows if row is not None]
+        capabilities = (
             capability
             for i, capability in enumerate(self.cards)
-            if all(not self.words[row.by[i]].startswith("!") for row in asked)
+            if all(not self.words[row.by[i]].startswith("!") for row in known_rows)
         )
-        return next(served, None)
+        return next(capabilities, None)
 
 
 class KernelFacts:
@@ -138,7 +138,7 @@ class KernelFacts:
             FactsError: damaged facts.
         """
         numbers = version_numbers(version)
-        before = [release for known, release in self._releases if known <= numbers]
+        before = [release for since, release in self._releases if since <= numbers]
         with _damage():
             return KernelAnswers.model_validate(before[-1]) if before else None
 
@@ -159,8 +159,8 @@ def _kinds(answers: KernelAnswers, architecture: Architecture) -> Iterator[tuple
     kinds = [_kind(mixer) for mixer in architecture.mixers]
     if answers.own_attention.intersection(architecture.names):
         kinds = [kind for kind in kinds if kind is not None and kind[0] is not LayerKind.PER_HEAD]
-    own = [(LayerKind.CLASS, layer, None) for n in architecture.names for layer in answers.classes.get(n, ())]
-    yield from dict.fromkeys([*(k for k in kinds if k is not None), *own])
+    class_kinds = [(LayerKind.CLASS, layer, None) for n in architecture.names for layer in answers.classes.get(n, ())]
+    yield from dict.fromkeys([*(k for k in kinds if k is not None), *class_kinds])
 
 
 def _kind(mixer: Mixer) -> tuple[LayerKind, str | None, int | None] | None:

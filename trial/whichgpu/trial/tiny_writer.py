@@ -34,17 +34,17 @@ def main() -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
     folder = Path(sys.argv[1])
     order = json.loads((folder / "order.json").read_text())
-    said = {"model_class": None, "bytes": None, "fp8": False, "processor": None, "why": None, **_engine()}
-    published = (folder / "config.json").read_text()
+    report = {"model_class": None, "bytes": None, "fp8": False, "processor": None, "why": None, **_engine()}
+    config_text = (folder / "config.json").read_text()
     try:
-        config, model_class = _classes(folder, json.loads(published))
-        said |= _written(folder, config, model_class, order, said["cpu"])
+        config, model_class = _classes(folder, json.loads(config_text))
+        report |= _written(folder, config, model_class, order, report["cpu"])
         if order["processor"]:
-            said["processor"] = _processor(folder, config, json.loads(published))
+            report["processor"] = _processor(folder, config, json.loads(config_text))
     except Exception as error:  # noqa: BLE001 - whatever the class makes of a config: the reason is said, and vLLM fills it
-        said["why"] = f"{type(error).__name__}: {error}"[:300]
-    (folder / "config.json").write_text(published)
-    (folder / "written.json").write_text(json.dumps(said))
+        report["why"] = f"{type(error).__name__}: {error}"[:300]
+    (folder / "config.json").write_text(config_text)
+    (folder / "written.json").write_text(json.dumps(report))
 
 
 def _engine() -> dict[str, Any]:
@@ -99,9 +99,9 @@ def _written(folder: Path, config: Any, model_class: Any, order: dict[str, Any],
     _widen(model)
     model.save_pretrained(folder, max_shard_size="100GB")
     fp8 = order["fp8"]
-    quantised = fp8 is not None and _has_kernel(fp8, model, cpu) and _quantise(folder, fp8)
-    written = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-    return {"model_class": model_class.__name__, "bytes": written, "fp8": quantised}
+    is_fp8 = fp8 is not None and _has_kernel(fp8, model, cpu) and _quantise(folder, fp8)
+    file_bytes = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+    return {"model_class": model_class.__name__, "bytes": file_bytes, "fp8": is_fp8}
 
 
 def _has_kernel(fp8: dict[str, Any], model: Any, cpu: bool) -> bool:
@@ -124,8 +124,8 @@ def _dtype(config: Any) -> Any:
     import torch
 
     text = config.get_text_config() if hasattr(config, "get_text_config") else config
-    named = getattr(config, "dtype", None) or getattr(text, "dtype", None) or "bfloat16"
-    name = str(named).removeprefix("torch.")
+    dtype = getattr(config, "dtype", None) or getattr(text, "dtype", None) or "bfloat16"
+    name = str(dtype).removeprefix("torch.")
     return getattr(torch, name if name in _DTYPES else "bfloat16")
 
 
@@ -133,9 +133,9 @@ def _widen(model: Any) -> None:
     """What the class keeps in FP32 is published so."""
     import torch
 
-    kept = [*(getattr(model, "_keep_in_fp32_modules_strict", None) or ())]
+    fp32_modules = [*(getattr(model, "_keep_in_fp32_modules_strict", None) or ())]
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if any(word in name.split(".") for word in kept):
+        if any(word in name.split(".") for word in fp32_modules):
             tensor.data = tensor.data.to(torch.float32)
 
 
@@ -147,13 +147,13 @@ def _quantise(folder: Path, fp8: dict[str, Any]) -> bool:
     tensors = load_file(path)
     if any(tensor.dim() == 3 and "expert" in name for name, tensor in tensors.items()):
         return False
-    written: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {}
     for name, tensor in tensors.items():
         if tensor.dim() != 2 or not name.endswith(".weight") or _is_kept(name, fp8["kept"]):
-            written[name] = tensor
+            checkpoint[name] = tensor
             continue
-        written |= _scaled(name.removesuffix(".weight"), tensor.float(), fp8)
-    save_file(written, path, metadata={"format": "pt"})
+        checkpoint |= _scaled(name.removesuffix(".weight"), tensor.float(), fp8)
+    save_file(checkpoint, path, metadata={"format": "pt"})
     return True
 
 
@@ -195,11 +195,11 @@ def _blocks(weight: Any, block: tuple[int, int], powers: bool) -> tuple[Any, Any
     import torch
 
     (rows, columns), (high, wide) = block, weight.shape
-    padded = torch.nn.functional.pad(weight, (0, -wide % columns, 0, -high % rows))
-    blocks = padded.view(padded.shape[0] // rows, rows, padded.shape[1] // columns, columns)
+    whole_blocks = torch.nn.functional.pad(weight, (0, -wide % columns, 0, -high % rows))
+    blocks = whole_blocks.view(whole_blocks.shape[0] // rows, rows, whole_blocks.shape[1] // columns, columns)
     scale = (blocks.abs().amax((1, 3)) / _FP8_MOST).clamp_min(1e-12)
     scale = torch.exp2(torch.ceil(torch.log2(scale))) if powers else scale
-    codes = (blocks / scale[:, None, :, None]).to(torch.float8_e4m3fn).reshape(padded.shape)
+    codes = (blocks / scale[:, None, :, None]).to(torch.float8_e4m3fn).reshape(whole_blocks.shape)
     return codes[:high, :wide].contiguous(), scale.contiguous()
 
 
@@ -208,8 +208,8 @@ def _processor(folder: Path, config: Any, raw: dict[str, Any]) -> str | None:
     import transformers
 
     with suppress(Exception):  # not there, not whole, or of a library that is not installed
-        found = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        if isinstance(found, transformers.ProcessorMixin):  # else it is a tokenizer alone
+        processor = transformers.AutoProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        if isinstance(processor, transformers.ProcessorMixin):  # else it is a tokenizer alone
             return "published"
     with suppress(Exception):  # a class without defaults: the model is served without its encoders
         _make_processor(folder, config, raw)
@@ -225,14 +225,14 @@ def _make_processor(folder: Path, config: Any, raw: dict[str, Any]) -> None:
 
     processor_class = processing_auto.PROCESSOR_MAPPING[type(config)]
     size = config.get_text_config().vocab_size
-    named = {k.removesuffix("_id").removesuffix("_index"): v for k, v in raw.items() if _is_token(k, v, size)}
-    words = {value: f"<|{name}|>" for name, value in named.items()}
+    token_ids = {k.removesuffix("_id").removesuffix("_index"): v for k, v in raw.items() if _is_token(k, v, size)}
+    words = {value: f"<|{name}|>" for name, value in token_ids.items()}
     free = [i for i in range(4, size) if i not in words][: len(_TEXT)]
     words |= dict(zip(free, _TEXT, strict=True))
     vocabulary = {words.get(i, f"t{i}"): i for i in range(size)}
     tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="t3"))
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = {name: words[value] for name, value in named.items() if not name.startswith(("bos", "eos", "pad"))}
+    special = {name: words[value] for name, value in token_ids.items() if not name.startswith(("bos", "eos", "pad"))}
     fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, extra_special_tokens=special, pad_token="t0", eos_token="t1",
                                    bos_token="t2", unk_token="t3")  # fmt: skip
     parts = {"tokenizer": fast}
