@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from benchmarks.asking import answers_of
 from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
@@ -64,22 +63,8 @@ def record(
 ) -> Iterator[dict[str, Any]]:
     """Ask the worker about every folder at every tensor-parallel size; yield what is worth keeping. ``places`` hold the Python
     of another release than the installed one."""
-    requests = "\n".join(json.dumps({"folder": str(f), "tp": tp}) for f in folders for tp in sizes)
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(place) for place in places)}
-    with subprocess.Popen(
-        [python, str(_WORKER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env=environment,
-    ) as worker:
-        assert worker.stdin is not None
-        assert worker.stdout is not None
-        worker.stdin.write(requests + "\n")
-        worker.stdin.close()
-        for line in worker.stdout:
-            yield _compact(json.loads(line))
+    requests = [{"folder": str(folder), "tp": tp} for folder in folders for tp in sizes]
+    yield from map(_compact, answers_of(_WORKER, requests, python, places))
 
 
 def _compact(answer: dict[str, Any]) -> dict[str, Any]:

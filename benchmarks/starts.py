@@ -15,12 +15,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.asking import answers_of
 from benchmarks.starts_compared import (
     ASKED,
     COMMANDS,
@@ -95,20 +93,7 @@ def head_requests(folder: Path) -> list[Row]:
 def asked(requests: Sequence[Row], python: str, places: Sequence[Path] = ()) -> Iterator[Row]:
     """Ask the worker, and yield its rows; ``places`` hold the Python of another release than the installed one, and of what
     goes with it."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(place) for place in places)}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(request) + "\n" for request in requests)
-        lines.seek(0)
-        with subprocess.Popen(
-            [python, str(_WORKER)],
-            stdin=lines,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        ) as worker:
-            assert worker.stdout is not None
-            yield from (json.loads(line) for line in worker.stdout if line.startswith("{"))  # old releases log there
+    return answers_of(_WORKER, requests, python, places)
 
 
 def all_requests(folders: Sequence[Path]) -> list[Row]:

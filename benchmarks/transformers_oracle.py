@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from benchmarks.asking import answers_of
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection
@@ -55,20 +54,7 @@ Row = dict[str, Any]
 
 def asked(requests: Iterable[Row], python: str, places: Sequence[Path] = ()) -> Iterator[Row]:
     """Ask the worker, and yield its rows."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(str(place) for place in places)}
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as lines:
-        lines.writelines(json.dumps(request) + "\n" for request in requests)
-        lines.seek(0)
-        with subprocess.Popen(
-            [python, str(_WORKER)],
-            stdin=lines,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env=environment,
-        ) as worker:
-            assert worker.stdout is not None
-            yield from (json.loads(line) for line in worker.stdout if line.startswith("{"))
+    return answers_of(_WORKER, requests, python, places)
 
 
 def record(models: Path, python: str, places: Sequence[Path]) -> None:

@@ -63,3 +63,9 @@ def test_modules_named_in_contributing_exist() -> None:
     paths |= {f"/{p.name}" for p in ROOT.iterdir()}
     for name in re.findall(r"`([a-z_/]+\.(?:py|json|txt))`", (ROOT / "CONTRIBUTING.md").read_text()):
         assert any(path.endswith(f"/{name}") for path in paths), name
+
+
+def test_what_vllm_said_is_kept_without_where_files_lay() -> None:
+    absolute = re.compile(r"(?<![\w:/.*~-])/(?:[\w.-]+/){2,}")
+    for file in sorted((ROOT / "benchmarks").glob("*.jsonl")):
+        assert not absolute.findall(file.read_text(encoding="utf-8")), file.name
