@@ -11,6 +11,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.loading import loading_words
+from whichgpu.plan.recipes import is_left_alone
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
 from whichgpu.plan.support import is_pooling
@@ -106,6 +107,6 @@ def _against(inspection: Inspection, precision: Precision) -> str | None:
         return None
     if quantisation is None and precision in (Precision.BF16, Precision.FP8):
         return None
-    return (
-        f"vLLM makes no {precision.value.upper()} of this checkpoint while loading; it takes a checkpoint published so"
-    )
+    assumed = any(is_left_alone(group, precision, inspection.architecture) for group in inspection.tensors)
+    sized = ", sized as those of its kind are: attention as it was" if assumed else ""
+    return f"vLLM makes no {precision.value.upper()} of this checkpoint while loading; it takes a checkpoint published so{sized}"
