@@ -70,10 +70,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def rendezvous(arguments: list[str]) -> socket.socket | None:
-    """What number 0 of several machines opens for the others."""
+    """What number 0 of several machines opens for the others; as the real one, it goes on when one of them came."""
     if "--nnodes" not in arguments:
         return None
-    return socket.create_server(("127.0.0.1", int(arguments[arguments.index("--master-port") + 1])))
+    opened = socket.create_server(("127.0.0.1", int(arguments[arguments.index("--master-port") + 1])))
+    opened.accept()
+    return opened
 
 
 def headless(arguments: list[str]) -> None:
