@@ -284,13 +284,11 @@ class Outcome:
     def summaries(self) -> dict[str, dict[str, Any]]:
         from benchmarks.accuracy_report import summary
 
-        factors = serving.shipped()
         memory = {name: summary(rows) for name, rows in self.memory.items()}
-        return memory | {name: serving.summary(*speed_rows, factors) for name, speed_rows in self.speed.items()}
+        return memory | {name: serving.summary(*speed_rows) for name, speed_rows in self.speed.items()}
 
     def rows(self) -> list[dict[str, Any]]:
-        factors = serving.shipped()
-        speed = [row for name, (points, _) in self.speed.items() for row in serving.rows(name, points, factors)]
+        speed = [row for name, (points, _) in self.speed.items() for row in serving.rows(name, points)]
         return [asdict(row) for rows in self.memory.values() for row in rows] + speed
 
 

@@ -9,7 +9,6 @@ from tabulate import tabulate
 
 from benchmarks.accuracy_report import breakdowns, reasons, table, worst
 from benchmarks.own_runs import own_runs
-from benchmarks.serving_page import speed_sections
 
 if TYPE_CHECKING:
     from benchmarks.accuracy import Compared, Outcome
@@ -110,12 +109,8 @@ def page(outcome: Outcome) -> str:
     blocks = [_INTRO, _grid(rows, ("figure", "aim", *names))]
     for name in names:
         blocks.append(_section(name, compared[name]))
-    return (
-        "\n\n".join(
-            block.strip("\n") for block in (*blocks, *own_runs(), _judge_section(), *speed_sections(outcome), _NOTES)
-        )
-        + "\n"
-    )
+    blocks += [*own_runs(), _judge_section(), _NOTES]
+    return "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
 def _judge_section() -> str:

@@ -36,9 +36,9 @@ def record(points: Sequence[Point]) -> tuple[dict[str, float], dict[str, int]]:
             point.asked,
             point.card,
             point.layout,
-            round(point.running),
-            point.prompt,
-            point.output,
+            round(point.load.running),
+            point.load.prompt,
+            point.load.output,
         )
         tpot_or_reason = time_per_token(question)
         if isinstance(tpot_or_reason, str):

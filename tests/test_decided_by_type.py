@@ -18,12 +18,12 @@ from whichgpu.plan.choices import Precision
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.formats import dense_format, experts_format
 from whichgpu.plan.hardware import find, parse_accelerators, parse_generations, read_card
+from whichgpu.plan.operations import Works
 from whichgpu.plan.prices import card_key
 from whichgpu.plan.records import ExpertKernel, Kernels, Support, Workload
 from whichgpu.plan.refusals import precision_refusal
 from whichgpu.plan.runtime import expert_kernel, kind_of
 from whichgpu.plan.sizing import Sizer
-from whichgpu.plan.step_work import Works
 from whichgpu.plan.targets import skypilot_name
 from whichgpu.tui.desk.facts import load_facts
 
@@ -75,24 +75,24 @@ def test_formats_are_typed_where_the_config_is_read(config: dict[str, Any], dens
     assert (record.format, record.experts_format) == (dense, experts)
 
 
-_PLACES: dict[F, tuple[float, str, bool, ExpertKernel, ExpertKernel]] = {
-    F.FP8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
-    F.MXFP8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
-    F.INT8: (7.5, "fp8", False, ExpertKernel.TRITON, ExpertKernel.TRITON),
-    F.INT8_PACKED: (7.5, "bf16", False, ExpertKernel.MARLIN, ExpertKernel.TRITON),
-    F.INT4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
-    F.NF4: (7.5, "bf16", True, ExpertKernel.TRITON, ExpertKernel.TRITON),
-    F.NVFP4: (7.5, "bf16", True, ExpertKernel.MARLIN, ExpertKernel.TRITON),
-    F.MXFP4: (8.0, "bf16", True, ExpertKernel.TRITON_MXFP4, ExpertKernel.MARLIN),
+_PLACES: dict[F, tuple[float, str, ExpertKernel, ExpertKernel]] = {
+    F.FP8: (7.5, "fp8", ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.MXFP8: (7.5, "fp8", ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.INT8: (7.5, "fp8", ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.INT8_PACKED: (7.5, "int8", ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.INT4: (7.5, "int4", ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.NF4: (7.5, "int4", ExpertKernel.TRITON, ExpertKernel.TRITON),
+    F.NVFP4: (7.5, "int4", ExpertKernel.MARLIN, ExpertKernel.TRITON),
+    F.MXFP4: (8.0, "mxfp4", ExpertKernel.TRITON_MXFP4, ExpertKernel.MARLIN),
 }
-"""Per format: least compute capability, what Hopper multiplies it as, whether that unpacks four bits, and the kernels of
-experts on Hopper and on Blackwell."""
+"""Per format: least compute capability, the kernel that multiplies it on Hopper, and the kernels of experts on Hopper and on
+Blackwell."""
 
 
 @pytest.mark.parametrize("weight_format", F)
 def test_every_format_has_its_place_wherever_one_decides(weight_format: F) -> None:
     """A new format without a line here, or a line that a place does not keep, fails."""
-    least, rate, unpacked, hopper, blackwell = _PLACES[weight_format]
+    least, multiplied, hopper, blackwell = _PLACES[weight_format]
     record = Quantisation(method="any", label="", format=weight_format, experts_format=weight_format, bits=None)
     base = model("Qwen/Qwen3-30B-A3B")
     groups = tuple(g.model_copy(update={"quantised": True}) for g in base.tensors)
@@ -103,9 +103,10 @@ def test_every_format_has_its_place_wherever_one_decides(weight_format: F) -> No
     assert precision_refusal(inspection, at_least, Precision.PUBLISHED, _ENGINE) is None
     work = Works(Sizer(served(inspection))).of(Case(_WORKLOAD, Precision.PUBLISHED, card("h100"), ONE))
     assert work is not None
-    h100 = card("h100")
-    assert work.rates.dense == 1e12 * ((h100.fp8_tflops if rate == "fp8" else h100.bf16_tflops) or 0)
-    assert work.rates.unpacked is unpacked
+    assert work.experts is not None
+    assert work.experts.key == multiplied
+    assert multiplied in {m.key for m in work.matrices}
+    assert multiplied in FACTS.calibration.kernels.of(card("h100")).matrices
     kernels = [
         expert_kernel(inspection, Precision.PUBLISHED, kind_of(card(name), _ENGINE, _WORKLOAD))
         for name in ("h100", "b200")

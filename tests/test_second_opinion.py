@@ -80,7 +80,7 @@ def test_it_stands_beside_ours(ask: Run, other: Callable[[float], None]) -> None
     assert "aiconfigurator-core 9.9 says 1,3" in text
 
 
-@pytest.mark.parametrize(("step", "word"), [(90.0, "slower than the roofline"), (0.01, "faster than the card's rates")])
+@pytest.mark.parametrize(("step", "word"), [(90.0, "slower than ours"), (0.01, "faster than the card's rates")])
 def test_what_physics_speaks_against_is_rejected(
     ask: Run, other: Callable[[float], None], step: float, word: str
 ) -> None:
@@ -129,6 +129,6 @@ def test_without_the_package_the_next_step_is_said(ask: Run, monkeypatch: pytest
 
 def test_both_bounds() -> None:
     assert rejection(20.0, 10.0, 5.0) is None
-    assert rejection(20.1, 10.0, 5.0) == "rejected: 2.0 × slower than the roofline"
+    assert rejection(20.1, 10.0, 5.0) == "rejected: 2.0 × slower than ours"
     assert rejection(4.2, 10.0, 5.0) is None
     assert rejection(4.1, 10.0, 5.0) == "rejected: 1.2 × faster than the card's rates allow"

@@ -73,6 +73,8 @@ class Generation(Record):
     """A sparse FP8 latent is kept with its scales."""
     wide_graphs: bool = False
     """CUDA graphs are captured to 1,024 tokens, else to 512."""
+    timed_like: str = ""
+    """Card whose kernel times (``kernel_times.json``) stand for cards of it that name no nearer relative."""
     kubernetes_resource: str = "nvidia.com/gpu"
     source: str = ""
 
@@ -98,10 +100,8 @@ class Accelerator(Record):
     board_watts: _Watts | None
     facility_watts: _Watts | None = None
     """Power of one card at the utility's meter: with its share of server, network and cooling."""
-    memory_share: _Share | None = None
-    """Share of the memory rate that decoding reaches end to end; for cards that the throughput fit has not seen."""
-    flop_share: _Share | None = None
-    """Share of the dense FLOP rate that prefills reach, likewise."""
+    timed_like: str = ""
+    """Card whose kernel times hold for this one: itself where its own were measured, else its nearest relative."""
     link_gbs: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 0
     """Two-way rate to the other cards of a node over NVLink or Infinity Fabric; 0 where PCIe is all."""
     linked_cards: Annotated[int, Field(gt=0, le=100_000)] = 1

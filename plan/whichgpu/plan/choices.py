@@ -78,3 +78,13 @@ class KvDtype(StrEnum):
 
 ON_DEMAND, SPOT = "on-demand", "spot"
 """Kinds of price."""
+
+
+class SpeedBasis(StrEnum):
+    """What the kernel times of a card rest on."""
+
+    TABLES = "of its own kernels"
+    RELATIVE = "of a relative's kernels, at its own rates"
+    AMD = "from whole runs on AMD's cards"
+    INTEL = "of a relative's kernels, on other software"
+    UNIFIED = "of a relative's kernels, on memory shared with the host"

@@ -63,7 +63,9 @@ def _accelerator(card: dict[str, Any], generations: Mapping[str, Generation]) ->
         generation = generations[str(generation)]
     named_a100 = "a100" in str(card.get("name")).lower()
     fields = {key: value for key, value in card.items() if key != "price"}  # printed beside it, and dated elsewhere
-    return Accelerator.model_validate({"small_batches": named_a100} | fields | {"generation": generation})
+    relative = generation.get("timed_like", "") if isinstance(generation, dict) else generation.timed_like
+    defaults = {"small_batches": named_a100, "timed_like": relative}
+    return Accelerator.model_validate(defaults | fields | {"generation": generation})
 
 
 def find(name: str, accelerators: Sequence[Accelerator]) -> Accelerator:

@@ -28,6 +28,9 @@ _V4_HEAD, _V4_TOKEN, _V4_ALIGNMENT = 512, 584, 576
 """DeepSeek-V4: vLLM packs 448 FP8 values, 64 BF16 rotary values and 8 bytes of scales, whatever the config says, so its
 cache is known for heads of 512 alone; pages are rounded up (vLLM 0.32 models/deepseek_v4/attention.py)."""
 
+_CHOSEN_TOKENS = 2048
+"""``index_topk`` of DeepSeek-V3.2 and GLM-5; DeepSeek-V4-Flash chooses 512 entries of four tokens."""
+
 _STATE_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -45,6 +48,8 @@ class CacheLayer:
     held: int = 0
     """Blocks of state that a sequence holds."""
     mla: bool = False
+    chosen: int = 0
+    """Tokens whose entries a step reads at most, where an indexer chooses them; 0 for all."""
     padded: bool = False
     """True once the page was padded to that of other layers."""
 
@@ -222,7 +227,9 @@ def _attention(mixer: Mixer, setting: CacheSetting) -> CacheLayer:
     if form in (CacheForm.WINDOW, CacheForm.CHUNK) and (not setting.windows or not mixer.window):
         form = CacheForm.FULL
     span = mixer.window or 0 if form is not CacheForm.FULL else 0
-    return CacheLayer(form, page, setting.block, span=span, mla=mixer.kind is MixerKind.MLA)
+    latent = mixer.kind is MixerKind.MLA
+    chosen = _CHOSEN_TOKENS if mixer.index_head_dim else 0
+    return CacheLayer(form, page, setting.block, span=span, mla=latent, chosen=chosen)
 
 
 def _token_bytes(mixer: Mixer, setting: CacheSetting) -> int:
@@ -263,7 +270,7 @@ def _compressed_caches(mixer: Mixer) -> Iterator[CacheLayer]:
     head, index = mixer.head_dim or 0, mixer.index_head_dim or 0
     yield CacheLayer(CacheForm.WINDOW, _aligned(64 * _V4_TOKEN), 64, span=mixer.window or 128, mla=True)
     if mixer.compress_ratio == 4:
-        yield CacheLayer(CacheForm.FULL, _aligned(64 * _V4_TOKEN), 256, mla=True)
+        yield CacheLayer(CacheForm.FULL, _aligned(64 * _V4_TOKEN), 256, mla=True, chosen=_CHOSEN_TOKENS)
         yield CacheLayer(CacheForm.FULL, _aligned(64 * _indexer_bytes(mixer)), 256, mla=True)
         yield CacheLayer(CacheForm.WINDOW, _aligned(4 * _compressor_bytes(2 * head)), 4, span=8, mla=True)
         yield CacheLayer(CacheForm.WINDOW, _aligned(4 * _compressor_bytes(2 * index)), 4, span=8, mla=True)

@@ -109,11 +109,11 @@ def front(plans: Sequence[Plan]) -> tuple[Plan, ...]:
 
 
 def replicas_for(workload: Workload, speed: Speed | None) -> int:
-    """Copies that keep up with the asked rate of requests, at the expected speed."""
+    """Copies that keep up with the asked rate of requests, at the low end of what one may serve."""
     if workload.rate is None or speed is None:
         return 1
     tokens_per_second = workload.rate * speed.output_tokens
-    return max(1, -int(-tokens_per_second // speed.output_tokens_per_second.expected))
+    return max(1, -int(-tokens_per_second // speed.output_tokens_per_second.low))
 
 
 def misses(workload: Workload, speed: Speed | None, usd_per_hour: float | None) -> Iterator[str]:

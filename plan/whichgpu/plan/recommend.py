@@ -11,6 +11,7 @@ from whichgpu.plan.engine import Engine
 from whichgpu.plan.gate import Gate
 from whichgpu.plan.notes import answer_notes
 from whichgpu.plan.objectives import front, rank_of, why_lost
+from whichgpu.plan.operations import Works
 from whichgpu.plan.records import (
     Accelerator,
     Answer,
@@ -25,7 +26,6 @@ from whichgpu.plan.records import (
 from whichgpu.plan.remedies import remedies
 from whichgpu.plan.search import Facts, Planner
 from whichgpu.plan.sizing import Sizer
-from whichgpu.plan.step_work import Works
 
 _SIDE_BY_SIDE = (Precision.PUBLISHED, Precision.BF16, Precision.FP8)
 _CURED = 2
@@ -83,8 +83,10 @@ def with_second_opinion(inspection: Inspection, answer: Answer, facts: Facts) ->
     workload = answer.workload
     card = next(a for a in facts.accelerators if a.key == best.accelerator)
     works = Works(Sizer(ServedModel(inspection, facts.engines.of(workload.vllm), facts.architectures)))
-    work = works.of(Case(workload, best.precision, card, best.layout)) if best.layout is not None else None
-    annotated_plan = best.model_copy(update={"second_opinion": second_opinion(best, inspection, card, work)})
+    layout = best.layout or Layout(tensor_parallel=1)
+    operations = works.of(Case(workload, best.precision, card, layout))
+    opinion = second_opinion(best, inspection, facts.calibration.machine(card, layout), operations)
+    annotated_plan = best.model_copy(update={"second_opinion": opinion})
     plans = tuple(annotated_plan if p is best else p for p in answer.plans)
     return answer.model_copy(update={"recommended": annotated_plan, "plans": plans})
 

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, AliasChoices, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
-from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, StartCheck, Verdict
+from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, SpeedBasis, StartCheck, Verdict
 
 __all__ = [
     "Accelerator",
@@ -263,7 +263,7 @@ class Range(Record):
 
 
 class StepTime(Record):
-    """Parts of the time per output token, in milliseconds; of weights and compute, which overlap, the longer counts."""
+    """Parts of the time per output token, in milliseconds; a kernel counts under what it waits for."""
 
     weights: float
     compute: float
@@ -275,7 +275,7 @@ class StepTime(Record):
 
 
 class Speed(Record):
-    """What one replica serves in the steady state, as computed by the roofline."""
+    """What one replica serves in the steady state, as its kernels' times add up."""
 
     prompt_tokens: int
     output_tokens: int
@@ -286,7 +286,9 @@ class Speed(Record):
     tpot_ms: Range
     """Time per output token, other sequences' prefills included."""
     ttft_ms: Range
-    """Time to the first token of a prompt that meets an idle engine."""
+    """Time to the first token of a request that arrives at this load; where some queue, with the wait of the last."""
+    ttft_burst_ms: Range | None = None
+    """The same for the median request where the whole load arrives at once."""
     output_tokens_per_second: Range
     total_tokens_per_second: Range
     """Input and output."""
@@ -302,7 +304,9 @@ class Speed(Record):
     """What takes most of the time."""
     step_ms: StepTime
     in_range: bool
-    """False where the fit has not seen such a card or so many sequences; the range is wider then."""
+    """True where the card's own kernels were measured and so many sequences too; the range is wider elsewhere."""
+    basis: SpeedBasis | None = None
+    """What the kernel times of the card rest on."""
     learned: str | None = None
     """The trials that moved it."""
     learned_factor: float = 1.0

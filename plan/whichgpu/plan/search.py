@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from whichgpu.plan.calibration import Calibration
 from whichgpu.plan.case import Case
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
@@ -19,6 +20,7 @@ from whichgpu.plan.learned import Learned
 from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
+from whichgpu.plan.operations import Works
 from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
 from whichgpu.plan.prices import price_of, sold_counts
 from whichgpu.plan.records import (
@@ -29,15 +31,14 @@ from whichgpu.plan.records import (
     Precision,
     Price,
     PriceOffer,
+    Speed,
     StartCheck,
     Verdict,
     Workload,
 )
 from whichgpu.plan.refusals import layout_refusal, model_refusal, precision_refusal
-from whichgpu.plan.roofline import Calibration
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.speed import Speeds
-from whichgpu.plan.step_work import Works
 from whichgpu.plan.support import is_pooling
 
 _TWINS = (Precision.PUBLISHED, Precision.BF16)
@@ -247,7 +248,7 @@ class Planner:
         footprint = footprint_of(self._sizer, case, sizes, detailed=case.precision is workload.precision)
         command, prices = self._command_of((layout, case.precision, workload)), self._prices_of(card)
         hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
-        speed = None if self._pooling else self._speeds.of(case, footprint, hourly)
+        speed = None if self._pooling else self._speed(case, sizes, footprint, hourly)
         missed, start = tuple(misses(workload, speed, hourly)), self._gate.check(workload, layout, case.precision, card)
         unchecked = (
             (unchecked_start(self._sizer.model, card),)
@@ -275,6 +276,12 @@ class Planner:
             replicas=replicas_for(workload, speed),
             other_price=prices.other,
         )
+
+    def _speed(self, case: Case, sizes: Sizes, footprint: Footprint, hourly: float | None) -> Speed | None:
+        """At the load that serves the asked rate, else at the asked load."""
+        if case.workload.rate is not None:
+            return self._speeds.sustaining(case, sizes, hourly)
+        return self._speeds.of(case, footprint, hourly)
 
 
 def _on_first(text: str | None, layout: Layout, card: Accelerator, version: str) -> str | None:

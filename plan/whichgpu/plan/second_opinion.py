@@ -1,7 +1,7 @@
-"""A second opinion on speed: aiconfigurator-core (extra), NVIDIA's tables of measured kernels, beside our roofline.
+"""A second opinion on speed: aiconfigurator-core (extra), NVIDIA's tables of measured kernels, beside our sum of kernels.
 
 It is asked only for models whose config and cards whose tables it ships, as published, tensor parallel alone. Its
-answer is rejected with a word where it is more than twice as slow as the roofline (its tables have such errors for
+answer is rejected with a word where it is more than twice as slow as ours (its tables have such errors for
 block-FP8 on Blackwell) or more than 20 % faster than the card's rates allow.
 """
 
@@ -17,15 +17,12 @@ from typing import Any, NamedTuple
 
 from whichgpu.inspect.records import Inspection
 from whichgpu.plan.errors import FactsError
+from whichgpu.plan.operations import Operations
 from whichgpu.plan.records import Accelerator, Layout, Plan, Precision, SecondOpinion
-from whichgpu.plan.roofline import Factors, Load, Machine, step_time
-from whichgpu.plan.step_work import StepWork
+from whichgpu.plan.step_time import Load, Machine, least_time
 
 TOO_SLOW, TOO_FAST = 2.0, 1.2
-"""Factors on the roofline's time, and on the rate that physics allows."""
-
-_PHYSICS = Factors(1, 1, 1, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0.5)
-"""Every rate as published and no overhead: what no engine can beat."""
+"""Factors on our time, and on the rate that physics allows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,24 +38,26 @@ class Comparison:
     output: int
 
 
-def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: StepWork | None) -> SecondOpinion:
+def second_opinion(
+    plan: Plan, inspection: Inspection, machine: Machine, operations: Operations | None
+) -> SecondOpinion:
     """Return what aiconfigurator-core says of a plan whose own speed is known, or why it says nothing.
 
     Raises:
         FactsError: the package is not installed.
     """
-    if plan.speed is None or plan.layout is None or work is None:
+    if plan.speed is None or plan.layout is None or operations is None:
         return _silent("there is no speed to compare with")
     speed = plan.speed
     question = Comparison(
-        inspection, plan.precision, card, plan.layout, speed.running, speed.prompt_tokens, speed.output_tokens
+        inspection, plan.precision, machine.card, plan.layout, speed.running, speed.prompt_tokens, speed.output_tokens
     )
     tpot = time_per_token(question)
     if isinstance(tpot, str):
         return _silent(tpot)
     load = Load(speed.running, speed.prompt_tokens, speed.output_tokens)
-    physics = step_time(work, Machine(card, plan.layout, _PHYSICS), load)
-    rejected = rejection(tpot, speed.tpot_ms.expected, physics.total * 1e3)
+    physics = least_time(operations, machine, load)
+    rejected = rejection(tpot, speed.tpot_ms.expected, physics * 1e3)
     return SecondOpinion(
         source=_source(), tpot_ms=tpot, output_tokens_per_second=1e3 * speed.running / tpot, note=rejected
     )
@@ -67,7 +66,7 @@ def second_opinion(plan: Plan, inspection: Inspection, card: Accelerator, work: 
 def rejection(tpot_ms: float, ours_ms: float, physics_ms: float) -> str | None:
     """Why a time per token is not to be believed, or ``None``."""
     if tpot_ms > TOO_SLOW * ours_ms:
-        return f"rejected: {tpot_ms / ours_ms:.1f} × slower than the roofline"
+        return f"rejected: {tpot_ms / ours_ms:.1f} × slower than ours"
     if tpot_ms * TOO_FAST < physics_ms:
         return f"rejected: {physics_ms / tpot_ms:.1f} × faster than the card's rates allow"
     return None

@@ -14,7 +14,7 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
-from whichgpu.inspect.records import Architecture, Inspection, Part, TensorGroup
+from whichgpu.inspect.records import Inspection, Part, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.case import ServedModel
@@ -22,6 +22,7 @@ from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import stage_layers
 from whichgpu.plan.records import Kernels, Layout, Precision
 from whichgpu.plan.roles import Role, Stage, layers_of, role_of, stage_of
+from whichgpu.plan.sharding import Ways, kv_heads_of, spread
 from whichgpu.plan.weights import bytes_at, engine_bytes, is_linear, is_loaded, is_quantised
 
 ROUNDING = "allocator rounding"
@@ -52,14 +53,8 @@ class _Piece:
 class _Ways(NamedTuple):
     """What one stage's bytes depend on, whatever the pipeline."""
 
-    tensor_parallel: int
-    data_parallel: int
-    expert_parallel: bool
+    cards: Ways
     kernels: Kernels
-
-    @property
-    def ranks(self) -> int:
-        return self.tensor_parallel * self.data_parallel
 
 
 class _Placing(NamedTuple):
@@ -70,8 +65,7 @@ class _Placing(NamedTuple):
 
     @property
     def one_stage(self) -> _Ways:
-        layout = self.layout
-        return _Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, self.kernels)
+        return _Ways(Ways.of(self.layout), self.kernels)
 
 
 class WeightTable:
@@ -146,11 +140,13 @@ class WeightTable:
         """Bytes per component on one card if a single stage held all layers: the same however pipelines are cut."""
         sizes, single = [0.0] * len(self._places), [0.0] * len(self._merged)
         for piece, size, place, merged in self._placed:
-            local = size / self._spread(piece, ways) * self._padding(piece, ways)
+            local = (
+                size / spread(piece.role, piece.kv_heads, self._architecture, ways.cards) * self._padding(piece, ways)
+            )
             sizes[place] += local
             single[merged] += local * piece.share / piece.layers
         part_bytes = dict(zip(self._places, sizes, strict=True))
-        part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(ways.tensor_parallel)
+        part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(ways.cards.tensor_parallel)
         for (_, stage, layers), one in zip(self._merged, single, strict=True):
             rounding = allocator.unused(one) * layers
             if rounding:
@@ -175,29 +171,14 @@ class WeightTable:
         shares[Stage.LAST] = [0.0] * (stages - 1) + [1.0]
         return shares
 
-    def _spread(self, piece: _Piece, ways: _Ways) -> float:
-        """Cards that one copy is spread over."""
-        tp, architecture = ways.tensor_parallel, self._architecture
-        if piece.role is Role.REPLICATED:
-            return 1
-        if piece.role is Role.KEY_VALUE and piece.kv_heads:
-            return min(tp, piece.kv_heads)
-        if piece.role is Role.FUSED and architecture is not None and piece.kv_heads and architecture.heads:
-            queries, pairs = architecture.heads, 2 * piece.kv_heads
-            return (queries + pairs) / (queries / tp + pairs / min(tp, piece.kv_heads))
-        if piece.role is Role.EXPERT:
-            experts = max((f.experts or 0 for f in architecture.feed_forwards), default=0) if architecture else 0
-            if ways.expert_parallel and experts and ways.ranks > 1:
-                return experts / -(-experts // ways.ranks)
-            return ways.ranks
-        return tp
-
     def _padding(self, piece: _Piece, ways: _Ways) -> float:
         if piece.packed:
-            return padding.packed_experts(self._architecture, ways.kernels, 1 if ways.expert_parallel else ways.ranks)
+            return padding.packed_experts(
+                self._architecture, ways.kernels, 1 if ways.cards.expert_parallel else ways.cards.ranks
+            )
         if piece.row and ways.kernels is Kernels.ROCM:
-            cards = ways.tensor_parallel if piece.role is not Role.EXPERT else ways.ranks
-            whole = not piece.row_sharded or (piece.role is Role.EXPERT and ways.expert_parallel)
+            cards = ways.cards.tensor_parallel if piece.role is not Role.EXPERT else ways.cards.ranks
+            whole = not piece.row_sharded or (piece.role is Role.EXPERT and ways.cards.expert_parallel)
             return padding.rows(piece.row if whole else piece.row // cards)
         return 1.0
 
@@ -251,22 +232,12 @@ def _pieces(groups: Iterable[TensorGroup], model: ServedModel, precision: Precis
             row=_padded_row(group, precision, converted),
             name=allocator.merged_name(group.name, group.part),
             layers=_layers_of(group, inspection),
-            kv_heads=_kv_heads(group, inspection.architecture),
+            kv_heads=kv_heads_of(group, inspection.architecture),
             share=_main_share(group, bytes_at(group, precision, inspection.architecture)),
             row_sharded=re.search(r"down_proj|o_proj|out_proj|fc2|\bw2\b|dense_4h", group.name) is not None,
         )
         sums[piece] += _vocabulary_padded(group, engine_bytes(group, precision, inspection.architecture, classes))
     return sums
-
-
-def _kv_heads(group: TensorGroup, architecture: Architecture | None) -> int:
-    """Key/value heads of the layers that a projection belongs to, by its width; else of the model."""
-    if architecture is None:
-        return 0
-    matching_heads = (
-        m.kv_heads for m in architecture.mixers if group.shape[:1] == ((m.kv_heads or 0) * (m.head_dim or 0),)
-    )
-    return next(matching_heads, None) or architecture.kv_heads or 0
 
 
 def _main_share(group: TensorGroup, size: int) -> float:

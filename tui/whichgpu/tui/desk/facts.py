@@ -19,6 +19,7 @@ from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.bounded import read_bounded
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
+from whichgpu.plan.calibration import parse_calibration
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.kernels import KernelFacts
@@ -26,7 +27,6 @@ from whichgpu.plan.learned import Learned, TrialFact
 from whichgpu.plan.mixed import mixed_card, mixing_notes
 from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, read_prices
 from whichgpu.plan.records import Accelerator, PriceOffer
-from whichgpu.plan.roofline import parse_calibration
 from whichgpu.plan.search import Facts
 from whichgpu.tui.desk.release import release
 
@@ -61,13 +61,19 @@ def load_facts() -> Facts:
         offers=parse_prices(assets.read("prices.json")),
         architectures=json.loads(assets.read("vllm_architectures.json")),
         engines=Engines(assets.read("vllm_versions.json")),
-        calibration=parse_calibration(assets.read("throughput.json")),
+        calibration=parse_calibration(assets.read("throughput.json"), assets.read("kernel_times.json")),
         kernels=KernelFacts(assets.read("vllm_kernels.json")),
         date=str(json.loads(accelerators)["date"]),
     )
 
 
-_ASSETS = ("vllm_architectures.json", "vllm_kernels.json", "vllm_versions.json", "throughput.json")
+_ASSETS = (
+    "vllm_architectures.json",
+    "vllm_kernels.json",
+    "vllm_versions.json",
+    "throughput.json",
+    "kernel_times.json",
+)
 
 
 def facts_digest(facts: Facts) -> str:

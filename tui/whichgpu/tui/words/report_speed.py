@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from whichgpu.plan.choices import SpeedBasis
 from whichgpu.plan.records import Plan, Range, Speed
 from whichgpu.tui.words.units import dollars, wrapped
 
@@ -14,7 +15,10 @@ def speed_lines(plan: Plan) -> list[str]:
     load = f"{speed.running:,} at once, {speed.prompt_tokens:,} tokens in and {speed.output_tokens:,} out"
     rate = _rate(speed.output_tokens_per_second)
     lines = wrapped(f"serves {rate} tokens/s out ({load})", 2)
-    lines += wrapped(f"{_time(speed.tpot_ms)} per token, first token of an idle engine after {_time(speed.ttft_ms)}", 2)
+    burst = (
+        f"; {_brief(speed.ttft_burst_ms)} if all arrive at once" if speed.ttft_burst_ms and speed.running > 1 else ""
+    )
+    lines += wrapped(f"{_time(speed.tpot_ms)} per token, first token after {_time(speed.ttft_ms)}{burst}", 2)
     if speed.usd_per_million_output is not None and speed.usd_per_million_total is not None:
         both = f"{_money(speed.usd_per_million_total)} counting input too"
         lines += wrapped(f"{_money(speed.usd_per_million_output)} per million output tokens, {both}", 2)
@@ -30,7 +34,7 @@ def speed_lines(plan: Plan) -> list[str]:
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)
     if not speed.in_range:
-        lines += wrapped("speed is outside what was measured (Hopper and Blackwell, up to 256 at once): wide range", 2)
+        lines += wrapped(f"how sure: {_evidence(speed)}, hence the width of the range", 2)
     return lines
 
 
@@ -60,8 +64,13 @@ def step_table(speed: Speed) -> list[str]:
     parts = [f"{name} {value:.2f}" for name, value in named if value >= 0.005]
     total = f"= {speed.tpot_ms.expected:.2f} ms per output token"
     words = " + ".join(parts)
-    shorter = "" if not step.compute else " (weights and compute overlap: the longer counts)"
-    return wrapped(f"{words} {total}{shorter}", 2)
+    return wrapped(f"{words} {total}", 2)
+
+
+def _evidence(speed: Speed) -> str:
+    if speed.basis in (None, SpeedBasis.TABLES):
+        return "more at once than any measurement that we hold"
+    return f"kernel times are {speed.basis}"
 
 
 def _rate(figure: Range) -> str:
@@ -73,6 +82,10 @@ def _time(figure: Range) -> str:
         return f"{figure.expected / 1e3:.1f} s ({figure.low / 1e3:.1f} to {figure.high / 1e3:.1f})"
     digits = 1 if figure.expected < 100 else 0
     return f"{figure.expected:.{digits}f} ms ({figure.low:.{digits}f} to {figure.high:.{digits}f})"
+
+
+def _brief(figure: Range) -> str:
+    return f"{figure.expected / 1e3:.1f} s" if figure.expected >= 1000 else f"{figure.expected:.0f} ms"
 
 
 def _money(figure: Range) -> str:
