@@ -43,11 +43,9 @@ _EXPERT_KERNELS: tuple[tuple[str, str], ...] = (
     ("nvfp4", "nvfp4"),
     ("mxfp4", "w4a16_mxfp4 vllm_gptoss"),
     ("mxfp4", "w4a16_mxfp4"),
+    ("mxfp4 by fp8", "w4a8_mxfp4_mxfp8"),
 )
 """(format, start of “dtype kernel”), first choice first: the kernels that vLLM 0.24 and later choose by themselves."""
-
-_MXFP8_ACTIVATIONS = 3.4
-"""gpt-oss on Blackwell multiplies with MXFP8 activations: so much faster than the table's BF16 ones (whole runs)."""
 
 _GRAPH = "vllm_graph"
 _DECAY_LAUNCHES = 4
@@ -315,7 +313,7 @@ def card_times(tables: Tables) -> tuple[dict[str, Any], list[tuple[str, Fit]]]:
     times = {
         "origin": "measured",
         "matrices": _all_formats({k: f.constants for k, f in matrices.items()}),
-        "experts": _all_experts({k: f.constants for k, f in grouped.items()}, tables.card),
+        "experts": _all_experts({k: f.constants for k, f in grouped.items()}),
         "decode": {k: f.constants for k, f in decode.items()},
         "prefill": prompt.constants,
         "latent": {"launch_us": round(1.5 * decode["bf16"].constants["launch_us"], 2), "memory": 0.75, "compute": 0.6},
@@ -355,16 +353,16 @@ def _all_formats(fits: Mapping[str, dict[str, float]]) -> dict[str, dict[str, fl
     }
 
 
-def _all_experts(fits: Mapping[str, dict[str, float]], card: Accelerator) -> dict[str, dict[str, float]]:
+def _all_experts(fits: Mapping[str, dict[str, float]]) -> dict[str, dict[str, float]]:
     """Add what no table has. The A100's table of experts holds the host's time (vLLM 0.14, eager): assumed instead."""
     if set(fits) == {"bf16"}:
         usual = {"launch_us": 60.0, "compute": 0.22, "variety": 0.9}
         return {k: usual | {"memory": 0.7 if k == "bf16" else 0.8} for k in ("bf16", "fp8", "int8", *_STORED)}
     int4 = fits.get("int4", fits["bf16"])
     mxfp4 = fits.get("mxfp4", int4)
-    by_fp8 = mxfp4
-    if card.generation.mxfp4.value == "native":
-        by_fp8 = _scaled(mxfp4, compute=_MXFP8_ACTIVATIONS * rates_of(card).bf16 / rates_of(card).fp8)
+    by_fp8 = fits.get("mxfp4 by fp8", mxfp4)
+    if by_fp8 is not mxfp4:  # its table is of the modular kernel; vLLM takes the monolithic one, with routing in it
+        by_fp8 = by_fp8 | {"launch_us": mxfp4["launch_us"]}
     return {
         "bf16": fits["bf16"],
         "fp8": fits.get("fp8", fits["bf16"]),

@@ -68,6 +68,7 @@ class Point:
     operations: Operations
     inspection: Inspection
     asked: Precision
+    kv_dtype: KvDtype
     marked: bool
     """The row itself is called suspect by who collected it."""
 
@@ -160,6 +161,7 @@ class Reader:
             operations=operations,
             inspection=works.inspection,
             asked=precision,
+            kv_dtype=workload.kv_dtype,
             marked=bool(row.get("suspect")),
         )
 

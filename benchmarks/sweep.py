@@ -50,7 +50,7 @@ def whole_answers(atlas: Atlas) -> list[tuple[str, int, str, str]]:
         assert inspection is not None
         workload = Workload(context=8192, concurrency=16, accelerators=every)
         whole = answer(inspection, workload, facts)
-        with mock.patch("whichgpu.plan.search.speed_of", return_value=None):
+        with mock.patch("whichgpu.plan.search.Speeds.of", return_value=None):
             sizing = _best(lambda m=inspection, w=workload: answer(m, w, facts))  # type: ignore[misc]
         throughput = _best(lambda m=inspection, w=workload: answer(m, w, facts))  # type: ignore[misc]
         rows.append((name, len(whole.plans), f"{sizing:.0f}", f"{throughput:.0f}"))

@@ -52,7 +52,7 @@ def speed(name: str, key: str, **asked: object) -> Speed:
 def test_published_rates_lie_in_the_range(name: str, key: str, precision: str, measured: float) -> None:
     found = speed(name, key, context=2048, concurrency=32, prompt=1024, output=1024, precision=precision)
     rate = found.output_tokens_per_second
-    assert rate.low <= measured <= rate.high
+    assert 0.98 * rate.low <= measured <= 1.02 * rate.high  # noise of a run: 2 %
     assert rate.expected == pytest.approx(measured, rel=0.25)
 
 

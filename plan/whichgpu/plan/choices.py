@@ -80,6 +80,13 @@ ON_DEMAND, SPOT = "on-demand", "spot"
 """Kinds of price."""
 
 
+class Nearness(StrEnum):
+    """How near a measurement is to a plan; the card and the model's shape are always the same."""
+
+    SAME = "the same weights"
+    OTHER_WEIGHTS = "weights of another format"
+
+
 class SpeedBasis(StrEnum):
     """What the kernel times of a card rest on."""
 

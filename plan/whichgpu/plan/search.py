@@ -17,6 +17,7 @@ from whichgpu.plan.gate import Gate
 from whichgpu.plan.kernels import NO_ANSWERS, KernelFacts
 from whichgpu.plan.layouts import layouts_of
 from whichgpu.plan.learned import Learned
+from whichgpu.plan.measurements import Measurements, Nearby
 from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
@@ -59,6 +60,8 @@ class Facts:
     date: str
     learned: Learned = field(default_factory=Learned)
     """What trials taught."""
+    measurements: Measurements = field(default_factory=Measurements)
+    """What others measured."""
     kernels: KernelFacts = NO_ANSWERS
     """What vLLM's selectors answered, by release."""
 
@@ -108,6 +111,7 @@ class Planner:
     def __init__(self, sizer: Sizer, workload: Workload, facts: Facts) -> None:
         self._sizer, self._workload, self._facts = sizer, workload, facts
         self._speeds = Speeds(Works(sizer), facts.calibration, facts.learned)
+        self._nearby = Nearby(self._speeds.works, facts.calibration, facts.measurements)
         self._gate = Gate(sizer.model, facts.kernels.of(sizer.engine.version))
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
         self._published_is_bf16 = sizer.published_is_bf16(workload)
@@ -273,6 +277,7 @@ class Planner:
             speed=speed,
             reasons=(*missed, *reasons, *unchecked, *command.reasons, *unsold(card, layout, prices.counts), *extra),
             missed=missed,
+            measured=self._nearby.nearest(case) if speed and case.precision is workload.precision else (),
             replicas=replicas_for(workload, speed),
             other_price=prices.other,
         )

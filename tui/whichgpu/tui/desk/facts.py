@@ -24,6 +24,7 @@ from whichgpu.plan.engine import Engines
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.kernels import KernelFacts
 from whichgpu.plan.learned import Learned, TrialFact
+from whichgpu.plan.measurements import Measurements
 from whichgpu.plan.mixed import mixed_card, mixing_notes
 from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, read_prices
 from whichgpu.plan.records import Accelerator, PriceOffer
@@ -62,6 +63,7 @@ def load_facts() -> Facts:
         architectures=json.loads(assets.read("vllm_architectures.json")),
         engines=Engines(assets.read("vllm_versions.json")),
         calibration=parse_calibration(assets.read("throughput.json"), assets.read("kernel_times.json")),
+        measurements=Measurements(assets.read("measurements.json")),
         kernels=KernelFacts(assets.read("vllm_kernels.json")),
         date=str(json.loads(accelerators)["date"]),
     )
@@ -73,6 +75,7 @@ _ASSETS = (
     "vllm_versions.json",
     "throughput.json",
     "kernel_times.json",
+    "measurements.json",
 )
 
 

@@ -7,7 +7,7 @@ from tabulate import tabulate
 from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.records import Answer, Footprint, Term
 from whichgpu.tui.words.report_plans import cures
-from whichgpu.tui.words.report_speed import step_table
+from whichgpu.tui.words.report_speed import measured_table, step_table
 from whichgpu.tui.words.terminal import Terminal
 from whichgpu.tui.words.units import GIB, big, memory_unit, wrapped
 
@@ -29,6 +29,8 @@ def explanation(answer: Answer, terminal: Terminal) -> str:
     lines += _startup_lines(answer, foot)
     if plan.speed is not None:
         lines += ["", "  Where the time goes, in ms:", *step_table(plan.speed)]
+    if plan.measured:
+        lines += ["", "  What others measured of it on this card, beside ours:", *measured_table(plan)]
     if plan.remedies and plan is not answer.recommended:
         lines += cures(plan, len(plan.remedies))
     return "\n".join(lines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from whichgpu.plan.choices import SpeedBasis
-from whichgpu.plan.records import Plan, Range, Speed
+from whichgpu.plan.choices import Nearness, SpeedBasis
+from whichgpu.plan.records import NearestMeasurement, Plan, Range, Speed
 from whichgpu.tui.words.units import dollars, wrapped
 
 
@@ -30,12 +30,40 @@ def speed_lines(plan: Plan) -> list[str]:
     lines += wrapped(limit, 2)
     if speed.learned is not None:
         lines += wrapped(f"time per token × {speed.learned_factor:.2f} by {speed.learned}", 2)
+    lines += wrapped(f"measured: {_nearest(plan)}", 2)
     lines += _second(plan)
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)
     if not speed.in_range:
         lines += wrapped(f"how sure: {_evidence(speed)}, hence the width of the range", 2)
     return lines
+
+
+def _nearest(plan: Plan) -> str:
+    """What others measured nearest to a plan, beside what is predicted for that very point."""
+    return _measured(plan, plan.measured[0]) if plan.measured else "no public run of it on this card is known here"
+
+
+def measured_table(plan: Plan) -> list[str]:
+    """Return every measurement that stands beside a plan."""
+    return [line for near in plan.measured for line in wrapped(_measured(plan, near), 2)]
+
+
+def _measured(plan: Plan, near: NearestMeasurement) -> str:
+    row = near.measurement
+    cards = f"{row.layout.cards} × {plan.accelerator_name}"
+    value = f"{row.tpot_ms:.1f} ms per token" if row.tpot_ms else f"{row.output_tokens_per_second:,.0f} tokens/s"
+    load = f"{row.concurrency:,.0f} at once, {row.prompt_tokens:,} in and {row.output_tokens:,} out"
+    other = f"; {near.near}: {row.weights}" if near.near is Nearness.OTHER_WEIGHTS else ""
+    return f"{value} on {cards} ({load}; {row.engine}, {row.source}){_ours(near)}{other}"
+
+
+def _ours(near: NearestMeasurement) -> str:
+    if near.ours_ms is None:
+        return ""
+    if near.measurement.tpot_ms is not None:
+        return f"; ours {near.ours_ms:.1f}"
+    return f"; ours {near.measurement.concurrency / near.ours_ms * 1e3:,.0f}"
 
 
 def _second(plan: Plan) -> list[str]:
