@@ -17,6 +17,9 @@ from whichgpu.inspect.normal_form import normalised
 _NESTED_GROUPS = ("attn_config", "ffn_config", "moe")
 """Objects in which some configs (DBRX, MPT, Mistral's params.json) put keys that others keep flat."""
 
+_INHERITED = ("backbone_hidden_size",)
+"""Keys of the outermost level that size what lies in the language model."""
+
 _CONTEXT_KEYS = (
     "max_position_embeddings",
     "max_sequence_length",
@@ -39,7 +42,8 @@ def read_design(root: ConfigView) -> Design | None:
     view = text_view(root)
     model_type = view.string("model_type") or root.string("model_type")
     family = family_of(model_type)
-    view = ConfigView(normalised(_flatten(view.raw)), view.where, family.defaults)
+    inherited = {key: root.raw[key] for key in _INHERITED if key in root.raw}
+    view = ConfigView(normalised(inherited | _flatten(view.raw)), view.where, family.defaults)
     check_sizes(view)
     hidden = view.integer("hidden", *HIDDEN_KEYS)
     layers = layer_count(view)
@@ -102,7 +106,9 @@ def _tied(view: ConfigView, root: ConfigView, family: Family) -> bool:
     """True where embedding and head are one. Where two levels contradict each other, one of them holds a default of its class:
     nobody writes that they are apart by default, so that one is believed."""
     keys = ("tie_word_embeddings", "tie_embeddings", "tied_embeddings", "weight_tying")
-    stated = {level.where: flag for level in (view, root) if (flag := level.flag(*keys)) is not None}
+    between = root.sub("thinker_config")
+    levels = [level for level in (view, between, root) if level is not None]
+    stated = {level.where: flag for level in levels if (flag := level.flag(*keys)) is not None}
     if len(set(stated.values())) > 1 and root.raw.get("model_type") == view.raw.get("model_type"):
         stated.pop(root.where)  # the whole config was filled by the language model's class
     if stated:
@@ -155,13 +161,18 @@ def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
 def _per_layer_changes(view: ConfigView, design: Design, specs: list[MixerSpec]) -> list[MixerSpec]:
     """Apply what differs by layer: shared caches, shared indexers, cross attention, NAS blocks, windows that never bite."""
     shared = as_integer(view.value("num_kv_shared_layers")) or 0
-    if 0 < shared < len(specs):
+    if 0 < shared <= len(specs):
         specs = [replace(s, shares_kv=True) if i >= len(specs) - shared else s for i, s in enumerate(specs)]
     for key, field in (("num_attention_heads_per_layer", "heads"), ("num_key_value_heads_per_layer", "kv_heads")):
         own = view.numbers(key)
         if own is not None and len(own) == len(specs):
             specs = [_with_heads(s, field, n) for s, n in zip(specs, own, strict=True)]
     specs = _own_sizes(view, specs)
+    kinds = view.words("layer_types") or []
+    if "indexed_attention" in kinds:
+        specs = [
+            s if word == "indexed_attention" else _without_indexer(s) for s, word in zip(specs, kinds, strict=False)
+        ]
     indexers = view.words("indexer_types")
     if indexers is not None:
         sharing = {i for i, word in enumerate(indexers) if word == "shared"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from whichgpu.inspect.config_view import ConfigView, is_filled_by_class
 from whichgpu.inspect.design import Design
+from whichgpu.inspect.encoder_kinds import ENCODER_DECODERS
 from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Evidence, ModelClass, Part, TensorGroup
 from whichgpu.inspect.tower_views import towers
@@ -125,7 +126,7 @@ _EMBEDDING_TASKS = frozenset({"feature-extraction", "sentence-similarity"})
 
 
 def _encoder(findings: Findings, root: ConfigView, encoder: str | None, names: Sequence[str], task: str | None) -> None:
-    if root.flag("is_encoder_decoder") or encoder in ("t5", "bart", "whisper"):
+    if root.flag("is_encoder_decoder") or encoder in ENCODER_DECODERS:
         because = "is_encoder_decoder" if root.flag("is_encoder_decoder") else f"{encoder} keys"
         findings.add(ModelClass.ENCODER_DECODER, because, root.where)
     elif encoder in ("bert", "distilbert", "clip"):

@@ -66,6 +66,8 @@ class FfnSpec:
     parallel_dense: int | None = None
     """Width of a dense block beside the experts (Gemma 4)."""
     gate_up_bias: bool = False
+    image_intermediate: int | None = None
+    """Width of the experts that image tokens have to themselves (ERNIE 4.5 VL)."""
 
 
 @dataclass(slots=True)

@@ -52,6 +52,10 @@ class Family:
     """True where they lie in blocks that several layers call, not in the layers."""
     expert_bias: bool = False
     """Experts and router with a bias."""
+    attention_experts: bool = False
+    """True where each expert has query and output projections of its own, for as many heads as there are of keys and values."""
+    joint_query_gate: bool = False
+    """True where one matrix makes queries and output gates out of two latents (transformers AXK2Attention)."""
     norm: str = "rms"
     """``rms`` (weight), ``layer`` (weight and bias) or ``none`` (no parameters)."""
     norms: int = 2
@@ -73,7 +77,7 @@ class Family:
     tied: bool = False
     """Whether the head shares the embedding when the config is silent."""
     stores_tied_head: bool = False
-    """True where published checkpoints hold the head although it is the embedding once more."""
+    """True where checkpoints hold the head although it is the embedding once more; of an encoder-decoder, where its decoder alone does."""
     positions: int | None = None
     """Learned position embeddings: rows beyond the context, or ``None`` for rotary and ALiBi."""
     embedding_norm: bool = False
@@ -164,12 +168,15 @@ FAMILIES: dict[str, Family] = {
     "hy_v4_vl_text": Family(mixture=True, defaults={"mla_use_output_gate": True}),
     "muse_glimmer_text": Family(defaults=_GATED_ATTENTION),
     "muse_spark_text": Family(mixture=True, defaults=_GATED_ATTENTION),
+    "dory": Family(norm="none", defaults=_GATED_ATTENTION),
+    "hrm_text": Family(norm="none", defaults=_GATED_ATTENTION),
     "qwen3_5": Family(qk_norm="head", defaults=_GATED_ATTENTION),
     "qwen3_5_text": Family(qk_norm="head", defaults=_GATED_ATTENTION),
     "qwen3_5_moe": Family(qk_norm="head", mixture=True, defaults=_GATED_ATTENTION),
     "qwen3_5_moe_text": Family(qk_norm="head", mixture=True, defaults=_GATED_ATTENTION),
     "afmoe": Family(qk_norm="head", norms=4, mixture=True, defaults=_GATED_ATTENTION),
     "apertus": Family(qk_norm="head", gated=False),
+    "apertus1p5_text": Family(qk_norm="head", gated=False),
     "bitnet": Family(gated_always=True),
     "codegen": Family(gated=False, norm="layer", norms=1, ffn_bias=True, head_bias=True),
     "gpt_neo": Family(gated=False, norm="layer", attention_bias="o", ffn_bias=True, positions=0, tied=True),
@@ -184,6 +191,7 @@ FAMILIES: dict[str, Family] = {
     "gemma3n_text": Family(tied=True, norms=4, qk_norm="head", window_every=5),
     "gemma4": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
     "gemma4_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
+    "gemma4_unified_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
     "recurrent_gemma": Family(tied=True, attention_bias="o", ignores_bias_key=True, ffn_bias=True, halved_width=True),
     "cohere": Family(tied=True, norm="rms", norms=1),
     "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),
@@ -191,6 +199,13 @@ FAMILIES: dict[str, Family] = {
     "olmo3": Family(qk_norm="full", window_every=4),
     "olmoe": Family(qk_norm="full", mixture=True),
     "granite": Family(),
+    "granite_docling_text": Family(tied=True),
+    "hyperclovax": Family(norms=4),
+    "cosmos3_edge_text": Family(gated=False),
+    "paddleocr_vl_text": Family(tied=True),
+    "voxtral_realtime_text": Family(tied=True),
+    "phi4_multimodal": Family(),
+    "moshi": Family(halved_width=True),
     "granitemoe": Family(mixture=True),
     "exaone": Family(),
     "exaone4": Family(qk_norm="head", ffn_bias_keys=(*_FFN_BIAS_KEYS, "use_bias")),
@@ -239,6 +254,12 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox_reward_model": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
     "gptj": Family(ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "opt": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=2),
+    "biogpt": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", positions=2, tied=True),
+    "ctrl": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", rotary=False, tied=True),
+    "git": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", positions=0, embedding_norm=True),
+    "bert-generation": Family(encoder="bert"),
+    "bigbird_pegasus": Family(positions=0, stores_tied_head=True),
+    "prophetnet": Family(positions=0),
     "bloom": Family(
         attention_bias="qkvo", rotary=False, ffn_bias=True, gated=False, norm="layer", tied=True, embedding_norm=True
     ),
@@ -253,6 +274,7 @@ FAMILIES: dict[str, Family] = {
     "glm4": Family(attention_bias="qkv", config_bias="qkv", norms=4),
     "glm4v": Family(attention_bias="qkv", config_bias="qkv", norms=4),
     "glm4v_text": Family(attention_bias="qkv", config_bias="qkv", norms=4),
+    "glm_ocr_text": Family(norms=4),
     "glm4_moe": Family(attention_bias="qkv", config_bias="qkv", mixture=True, mtp_ends=True),
     "glm4v_moe_text": Family(attention_bias="qkv", config_bias="qkv", mixture=True),
     "glm_moe_dsa": Family(mixture=True, mtp_ends=True),
@@ -262,6 +284,10 @@ FAMILIES: dict[str, Family] = {
     "deepseek_v3": Family(mixture=True, mtp_ends=True),
     "deepseek_v32": Family(mixture=True, mtp_ends=True),
     "deepseek_v4": Family(mixture=True, rotary_bytes=4, defaults={"expert_dtype": "fp4"}),
+    "dots3_note_text": Family(mixture=True),
+    "ernie4_5_vl_moe_text": Family(mixture=True, tied=True),
+    "jetmoe": Family(mixture=True, tied=True, attention_experts=True),
+    "axk2": Family(mixture=True, joint_query_gate=True),
     "deepseek_ref": Family(mixture=True, rotary_bytes=4),
     "deepseek_vl_v2": Family(mixture=True, projector="vl2"),
     "DeepseekOCR": Family(mixture=True),
@@ -290,8 +316,10 @@ FAMILIES: dict[str, Family] = {
     "nemotron-nas": Family(),
     "nemotron_h": Family(gated=False, norms=1),
     "lfm2": Family(qk_norm="head", tied=True),
+    "lfm3": Family(qk_norm="head", norms=4, tied=True),
     "falcon_h1": Family(),
     "jamba": Family(rotary=False, mixture=True, scan_norms=True),
+    "zamba": Family(tied=True, shared_feed_forwards=True),
     "zamba2": Family(tied=True, shared_feed_forwards=True),
     "mamba": Family(tied=True, norms=1),
     "mamba2": Family(norms=1),
@@ -299,6 +327,7 @@ FAMILIES: dict[str, Family] = {
     "rwkv": Family(norm="layer"),
     "rwkv5": Family(norm="layer"),
     "rwkv6": Family(norm="layer", mixing_adapters=True),
+    "molmo2_text": Family(qk_norm="head"),
     "molmo": Family(halved_width=True, tower="molmo_vision"),
     "PanguEmbedded": Family(attention_bias="qkvo", config_bias="qkvo"),
     "ultravox": Family(projector="ultravox"),

@@ -168,7 +168,14 @@ def _mixture(design: Design, experts: int, dense: FfnSpec) -> FfnSpec:
         router_bias=design.family.expert_bias or _router_bias(view),
         shared_gate="shared_expert_intermediate_size" in view,
         parallel_dense=parallel,
+        image_intermediate=_image_expert_width(view, design.layers),
     )
+
+
+def _image_expert_width(view: ConfigView, layers: int) -> int | None:
+    """ERNIE 4.5 VL gives image tokens as many experts of their own; their width stands after that of text."""
+    widths = view.numbers("moe_intermediate_size") or []
+    return widths[1] if len(widths) == 2 != layers else None
 
 
 def _router_bias(view: ConfigView) -> bool:

@@ -106,6 +106,14 @@ def _global_layers(level: Mapping[str, Any]) -> dict[str, Any]:
     return {"global_head_dim": heads.pop(), "num_global_key_value_heads": kv_heads.pop(), "per_layer_config": None}
 
 
+def _one_shared_block(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Zamba: one shared block of twice the width, which its hybrid layers call without adapters of their own."""
+    words = _words(level, "layers_block_type")
+    if not level.get("attention_hidden_size") or "num_mem_blocks" in level or "hybrid" not in words:
+        return {}
+    return {"num_mem_blocks": 1, "adapter_rank": 0}
+
+
 def _shared_blocks(level: Mapping[str, Any]) -> dict[str, Any]:
     """Zamba 2: its shared attention sees twice the width, and its heads of Mamba make up the expanded width, whatever number of
     them the class would take (Zamba2Config.__post_init__)."""
@@ -119,9 +127,9 @@ def _shared_blocks(level: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _convolved_attention(level: Mapping[str, Any]) -> dict[str, Any]:
-    """Inkling: attention with a short convolution before it is called hybrid; it keeps keys and values like any other."""
+    """Inkling, Zaya: attention with a short convolution before it is called hybrid; it keeps keys and values like any other."""
     words = _words(level, "layer_types")
-    if not level.get("use_sconv") or not {"hybrid", "hybrid_sliding"} & {*words}:
+    if not (level.get("use_sconv") or level.get("cca_time0")) or not {"hybrid", "hybrid_sliding"} & {*words}:
         return {}
     plain = {"hybrid": "full_attention", "hybrid_sliding": "sliding_attention"}
     return {"layer_types": [plain.get(word, word) for word in words]}
@@ -162,6 +170,7 @@ _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _mamba_layers,
     _sparse_layers,
     _global_layers,
+    _one_shared_block,
     _shared_blocks,
     _convolved_attention,
     _delta_sizes,

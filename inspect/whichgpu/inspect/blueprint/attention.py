@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from whichgpu.inspect.blueprint.table import Row, matrix, norm, vector
+from whichgpu.inspect.config_view import as_integer
 from whichgpu.inspect.design import Design, MixerSpec
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Part
@@ -38,6 +39,8 @@ def grouped_query(design: Design, spec: MixerSpec, name: str = "self_attn") -> l
     if not heads or not kv or not d:
         return []
     v = spec.v_head_dim or d
+    if design.family.attention_experts:
+        return _expert_attention(design, heads, kv, d, name)
     bias = attention_bias(design)
     rows = matrix(f"{name}.q_proj", _A, heads * d * (2 if spec.output_gate else 1), h, "q" in bias)
     if not spec.shares_kv:
@@ -49,7 +52,29 @@ def grouped_query(design: Design, spec: MixerSpec, name: str = "self_attn") -> l
     if spec.index_heads and spec.index_head_dim:
         rows += matrix(f"{name}.index_q_proj", _A, spec.index_heads * spec.index_head_dim, h)
         rows += matrix(f"{name}.index_k_proj", _A, spec.index_head_dim, h)
+    rows += _mixed_heads(design, heads + kv, d, name)
     return rows + vector(f"{name}.sinks", _A, heads if spec.sinks else None)
+
+
+def _expert_attention(design: Design, heads: int, kv: int, d: int, name: str) -> list[Row]:
+    """JetMoE: an expert is a query and an output projection; all of them share keys and values (transformers JetMoeMoA)."""
+    experts, h = as_integer(design.view.value("num_local_experts")) or 1, design.hidden
+    rows = matrix(f"{name}.experts.q_proj", Part.ROUTED_EXPERTS, kv * d, h, count=experts)
+    rows += matrix(f"{name}.experts.o_proj", Part.ROUTED_EXPERTS, h, kv * d, count=experts)
+    rows += matrix(f"{name}.router", Part.ROUTER, experts, h) + vector(f"{name}.bias", _A, h)
+    return rows + matrix(f"{name}.k_proj", _A, kv * d, h) + matrix(f"{name}.v_proj", _A, kv * d, h)
+
+
+def _mixed_heads(design: Design, heads: int, d: int, name: str) -> list[Row]:
+    """Zaya convolves queries and keys over the last tokens: each channel, then each head (transformers ZayaQKVProjection)."""
+    tokens = [as_integer(design.view.value(key)) for key in ("cca_time0", "cca_time1")]
+    if tokens[0] is None or tokens[1] is None:
+        return []
+    rows = [
+        Row(f"{name}.conv_channels", _A, (heads * d, 1, tokens[0])),
+        Row(f"{name}.conv_heads", _A, (heads * d, d, tokens[1])),
+    ]
+    return rows + vector(f"{name}.conv_bias", _A, heads * d, 2)
 
 
 def _qk_norms(design: Design, spec: MixerSpec, name: str, heads: int, kv: int, d: int) -> list[Row]:
@@ -73,7 +98,9 @@ def latent(design: Design, spec: MixerSpec) -> list[Row]:
     rows: list[Row] = []
     if spec.q_lora_rank:
         rows += matrix("self_attn.q_a_proj", _A, spec.q_lora_rank, h) + norm("self_attn.q_a_norm", spec.q_lora_rank)
-        rows += matrix("self_attn.q_b_proj", _A, q_width, spec.q_lora_rank)
+        joint = design.family.joint_query_gate
+        into = (2 if joint else 1) * spec.q_lora_rank
+        rows += matrix("self_attn.q_b_proj", _A, q_width + (heads * v if joint else 0), into)
     else:
         rows += matrix("self_attn.q_proj", _A, q_width, h)
     rows += matrix("self_attn.kv_a_proj_with_mqa", _A, (spec.kv_lora_rank or 0) + rope, h)

@@ -38,11 +38,19 @@ def language_model(design: Design) -> list[Row]:
     """Return the tensor rows of the language model, MTP layers included."""
     table = Table()
     table.extend(_ends(design))
+    calls = _calls(design)
     for (mixer, ffn), count in Counter(zip(design.mixers, design.ffns, strict=True)).items():
-        table.extend(_layer(design, mixer, ffn), count)
+        table.extend(_layer(design, mixer, ffn), max(1, count // calls))
     table.extend(_extras(design))
     table.extend(_next_token_layers(design))
     return list(table)
+
+
+def _calls(design: Design) -> int:
+    """How often a layer's weights are used for one token: HRM's two stacks are gone through in cycles, and each pass has a cache of
+    its own (transformers HrmTextModel)."""
+    stack = as_integer(design.view.value("num_layers_per_stack"))
+    return max(1, design.layers // (2 * stack)) if stack else 1
 
 
 def _layer(design: Design, mixer: MixerSpec, ffn: FfnSpec) -> list[Row]:
@@ -63,7 +71,8 @@ def _hybrid(design: Design, spec: MixerSpec) -> list[Row]:
     """A layer with both mixers side by side (Falcon-H1), or a Mamba layer that calls a shared block (Zamba 2)."""
     from whichgpu.inspect.mixer_specs import mamba
 
-    rows = recurrent.mamba2(design, mamba(design.view, design.hidden))
+    beside = mamba(design.view, design.hidden)
+    rows = _MIXERS[beside.kind](design, beside)
     if as_integer(design.view.value("num_mem_blocks")):
         return rows + matrix("linear", Part.ATTENTION, design.hidden, design.hidden)
     return rows + attention.grouped_query(design, spec)
@@ -99,7 +108,8 @@ def _hyper_connections(design: Design) -> list[Row]:
 def _ends(design: Design) -> list[Row]:
     view, family, h, vocab = design.view, design.family, design.hidden, design.vocabulary
     width = as_integer(view.value("word_embed_proj_dim")) or h
-    rows = [Row("embed_tokens.weight", Part.EMBEDDING, (vocab or 0, width))]
+    added = as_integer(view.value("additional_vocab_size")) or 0
+    rows = [Row("embed_tokens.weight", Part.EMBEDDING, (vocab + added if vocab else 0, width))]
     if width != h:
         rows += matrix("project_in", Part.EMBEDDING, h, width) + matrix("project_out", Part.HEAD, width, h)
     if family.positions is not None and design.context:
@@ -141,7 +151,7 @@ def _extras(design: Design) -> list[Row]:
         rows += matrix("layers.*.per_layer_input_gate", Part.OTHER, width, h, count=design.layers)
         rows += matrix("layers.*.per_layer_projection", Part.OTHER, h, width, count=design.layers)
         rows += [Row("layers.*.post_per_layer_input_norm.weight", Part.NORM, (h,), design.layers)]
-    rows += _lookup_tables(view)
+    rows += _lookup_tables(view) + _streams(design) + _backbone_projections(design) + _gated_norms(design)
     hashed = as_integer(view.value("num_hash_layers"))
     if hashed and design.vocabulary:
         top_k = as_integer(view.value("num_experts_per_tok")) or 1
@@ -150,6 +160,42 @@ def _extras(design: Design) -> list[Row]:
     if streams:
         rows += [Row("hc_head_fn", Part.OTHER, (streams, streams * h)), Row("hc_head_base", Part.OTHER, (streams,))]
     return rows + _zamba_blocks(design)
+
+
+def _streams(design: Design) -> list[Row]:
+    """Gemma 3n: several streams that are predicted and corrected in every layer, and a low-rank block beside each attention
+    (transformers Gemma3nTextAltUp, Gemma3nTextLaurelBlock)."""
+    streams, rank = as_integer(design.view.value("altup_num_inputs")), as_integer(design.view.value("laurel_rank"))
+    h, layers = design.hidden, design.layers
+    rows: list[Row] = []
+    if streams:
+        rows += matrix("altup_projections", Part.OTHER, h, h, count=2 * (streams - 1))
+        rows += matrix("layers.*.altup.modality_router", Part.OTHER, streams, h, count=layers)
+        rows += matrix("layers.*.altup.prediction", Part.OTHER, streams**2, streams, count=layers)
+        rows += matrix("layers.*.altup.correction", Part.OTHER, streams, streams, count=layers)
+        rows += vector("layers.*.altup.norms", Part.NORM, h, 2 * layers)
+    if rank:
+        rows += matrix("layers.*.laurel.left", Part.OTHER, rank, h, count=layers)
+        rows += matrix("layers.*.laurel.right", Part.OTHER, h, rank, count=layers)
+        rows += vector("layers.*.laurel.norm", Part.NORM, h, layers)
+    return rows
+
+
+def _backbone_projections(design: Design) -> list[Row]:
+    """A drafter that reads a larger model's states: two of its widths in, one out (transformers Gemma4UnifiedAssistant)."""
+    width, h = as_integer(design.view.value("backbone_hidden_size")), design.hidden
+    return (
+        matrix("pre_projection", Part.OTHER, h, 2 * width) + matrix("post_projection", Part.OTHER, width, h)
+        if width
+        else []
+    )
+
+
+def _gated_norms(design: Design) -> list[Row]:
+    """A.X K2 scales what it has normalised through a low rank: before attention and before experts."""
+    rank = as_integer(design.view.value("gated_norm_rank"))
+    count = design.layers + sum(1 for ffn in design.ffns if ffn.kind == "moe")
+    return matrix("layers.*.norm.gate", Part.NORM, rank, design.hidden, count=2 * count) if rank else []
 
 
 def _lookup_tables(view: ConfigView) -> list[Row]:
@@ -171,7 +217,8 @@ def _zamba_blocks(design: Design) -> list[Row]:
     h, wide = design.hidden, 2 * design.hidden
     inner = as_integer(design.view.value("ffn_hidden_size", "intermediate_size")) or 4 * h
     calls = sum(1 for m in design.mixers if m.kind is MixerKind.HYBRID)
-    rank = as_integer(design.view.value("lora_rank", "adapter_rank")) or 128
+    rank = as_integer(design.view.value("lora_rank", "adapter_rank"))
+    rank = 128 if rank is None else rank
     rows: list[Row] = []
     for name in ("q_proj", "k_proj", "v_proj"):
         rows += matrix(f"shared_block.*.{name}", Part.ATTENTION, wide, wide, count=blocks)

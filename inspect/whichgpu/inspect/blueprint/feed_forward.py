@@ -37,6 +37,10 @@ def mixture(design: Design, spec: FfnSpec) -> list[Row]:
         rows += matrix("mlp.latent_up", Part.ROUTER, h, spec.latent)
     if spec.shared_intermediate:
         rows += dense(design, spec.shared_intermediate, spec.gated, Part.SHARED_EXPERTS, "mlp.shared_experts")
+    if spec.image_intermediate:
+        rows += matrix("mlp.vision_moe.gate", Part.VISION, experts, h)
+        for name, out, into in _expert_matrices(spec, h, spec.image_intermediate):
+            rows += matrix(f"mlp.vision_moe.experts.*.{name}", Part.VISION, out, into, count=experts)
     if spec.shared_gate:
         rows += matrix("mlp.shared_expert_gate", Part.SHARED_EXPERTS, 1, h)
     if spec.parallel_dense:

@@ -107,7 +107,9 @@ def recurrent_gate(design: Design, spec: MixerSpec) -> list[Row]:
 
 
 def rwkv(design: Design, spec: MixerSpec) -> list[Row]:
-    """RWKV 5.2 and 6: time mixing and channel mixing of one layer."""
+    """RWKV 4, 5.2 and 6: time mixing and channel mixing of one layer. The fourth has neither heads nor a gate."""
+    if design.view.value("head_size", "head_size_divisor", "num_attention_heads") is None:
+        return _rwkv4(design, spec)
     h, width, heads = design.hidden, spec.inner or 0, spec.heads or 0
     channel = design.view.integer("intermediate", "intermediate_size") or int(h * 3.5) // 32 * 32
     rows: list[Row] = []
@@ -120,6 +122,20 @@ def rwkv(design: Design, spec: MixerSpec) -> list[Row]:
         "feed_forward.value", Part.DENSE_FFN, h, channel
     )
     return rows + matrix("feed_forward.receptance", Part.DENSE_FFN, h, h)
+
+
+def _rwkv4(design: Design, spec: MixerSpec) -> list[Row]:
+    """transformers RwkvSelfAttention and RwkvFeedForward."""
+    h, width = design.hidden, spec.inner or 0
+    channel = design.view.integer("intermediate", "intermediate_size") or 4 * h
+    rows = [row for name in ("key", "value", "receptance") for row in matrix(f"attention.{name}", _S, width, h)]
+    rows += matrix("attention.output", _S, h, width)
+    rows += [Row("attention.time_*", _S, (width,), 2), Row("attention.time_mix_*", _S, (h,), 3)]
+    rows += matrix("feed_forward.key", Part.DENSE_FFN, channel, h) + matrix(
+        "feed_forward.value", Part.DENSE_FFN, h, channel
+    )
+    rows += matrix("feed_forward.receptance", Part.DENSE_FFN, h, h)
+    return [*rows, Row("feed_forward.time_mix_*", _S, (h,), 2)]
 
 
 def _rwkv_mixing(design: Design, hidden: int, width: int, heads: int, head_dim: int) -> list[Row]:
