@@ -24,6 +24,7 @@ _MOST_NESTED = 64
 
 TEXT_CONFIGS = (
     "thinker_config",
+    "vlm_config",
     "text_config",
     "llm_config",
     "language_config",

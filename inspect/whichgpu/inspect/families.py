@@ -194,6 +194,7 @@ FAMILIES: dict[str, Family] = {
     "gemma4_unified_text": Family(tied=True, norms=4, qk_norm="head", window_every=6, defaults=_GEMMA4),
     "recurrent_gemma": Family(tied=True, attention_bias="o", ignores_bias_key=True, ffn_bias=True, halved_width=True),
     "cohere": Family(tied=True, norm="rms", norms=1),
+    "cohere2_vision": Family(projector="aligned"),
     "cohere2": Family(tied=True, norm="rms", norms=1, window_every=4),
     "olmo2": Family(qk_norm="full"),
     "olmo3": Family(qk_norm="full", window_every=4),
@@ -254,6 +255,12 @@ FAMILIES: dict[str, Family] = {
     "gpt_neox_reward_model": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer"),
     "gptj": Family(ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "opt": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", tied=True, positions=2),
+    "kosmos_2_text_model": Family(
+        gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", rotary=False, norms=4, tied=True
+    ),
+    "kosmos_2_5_text_model": Family(
+        gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", rotary=False, norms=3, tied=True
+    ),
     "biogpt": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", positions=2, tied=True),
     "ctrl": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", rotary=False, tied=True),
     "git": Family(gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", positions=0, embedding_norm=True),

@@ -154,6 +154,14 @@ def _delta_sizes(level: Mapping[str, Any]) -> dict[str, Any]:
     return {"linear_attn_config": sizes}
 
 
+def _short_names(level: Mapping[str, Any]) -> dict[str, Any]:
+    """Kosmos 2: sizes without the words that say of what."""
+    names = {"embed_dim": "hidden_size", "layers": "num_hidden_layers", "attention_heads": "num_attention_heads"}
+    if "ffn_dim" not in level or any(key not in level for key in names):
+        return {}
+    return {name: level[key] for key, name in names.items()} | {"intermediate_size": level["ffn_dim"]}
+
+
 def _double_layers(level: Mapping[str, Any]) -> dict[str, Any]:
     """LongCat-Flash: each of its layers is two of attention and a dense block, with experts beside the first (vLLM 0.33
     models/longcat_flash.py)."""
@@ -175,4 +183,5 @@ _REWRITES: tuple[Callable[[Mapping[str, Any]], dict[str, Any]], ...] = (
     _convolved_attention,
     _delta_sizes,
     _double_layers,
+    _short_names,
 )

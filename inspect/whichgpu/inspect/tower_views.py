@@ -8,7 +8,18 @@ from whichgpu.inspect.config_view import ConfigView, as_integer, is_filled_by_cl
 from whichgpu.inspect.families import family_of
 
 _VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
-_AUDIO_KEYS = ("audio_config", "audio_encoder_config", "speech_config", "audio_model")
+_AUDIO_KEYS = (
+    "audio_config",
+    "audio_encoder_config",
+    "speech_config",
+    "audio_model",
+    "acoustic_tokenizer_encoder_config",
+    "encoder_config",
+)
+_ANY_ENCODER = "encoder_config"
+"""A key that says of what only where the encoder's type does (Granite Speech)."""
+_LEVELS = ("thinker_config", "vlm_config", "encoder")
+"""Levels between the outermost and the encoders (Qwen Omni, pi0, T5Gemma 2)."""
 
 _NAMED_TOWERS: dict[str, Mapping[str, object]] = {
     "vit_so400m_patch14_siglip": {
@@ -38,13 +49,15 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
     if is_filled_by_class(root):
         return
     modalities: set[str] = set()
-    for level in (root.sub("thinker_config"), root):
+    for level in (*map(root.sub, _LEVELS), root):
         if level is None:
             continue
         for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):
             for key in keys:
                 view = level.sub(key)
-                if view is not None and modality not in modalities:
+                if view is None or (key == _ANY_ENCODER and "speech" not in (view.string("model_type") or "")):
+                    continue
+                if modality not in modalities:
                     modalities.add(modality)
                     yield modality, view
     named = _named_tower(root)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from whichgpu.inspect.blueprint import query_transformers
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.families import family_of
@@ -71,13 +72,18 @@ def _llama4(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list
 
 
 def _moon(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
-    """Kimi-VL, LocateAnything: norm and two linears over four merged patches."""
+    """Kimi-VL, LocateAnything, PaddleOCR-VL: norm and two linears over four merged patches; Cosmos 3 says how wide between them."""
     merged = 4 * width
-    return (
-        norm("pre_norm", width, "layer")
-        + matrix("linear_1", _P, merged, merged, True)
-        + matrix("linear_2", _P, hidden, merged, True)
-    )
+    between = as_integer(root.value("projector_hidden_size")) or merged
+    rows = norm("pre_norm", width, "layer") + matrix("linear_1", _P, between, merged, True)
+    return rows + matrix("linear_2", _P, hidden, between, True)
+
+
+def _aligned(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """Command A Vision: pixel shuffle, and two linears with a gate between them (transformers Cohere2VisionMultiModalProjector)."""
+    merged = width * (as_integer(root.value("downsample_factor")) or 2) ** 2
+    between = as_integer(root.value("alignment_intermediate_size")) or merged
+    return matrix("linear_1", _P, between, merged, True) + matrix("linear_2", _P, hidden, between // 2, True)
 
 
 def _connector(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
@@ -145,7 +151,14 @@ PROJECTORS: dict[str, Callable[[ConfigView, int, int, ConfigView], list[Row]]] =
     "mistral": _mistral,
     "llama4": _llama4,
     "moon": _moon,
+    "aligned": _aligned,
     "connector": _connector,
+    "qformer": query_transformers.qformer,
+    "perceiver": query_transformers.perceiver,
+    "pooled": query_transformers.pooled,
+    "attended": query_transformers.attended,
+    "merged in time": query_transformers.merged_in_time,
+    "two routes": query_transformers.two_routes,
     "shuffle": _shuffle,
     "resampler": _resampler,
     "minicpm46": _minicpm46,

@@ -39,20 +39,28 @@ def mllama(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
 
 
 def glm4v(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
-    """GLM-4.1V and 4.5V: RMS norms, gated blocks as wide as the output, a gated merger after a strided convolution."""
+    """GLM-4.1V and 4.5V: RMS norms, gated blocks as wide as the output, a gated merger after a strided convolution. GLM-OCR's blocks
+    have biases, norms of queries and keys and their own width, and its merger is as wide as three outputs (transformers
+    GlmOcrVisionModel)."""
     width, out = _number(view, "hidden_size"), _number(view, "out_hidden_size")
     patch, image = _number(view, "patch_size", default=14), _number(view, "image_size", default=336)
+    inner, is_ocr = _number(view, "intermediate_size"), (view.string("model_type") or "").startswith("glm_ocr")
+    wide, between = (inner, 3 * out) if is_ocr else (out, inner)
+    bias = is_ocr and view.flag("attention_bias") is not False
     rows = [Row("patch_embedding.weight", _V, (width, 3 * 2, patch, patch)), Row("patch_embedding.bias", _V, (width,))]
-    rows += [Row("position_embedding", _V, ((image // patch) ** 2, width))]
-    rows += norm("post_conv_norm", width) + norm("post_norm", width)
-    layer = matrix("attn.qkv", _V, 3 * width, width) + matrix("attn.proj", _V, width, width)
-    layer += matrix("mlp.gate", _V, out, width) + matrix("mlp.up", _V, out, width) + matrix("mlp.down", _V, width, out)
-    rows += _times(layer + norm("norm1", width) + norm("norm2", width), _number(view, "depth"))
+    rows += (
+        []
+        if is_ocr
+        else [Row("position_embedding", _V, ((image // patch) ** 2, width)), *norm("post_conv_norm", width)]
+    )
+    layer = matrix("attn.qkv", _V, 3 * width, width, bias) + matrix("attn.proj", _V, width, width, bias)
+    layer += [r for n in ("gate", "up") for r in matrix(f"mlp.{n}", _V, wide, width, bias)]
+    layer += matrix("mlp.down", _V, width, wide, bias) + norm("norm1", width) + norm("norm2", width)
+    rows += norm("post_norm", width) + _times(layer, _number(view, "depth"))
     merge = _number(view, "spatial_merge_size", default=2)
     rows += [Row("downsample.weight", _V, (out, width, merge, merge)), Row("downsample.bias", _V, (out,))]
-    inner = _number(view, "intermediate_size")
     rows += matrix("merger.proj", Part.PROJECTOR, out, out) + norm("merger.norm", out, "layer")
-    return rows + [r for n in ("gate", "up", "down") for r in matrix(f"merger.{n}", Part.PROJECTOR, inner, out)]
+    return rows + [r for n in ("gate", "up", "down") for r in matrix(f"merger.{n}", Part.PROJECTOR, between, out)]
 
 
 def gemma4_vision(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:

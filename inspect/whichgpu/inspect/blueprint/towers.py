@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from whichgpu.inspect.blueprint import special_towers
+from whichgpu.inspect.blueprint import image_towers, special_towers, speech_towers
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
+from whichgpu.inspect.blueprint.tower_layers import attention, feed_forward
 from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.families import family_of
 from whichgpu.inspect.records import Part
@@ -28,7 +29,11 @@ class TowerStyle:
     learned_positions: bool = True
     pre_norm: bool = False
     post_norm: bool = True
+    pooling_head: bool = False
+    """Attention with one query after the last layer, stored whether or not it is used."""
     layer_scale: bool = False
+    grouped: bool = False
+    """Keys and values for fewer heads, as many as the config says."""
     projector: str = "two"
     """``merger``, ``pixel``, ``two`` (two linears), ``one``, ``gemma``, ``none``."""
     defaults: Mapping[str, int] = field(default_factory=dict)
@@ -39,7 +44,20 @@ STYLES: dict[str, TowerStyle] = {
     "siglip_vision_model": TowerStyle(projector="gemma"),
     "siglip2_vision_model": TowerStyle(projector="shuffle"),
     "idefics3_vision": TowerStyle(projector="connector"),
-    "idefics2": TowerStyle(projector="resampler"),
+    "idefics2": TowerStyle(projector="perceiver"),
+    "paddleocr_vl_vision": TowerStyle(projector="moon"),
+    "cosmos3_edge_vision": TowerStyle(projector="moon"),
+    "molmo2_vision": TowerStyle(post_norm=False, projector="pooled"),
+    "granite_docling_vision": TowerStyle(projector="two routes"),
+    "minicpmv4_7_vision": TowerStyle(projector="minicpm46"),
+    "minicpm_ocr_vision": TowerStyle(projector="minicpm46"),
+    "phi4_multimodal_vision": TowerStyle(pooling_head=True),
+    "blip_2_vision_model": TowerStyle(class_token=True, projector="qformer"),
+    "instructblip_vision_model": TowerStyle(class_token=True, projector="qformer"),
+    "instructblipvideo_vision_model": TowerStyle(class_token=True, projector="qformer"),
+    "ernie4_5_vl_moe_vision": TowerStyle(patch_bias=False, learned_positions=False, projector="merged in time"),
+    "kosmos_2_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="attended"),
+    "git_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="one"),
     "siglip": TowerStyle(projector="two"),
     "clip_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="two"),
     "minimax_m3_vl_vision": TowerStyle(
@@ -72,6 +90,15 @@ STYLES: dict[str, TowerStyle] = {
     "qwen2_5_vl": TowerStyle(
         gated=True, norm="rms", patch_bias=False, learned_positions=False, post_norm=False, projector="merger"
     ),
+    "exaone4_5_vision": TowerStyle(
+        gated=True,
+        norm="rms",
+        patch_bias=False,
+        learned_positions=False,
+        post_norm=False,
+        grouped=True,
+        projector="merger",
+    ),
     "qwen3_vl": TowerStyle(post_norm=False, projector="merger"),
     "llama4_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="llama4"),
     "minicpmv4_6_vision": TowerStyle(projector="minicpm46"),
@@ -101,6 +128,25 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "gemma4_vision": special_towers.gemma4_vision,
     "gemma4_audio": special_towers.gemma4_audio,
     "molmo_vision": special_towers.molmo,
+    "glm_ocr_vision": special_towers.glm4v,
+    "davit": image_towers.davit,
+    "florence_vision": image_towers.davit,
+    "got_ocr2_vision": image_towers.sam_alone,
+    "pp_chart2table_vision": image_towers.sam_alone,
+    "unlimited_ocr_vision": image_towers.sam_and_clip,
+    "kosmos_2_5_vision_model": image_towers.flattened_patches,
+    "pix2struct_vision_model": image_towers.flattened_patches,
+    "radio": image_towers.radio,
+    "lfm3_vl_vision": image_towers.convolved_vision,
+    "dots3_note_vision_encoder": image_towers.expert_vision,
+    "dots3_note_audio_encoder": speech_towers.dots_audio,
+    "granite_speech_encoder": speech_towers.granite_conformer,
+    "granite_speech_plus_encoder": speech_towers.granite_conformer,
+    "phi4_multimodal_audio": speech_towers.phi4_conformer,
+    "voxtral_realtime_encoder": speech_towers.rotary_whisper,
+    "omniasr_audio": speech_towers.wav2vec,
+    "fun_asr_nano_encoder": speech_towers.memory_encoder,
+    "vibevoice_acoustic_tokenizer_encoder": speech_towers.vibevoice,
 }
 
 
@@ -170,7 +216,13 @@ def vision_transformer(view: ConfigView, style: TowerStyle, width: int, inner: i
     rows += [r for name in ("post_norm",) if style.post_norm for r in norm(name, width, style.norm)]
     for row in _encoder_layer(view, style, width, inner):
         rows.append(Row(f"layers.*.{row.name}", part, row.shape, row.count * layers, row.linear))
-    return rows
+    return rows + (_pooling_head(width, inner) if view.flag("vision_use_head") or style.pooling_head else [])
+
+
+def _pooling_head(width: int, inner: int) -> list[Row]:
+    """SigLIP's, which a class builds unless its config says that it does not (transformers SiglipMultiheadAttentionPoolingHead)."""
+    rows = attention(Part.VISION, width, name="head.attn") + feed_forward(Part.VISION, width, inner, name="head.mlp")
+    return [*rows, *norm("head.norm", width, "layer"), Row("head.probe", Part.VISION, (width,))]
 
 
 def _positions(view: ConfigView, style: TowerStyle, width: int, patch: int) -> list[Row]:
@@ -192,10 +244,10 @@ def _encoder_layer(view: ConfigView, style: TowerStyle, width: int, inner: int) 
     attn = as_integer(view.value("qkv_hidden_size")) or width
     bias = style.bias if view.flag("attn_bias") is None else bool(view.flag("attn_bias"))
     mlp_bias = bias if view.flag("linear_bias") is None else bool(view.flag("linear_bias"))
-    rows: list[Row] = []
-    for name in ("q_proj", "v_proj"):
-        rows += matrix(f"attn.{name}", part, attn, width, bias)
-    rows += matrix("attn.k_proj", part, attn, width, bias and style.key_bias)
+    heads, kv_heads = as_integer(view.value("num_heads")), as_integer(view.value("num_key_value_heads"))
+    kv = attn // heads * kv_heads if style.grouped and heads and kv_heads else attn
+    rows = matrix("attn.q_proj", part, attn, width, bias) + matrix("attn.v_proj", part, kv, width, bias)
+    rows += matrix("attn.k_proj", part, kv, width, bias and style.key_bias)
     rows += matrix("attn.o_proj", part, width, attn, bias)
     rows += matrix("mlp.fc1", part, inner, width, mlp_bias) + matrix("mlp.fc2", part, width, inner, mlp_bias)
     rows += matrix("mlp.gate", part, inner, width, mlp_bias) if style.gated else []
