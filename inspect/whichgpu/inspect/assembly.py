@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from whichgpu.inspect import counting
 from whichgpu.inspect.classify import Findings, classify, disagreements
+from whichgpu.inspect.companions import second_stacks, uncounted
+from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.encoder_kinds import encoder_kind
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.facts import architecture_record
@@ -153,6 +155,7 @@ def _rows(reading: Reading, encoder: str | None) -> list[Row]:
     # The blueprint is imported only here: an answer from headers never needs it.
     from whichgpu.inspect.blueprint.decoder import language_model
     from whichgpu.inspect.blueprint.encoders import encoder_rows
+    from whichgpu.inspect.blueprint.second_stacks import byte_groups, second_stack
     from whichgpu.inspect.blueprint.towers import tower_rows, towers
 
     root, design = reading.root, reading.design
@@ -161,6 +164,7 @@ def _rows(reading: Reading, encoder: str | None) -> list[Row]:
     if encoder is not None:
         return encoder_rows(encoder, root)
     rows = language_model(design) if design is not None else []
+    rows += [row for name, view in second_stacks(root) for row in second_stack(name, view)] + byte_groups(root)
     for modality, view in towers(root):
         tower = tower_rows(modality, view, design.hidden if design else None, root)
         if not tower:
@@ -319,7 +323,8 @@ def _note_doubts(reading: Reading, grade: Grade, parameters: Parameters) -> None
     if reading.design is not None and not reading.design.known and not _has_own_blueprint(reading):
         name = clean(reading.design.model_type or "(none)")
         reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
-    reading.warnings += _unknown_towers(reading) if grade is not Grade.HEADERS else []
+    if grade is not Grade.HEADERS and reading.root is not None and reading.root.string("_class_name") is None:
+        reading.warnings += _unknown_towers(reading) + _uncounted(reading.root)
     if reading.adapter_of is not None:
         reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
     for view in (reading.root, reading.design.view if reading.design else None):
@@ -336,6 +341,14 @@ def _unknown_towers(reading: Reading) -> list[str]:
         f"The {modality} encoder {clean(view.string('model_type') or '(unnamed)')} is not in our table;"
         " it is counted as a plain transformer, and its projector as two layers."
         for modality, view in unknown
+    ]
+
+
+def _uncounted(root: ConfigView) -> list[str]:
+    """What a config describes beside all that is counted: mostly a model that speaks, which no server of text loads."""
+    return [
+        f"The config describes a model of its own under {clean(name, 60)}; it is not counted."
+        for name in uncounted(root)
     ]
 
 

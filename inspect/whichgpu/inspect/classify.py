@@ -192,7 +192,10 @@ def _named_after_vision(findings: Findings, root: ConfigView) -> None:
     """Some configs describe no tower at all; the class name or a patch size is then the only mark."""
     if findings.has(ModelClass.MULTIMODAL):
         return
-    names = root.words("architectures") or []
+    for modality, view in towers(root):
+        findings.modalities.add("image in" if modality == "vision" else f"{modality} in")
+        findings.add(ModelClass.MULTIMODAL, f"the class has its own {modality} encoder", view.where.rstrip("; "))
+    names = [] if findings.has(ModelClass.MULTIMODAL) else root.words("architectures") or []
     token = next((k for k in ("image_token_id", "image_token_index") if root.raw.get(k) is not None), None)
     if token is not None and any(n.endswith("ForConditionalGeneration") for n in names):
         findings.modalities.add("image in")

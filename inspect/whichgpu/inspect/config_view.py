@@ -25,10 +25,10 @@ _MOST_NESTED = 64
 TEXT_CONFIGS = (
     "thinker_config",
     "vlm_config",
+    "decoder_config",
     "text_config",
     "llm_config",
     "language_config",
-    "decoder_config",
     "language_model",
     "text_model",
     "decoder",
@@ -37,7 +37,7 @@ TEXT_CONFIGS = (
 """Names under which multimodal configs nest the language model, in order of preference."""
 
 LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers")
-HIDDEN_KEYS = ("hidden_size", "d_model", "n_embd", "n_embed", "dim", "model_dim", "block_dim")
+HIDDEN_KEYS = ("hidden_size", "d_model", "n_embd", "n_embed", "dim", "model_dim", "block_dim", "emb_dim")
 _ESSENTIAL = (
     "vocab_size", "num_attention_heads", "num_key_value_heads", "head_dim", "intermediate_size", "moe_intermediate_size",
     "num_experts", "n_routed_experts", "num_local_experts", "num_experts_per_tok", "kv_lora_rank", "q_lora_rank",

@@ -9,7 +9,7 @@ from math import prod
 from typing import TYPE_CHECKING
 
 from whichgpu.inspect.design import Design
-from whichgpu.inspect.names import pattern_of
+from whichgpu.inspect.names import part_of, pattern_of
 from whichgpu.inspect.precisions import DTYPE_BITS, Scheme
 from whichgpu.inspect.quantisation import Published
 from whichgpu.inspect.records import Figure, Origin, Parameters, Part, TensorGroup, Weights
@@ -63,7 +63,7 @@ def _group(row: Row, stored: str, scheme: Scheme | None) -> TensorGroup:
 
 
 def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -> list[Row]:
-    """Correct computed rows by the tensor names of an index: head stored or not, next-token layers stored or not."""
+    """Correct computed rows by the tensor names of an index: head, next-token layers and encoders stored or not."""
     if not names or design is None:
         return rows
     patterns = {pattern_of(n, design.layers) for n in names}
@@ -72,6 +72,9 @@ def fit_to_names(rows: list[Row], names: Sequence[str], design: Design | None) -
     )
     if not any(p.startswith("mtp.") or ".mtp." in p or "nextn" in p for p in patterns):
         rows = [r for r in rows if r.part is not Part.MTP]
+    parts = {part_of(pattern) for pattern in patterns}
+    if not parts & {Part.VISION, Part.AUDIO, Part.PROJECTOR}:
+        rows = [r for r in rows if r.part not in (Part.VISION, Part.AUDIO, Part.PROJECTOR)]
     listed = any(r.part is Part.HEAD for r in rows)
     if has_head and not listed and design.vocabulary:
         from whichgpu.inspect.blueprint.table import Row

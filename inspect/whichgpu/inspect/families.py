@@ -30,6 +30,8 @@ class Family:
     """``head``: one norm of head_dim for q and one for k; ``full``: over all heads; ``each``: per head; ``layer``: with bias."""
     weightless_qk_norm: bool = False
     """True where the norm that the config names has no parameters."""
+    relative_matrix: bool = False
+    """One more matrix of each attention, for relative positions."""
     rotary: bool = True
     """False for learned positions, biases, or none at all."""
     rotary_share: float = 1.0
@@ -94,8 +96,10 @@ class Family:
     """Next-token layers in published checkpoints: ``same`` (like the last layer), ``dense`` or ``absent``."""
     mtp_ends: bool = False
     """True where each next-token layer stores the embedding and the head once more."""
-    tower: str = ""
-    """model_type of an image encoder that the class always has and the config does not describe."""
+    towers: tuple[str, ...] = ()
+    """model_types of encoders that the class always has and the config may not describe: then they have their class's sizes."""
+    twin_tower: bool = False
+    """True where a second image encoder of the same sizes reads videos."""
     rotating_tower: bool = False
     """True where the image encoder has rotary positions (vLLM 0.32 models/qwen2_5_vl.py and its kin)."""
     projector: str = ""
@@ -315,7 +319,14 @@ FAMILIES: dict[str, Family] = {
     "minimax_m3": Family(qk_norm="head", mixture=True, mtp="absent"),
     "minimax_m3_vl": Family(qk_norm="head", mixture=True, mtp="absent"),
     "step3p7": Family(qk_norm="head", mixture=True, mtp="dense", mtp_ends=True),
-    "llama4": Family(mixture=True),
+    "llama4": Family(mixture=True, towers=("llama4_vision_model",)),
+    "inkling_mm_model": Family(towers=("inkling_vision", "inkling_audio")),
+    "video_llava": Family(twin_tower=True),
+    "cpmant": Family(stores_tied_head=True),
+    "xlnet": Family(gated=False, ffn_bias=True, norm="layer", rotary=False, tied=True, relative_matrix=True),
+    "xlm": Family(
+        gated=False, attention_bias="qkvo", ffn_bias=True, norm="layer", positions=0, embedding_norm=True, tied=True
+    ),
     "llama4_text": Family(mixture=True),
     "mllama": Family(),
     "mllama_text_model": Family(),
@@ -335,7 +346,7 @@ FAMILIES: dict[str, Family] = {
     "rwkv5": Family(norm="layer"),
     "rwkv6": Family(norm="layer", mixing_adapters=True),
     "molmo2_text": Family(qk_norm="head"),
-    "molmo": Family(halved_width=True, tower="molmo_vision"),
+    "molmo": Family(halved_width=True, towers=("molmo_vision",)),
     "PanguEmbedded": Family(attention_bias="qkvo", config_bias="qkvo"),
     "ultravox": Family(projector="ultravox"),
 }

@@ -9,6 +9,7 @@ from whichgpu.inspect.families import family_of
 
 _VISION_KEYS = ("vision_config", "visual", "vit_config", "vision_tower_config", "siglip_config", "vision_model")
 _AUDIO_KEYS = (
+    "acoustic_tokenizer_config",
     "audio_config",
     "audio_encoder_config",
     "speech_config",
@@ -18,6 +19,7 @@ _AUDIO_KEYS = (
 )
 _ANY_ENCODER = "encoder_config"
 """A key that says of what only where the encoder's type does (Granite Speech)."""
+_IMAGE_KEYS = ("patch_size", "image_size")
 _LEVELS = ("thinker_config", "vlm_config", "encoder")
 """Levels between the outermost and the encoders (Qwen Omni, pi0, T5Gemma 2)."""
 
@@ -60,27 +62,34 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
                 if modality not in modalities:
                     modalities.add(modality)
                     yield modality, view
-    named = _named_tower(root)
-    if named is not None and "vision" not in modalities:
-        yield "vision", named
+    beside = root.sub("encoder") if root.sub("decoder") is not None else None
+    if beside is not None and "vision" not in modalities and beside.value(*_IMAGE_KEYS) is not None:
+        modalities.add("vision")
+        yield "vision", beside
+    for modality, view in _unwritten(root):
+        if modality not in modalities:
+            yield modality, view
 
 
-def _named_tower(root: ConfigView) -> ConfigView | None:
-    vision_backbone = family_of(root.string("model_type")).tower
-    if vision_backbone:
-        return ConfigView({"model_type": vision_backbone}, "assumed: the class's vision backbone; ")
+def _unwritten(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
+    """Yield encoders that the class has although the config describes none, and those that it names alone."""
+    names = root.words("architectures") or []
+    text_alone = root.sub("text_config") is not None and bool(names) and all(n.endswith("ForCausalLM") for n in names)
+    for model_type in () if text_alone else family_of(root.string("model_type")).towers:
+        modality = "audio" if "audio" in model_type else "vision"
+        yield modality, ConfigView({"model_type": model_type}, f"assumed: the class's {modality} encoder; ")
     processor = root.sub("img_processor")
     name = root.string("vision_encoder") or (processor.string("model_name") if processor else None) or ""
     for tower_name, config in _NAMED_TOWERS.items():
         if tower_name in name:
-            return ConfigView(config, f"assumed: published sizes of {tower_name}; ")
-    return None
+            yield "vision", ConfigView(config, f"assumed: published sizes of {tower_name}; ")
+            return
 
 
 def sizes(view: ConfigView) -> tuple[int | None, int | None, int | None, int | None]:
     """Return (layers, width, intermediate, heads) of an encoder."""
     layers = as_integer(
-        view.value("depth", "num_hidden_layers", "vt_num_hidden_layers", "encoder_layers", "layers", "n_layer")
+        view.value("num_hidden_layers", "depth", "vt_num_hidden_layers", "encoder_layers", "layers", "n_layer")
     )
     given = view.value(
         "embed_dim"

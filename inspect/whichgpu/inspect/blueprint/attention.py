@@ -48,6 +48,7 @@ def grouped_query(design: Design, spec: MixerSpec, name: str = "self_attn") -> l
         if not spec.shared_key_value:
             rows += matrix(f"{name}.v_proj", _A, kv * v, h, "v" in bias)
     rows += matrix(f"{name}.o_proj", _A, h, heads * v, "o" in bias)
+    rows += matrix(f"{name}.relative", _A, heads * d, h) if design.family.relative_matrix else []
     rows += _qk_norms(design, spec, name, heads, kv, d)
     if spec.index_heads and spec.index_head_dim:
         rows += matrix(f"{name}.index_q_proj", _A, spec.index_heads * spec.index_head_dim, h)

@@ -151,7 +151,13 @@ def _extras(design: Design) -> list[Row]:
         rows += matrix("layers.*.per_layer_input_gate", Part.OTHER, width, h, count=design.layers)
         rows += matrix("layers.*.per_layer_projection", Part.OTHER, h, width, count=design.layers)
         rows += [Row("layers.*.post_per_layer_input_norm.weight", Part.NORM, (h,), design.layers)]
-    rows += _lookup_tables(view) + _streams(design) + _backbone_projections(design) + _gated_norms(design)
+    rows += (
+        _lookup_tables(view)
+        + _streams(design)
+        + _backbone_projections(design)
+        + _gated_norms(design)
+        + _layers_between(design)
+    )
     hashed = as_integer(view.value("num_hash_layers"))
     if hashed and design.vocabulary:
         top_k = as_integer(view.value("num_experts_per_tok")) or 1
@@ -189,6 +195,23 @@ def _backbone_projections(design: Design) -> list[Row]:
         if width
         else []
     )
+
+
+def _layers_between(design: Design) -> list[Row]:
+    """Idefics: after every so many layers one that looks at the image (transformers IdeficsGatedCrossAttentionLayer)."""
+    interval, image = as_integer(design.view.value("cross_layer_interval")), design.view.sub("vision_config")
+    if not interval or image is None:
+        return []
+    h, count, into = design.hidden, design.layers // interval, as_integer(image.value("embed_dim"))
+    rows = matrix("cross_layers.*.q_proj", Part.ATTENTION, h, h, count=count)
+    rows += matrix("cross_layers.*.k_proj", Part.ATTENTION, h, into, count=count)
+    rows += matrix("cross_layers.*.v_proj", Part.ATTENTION, h, into, count=count)
+    rows += matrix("cross_layers.*.o_proj", Part.ATTENTION, h, h, count=count)
+    rows += [
+        replace(row, count=count, name=f"cross_layers.*.{row.name}")
+        for row in feed_forward.block(design, design.ffns[0])
+    ]
+    return rows + vector("cross_layers.*.norms", Part.NORM, h, 2 * count)
 
 
 def _gated_norms(design: Design) -> list[Row]:

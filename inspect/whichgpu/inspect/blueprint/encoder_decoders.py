@@ -12,23 +12,24 @@ _A, _E = Part.ATTENTION, Part.EMBEDDING
 
 
 def t5(root: ConfigView) -> list[Row]:
-    """T5: no biases, relative positions in the first layer of each stack, gated in v1.1."""
-    h, inner, heads = number(root, "d_model"), number(root, "d_ff"), number(root, "num_heads")
-    width = heads * number(root, "d_kv")
+    """T5: no biases, relative positions in the first layer of each stack, gated in v1.1. Pix2Struct has its decoder alone, gated."""
+    h, inner, heads = number(root, "d_model", "hidden_size"), number(root, "d_ff"), number(root, "num_heads")
+    width, vocab = heads * number(root, "d_kv"), number(root, "vocab_size")
+    alone = root.flag("is_decoder") is True
     layers = number(root, "num_layers")
     decoders = number(root, "num_decoder_layers") or layers
-    gated = "gated" in (root.string("feed_forward_proj") or "")
-    rows = [Row("shared", _E, (number(root, "vocab_size"), h)), *norm("encoder.norm", h)]
+    gated = alone or "gated" in (root.string("feed_forward_proj") or "")
     block = self_attention("attn", h, width, False) + norm("n1", h) + norm("n2", h) + mlp(h, inner, False, gated)
-    rows += times(block, layers, "encoder.layers")
-    buckets = number(root, "relative_attention_num_buckets")
+    bias = Row("relative_bias", _A, (number(root, "relative_attention_num_buckets"), heads))
+    rows = [Row("shared", _E, (vocab, h))]
+    rows += [] if alone else [*norm("encoder.norm", h), bias, *times(block, layers, "encoder.layers")]
     name = next(iter(root.words("architectures") or []), "")
     if name.endswith("EncoderModel"):
-        return [*rows, Row("relative_bias", _A, (buckets, heads))]
+        return rows
     rows += times(block + self_attention("cross", h, width, False) + norm("n3", h), decoders, "decoder.layers")
-    rows += [Row("relative_bias", _A, (buckets, heads), 2), *norm("decoder.norm", h)]
+    rows += [bias, *norm("decoder.norm", h)]
     tied = root.flag("tie_word_embeddings") is not False
-    return rows if tied else [*rows, Row("lm_head", Part.HEAD, (number(root, "vocab_size"), h))]
+    return rows if tied else [*rows, Row("lm_head", Part.HEAD, (vocab, h))]
 
 
 def bart(root: ConfigView) -> list[Row]:

@@ -26,7 +26,7 @@ _MAKERS: dict[str, Callable[[ConfigView], list[Row]]] = {
 
 def encoder_rows(kind: str, root: ConfigView) -> list[Row]:
     """Return the tensor table of an encoder or encoder-decoder, and of an image encoder beside it."""
-    makers = {"bert": _bert, "distilbert": _distilbert, "clip": _clip, **_MAKERS}
+    makers = {"bert": _bert, "bert decoder": _bert, "distilbert": _distilbert, "clip": _clip, **_MAKERS}
     level = encoder_level(root)
     rows = makers[kind](level)
     if level is not root:
@@ -48,8 +48,18 @@ def _bert(root: ConfigView) -> list[Row]:
     rows += matrix("embeddings_project", _E, h, small, True) if small != h else []
     rows += _looks_and_sounds(root, h)
     layer = self_attention("attn", h, h, True) + mlp(h, number(root, "intermediate_size"), True)
-    layer += norm("n1", h, "layer") + norm("n2", h, "layer") + _language_adapters(root, h)
+    layer += norm("n1", h, "layer") + norm("n2", h, "layer") + _language_adapters(root, h) + _cross_attention(root, h)
     return rows + times(layer, layers) + _bert_head(root, h, small)
+
+
+def _cross_attention(root: ConfigView, h: int) -> list[Row]:
+    """What a decoder of BERT's design looks at an image encoder with (transformers BlipTextLayer, BertLayer)."""
+    into = number(root, "encoder_hidden_size") or (h if root.flag("add_cross_attention") else 0)
+    if not into or root.flag("is_decoder") is not True:
+        return []
+    rows = matrix("cross.q", Part.ATTENTION, h, h, True) + matrix("cross.o", Part.ATTENTION, h, h, True)
+    rows += matrix("cross.k", Part.ATTENTION, h, into, True) + matrix("cross.v", Part.ATTENTION, h, into, True)
+    return rows + norm("cross.norm", h, "layer")
 
 
 def _position_width(root: ConfigView, h: int, small: int) -> int:
@@ -88,7 +98,7 @@ def _bert_head(root: ConfigView, h: int, small: int) -> list[Row]:
     count, vocab = len(labels) if isinstance(labels, dict) else 2, number(root, "vocab_size")
     if name.endswith("GenerationDecoder"):
         return vector("head.bias", Part.HEAD, vocab)
-    if name.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel")):
+    if name.endswith(("ForMaskedLM", "ForCausalLM", "LMHeadModel")) or (not name and root.flag("is_decoder")):
         out = number(root, "output_embedding_size") or small
         rows = matrix("head.transform", Part.HEAD, out, h, True) + norm("head.norm", out, "layer")
         rows += [Row("head.decoder", Part.HEAD, (vocab, out), linear=True)] if out != small else []

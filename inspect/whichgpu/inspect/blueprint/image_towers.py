@@ -14,7 +14,7 @@ _V, _P = Part.VISION, Part.PROJECTOR
 def davit(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
     """Florence 2: stages of windowed and channel attention, each with two depthwise convolutions; one projection with learned
     positions (transformers Florence2VisionBackbone)."""
-    widths, depths = view.numbers("embed_dim", "dim_embed") or [], view.numbers("depths") or []
+    widths, depths = view.numbers("dim_embed", "embed_dim") or [], view.numbers("depths") or []
     patches = view.numbers("patch_size") or []
     ratio = view.value("mlp_ratio")
     ratio = int(ratio) if isinstance(ratio, int | float) and 0 < ratio < 100 else 4
@@ -151,3 +151,35 @@ def _experts_of(view: ConfigView, index: int) -> int:
     own = view.sub("per_layer_config")
     layer = own.sub(f"{index:02d}") or own.sub(str(index)) if own is not None else None
     return (number(layer, "num_local_experts") if layer is not None else 0) or number(view, "num_local_experts")
+
+
+def quantising(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """Apertus 1.5: an image becomes tokens of a codebook, through stages of residual convolutions with attention in the last
+    (transformers Apertus1p5VisionTokenizer)."""
+    base, blocks = number(view, "base_channels"), number(view, "num_res_blocks")
+    widths = [base * share for share in view.numbers("channel_multiplier") or []]
+    latent, embedded = number(view, "latent_channels"), number(view, "embed_dim")
+    if not base or not widths or not blocks:
+        return []
+    rows = [Row("conv_in", _V, (base, number(view, "in_channels") or 3, 3, 3))]
+    for into, width in zip([base, *widths], widths, strict=False):
+        rows += _residual(into, width) + times(_residual(width, width), blocks - 1, "blocks")
+    rows += [Row("downsample", _V, (width, width, 3, 3)) for width in widths[:-1]]
+    last = widths[-1]
+    rows += times(_pixel_attention(last), blocks + 1, "attention") + times(_residual(last, last), 2, "mid")
+    rows += [Row("conv_out", _V, (latent, last, 3, 3)), Row("codebook", _V, (number(view, "codebook_size"), embedded))]
+    return rows + matrix("quant_conv", _V, embedded, latent, True)
+
+
+def _residual(into: int, width: int) -> list[Row]:
+    rows = [
+        Row("conv1", _V, (width, into, 3, 3)),
+        Row("conv2", _V, (width, width, 3, 3)),
+        *vector("conv.bias", _V, width, 2),
+    ]
+    rows += norm("norm1", into, "layer") + norm("norm2", width, "layer")
+    return rows + (matrix("shortcut", _V, width, into, True) if into != width else [])
+
+
+def _pixel_attention(width: int) -> list[Row]:
+    return attention(_V, width) + norm("norm", width, "layer")

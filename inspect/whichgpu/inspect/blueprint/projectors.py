@@ -68,7 +68,7 @@ def _llama4(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list
     between = as_integer(view.value("projector_input_dim")) or 4096
     out = as_integer(view.value("projector_output_dim")) or between
     rows = matrix("vision_adapter.fc1", _P, between, inner) + matrix("vision_adapter.fc2", _P, out, between)
-    return rows + matrix("linear_1", _P, hidden, out)
+    return rows + matrix("linear_1", _P, hidden, as_integer(view.value("vision_output_dim")) or out)
 
 
 def _moon(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:

@@ -7,6 +7,8 @@ from whichgpu.inspect.config_view import ConfigView, as_integer
 from whichgpu.inspect.records import Part
 
 _V = Part.VISION
+_GEMMA4_MELS = 128
+"""Bins of Gemma 4's spectrogram (transformers Gemma4AudioFeatureExtractor), halved by each strided convolution."""
 
 
 def _number(view: ConfigView, *keys: str, default: int = 0) -> int:
@@ -69,7 +71,7 @@ def gemma4_vision(view: ConfigView, root: ConfigView, hidden: int | None) -> lis
     head = _number(view, "head_dim", default=64)
     patch = _number(view, "patch_size", default=16)
     rows = matrix("patch_embedder.input_proj", _V, width, 3 * patch * patch)
-    rows += [Row("position_embedding_table", _V, (2, _number(view, "position_embedding_size"), width))]
+    rows += [Row("position_embedding_table", _V, (2, _number(view, "position_embedding_size", default=10240), width))]
     layer = [r for name in ("q", "k", "v", "o") for r in matrix(f"attn.{name}", _V, width, width)]
     layer += [r for n in ("gate", "up", "down") for r in matrix(f"mlp.{n}", _V, inner, width)]
     layer += [r for i in range(4) for r in norm(f"norm_{i}", width)] + norm("q_norm", head) + norm("k_norm", head)
@@ -88,7 +90,12 @@ def gemma4_audio(view: ConfigView, root: ConfigView, hidden: int | None) -> list
     layer += matrix("conv.start", part, 2 * width, width) + matrix("conv.end", part, width, width)
     layer += [Row("conv.depthwise", part, (width, kernel)), *[r for i in range(10) for r in norm(f"norm_{i}", width)]]
     rows = _times(layer, _number(view, "num_hidden_layers"))
-    out = _number(view, "output_proj_dims", default=width)
+    channels = view.numbers("subsampling_conv_channels") or [128, 32]
+    rows += [
+        Row("subsample.conv", part, (out, into, 3, 3)) for into, out in zip([1, *channels], channels, strict=False)
+    ]
+    rows += matrix("subsample.input_proj", part, width, channels[-1] * _GEMMA4_MELS // 2 ** len(channels))
+    out = _number(view, "output_proj_dims", default=1536)
     rows += matrix("output_proj", part, out, width, True)
     return rows + matrix("embed_audio.projection", Part.PROJECTOR, hidden, out)
 
@@ -109,6 +116,11 @@ def molmo(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
     rows += matrix("pooling.wo", part, width, width, True) + matrix("projector.w1", part, gate, width)
     rows += matrix("projector.w3", part, gate, width) + matrix("projector.w2", part, hidden, gate)
     return [*rows, Row("new_embedding", Part.EMBEDDING, (128, hidden or 0))]
+
+
+def undescribed(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """Encoders whose sizes no config says (Inkling's)."""
+    return []
 
 
 def sam_base(width: int, layers: int) -> list[Row]:

@@ -9,6 +9,8 @@ from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.records import Part
 
 _A, _P = Part.AUDIO, Part.PROJECTOR
+_MOST_STAGES = 16
+"""Each stage is twice as wide as the one before."""
 
 
 def granite_conformer(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
@@ -135,28 +137,31 @@ def dots_audio(view: ConfigView, root: ConfigView, hidden: int | None) -> list[R
 
 
 def vibevoice(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
-    """VibeVoice ASR: a convolutional encoder for how it sounds and one for what it says; a projection of each (transformers
-    VibeVoiceAcousticTokenizerEncoder)."""
-    encoders = [root.sub("acoustic_tokenizer_encoder_config"), root.sub("semantic_tokenizer_encoder_config")]
+    """VibeVoice: a convolutional encoder for how it sounds and one for what it says, with a projection of each; those that speak have
+    the first one's mirror image and a denoiser too (transformers VibeVoiceAcousticTokenizer, VibeVoiceDiffusionHead)."""
     rows: list[Row] = []
-    for encoder in encoders:
-        if encoder is not None:
-            rows += _tokenizer_encoder(encoder)
-            rows += matrix("linear_1", _P, hidden, number(encoder, "hidden_size"), True) + matrix(
-                "linear_2", _P, hidden, hidden, True
-            )
-            rows += norm("projector.norm", hidden)
-    return rows
+    for kind in ("acoustic", "semantic"):
+        encoder = root.sub(f"{kind}_tokenizer_encoder_config") or root.sub(f"{kind}_tokenizer_config")
+        if encoder is None:
+            continue
+        size = number(encoder, "hidden_size", "vae_dim")
+        rows += _tokenizer_stack(encoder, size) * (2 if encoder.value("decoder_n_filters") is not None else 1)
+        rows += matrix("linear_1", _P, hidden, size, True) + matrix("linear_2", _P, hidden, hidden, True)
+        rows += norm("projector.norm", hidden)
+    return rows + _diffusion_head(root, hidden or 0)
 
 
-def _tokenizer_encoder(view: ConfigView) -> list[Row]:
+def _tokenizer_stack(view: ConfigView, size: int) -> list[Row]:
     """Stages of depthwise convolutions with feed-forward blocks, twice as wide after each strided one."""
-    filters, kernel = number(view, "num_filters") or 32, number(view, "kernel_size") or 7
+    filters, kernel = number(view, "num_filters", "encoder_n_filters") or 32, number(view, "kernel_size") or 7
     expansion, channels = number(view, "ffn_expansion") or 4, number(view, "channels") or 1
-    depths, ratios = view.numbers("depths") or [], view.numbers("downsampling_ratios") or []
+    depths = view.numbers("depths") or [
+        int(d) for d in (view.string("encoder_depths") or "").split("-") if d.isdecimal()
+    ]
+    ratios = view.numbers("downsampling_ratios") or [*reversed(view.numbers("encoder_ratios") or [])]
     rows = [Row("stem.conv", _A, (filters, channels, kernel)), *vector("stem.bias", _A, filters)]
     width = filters
-    for stage, depth in enumerate(depths):
+    for stage, depth in enumerate(depths[:_MOST_STAGES]):
         width = filters * 2**stage
         if 0 < stage <= len(ratios):
             rows += [
@@ -165,4 +170,50 @@ def _tokenizer_encoder(view: ConfigView) -> list[Row]:
             ]
         block = [Row("mixer.conv", _A, (width, 1, kernel)), Row("scales", _A, (width,), 5)]
         rows += times(block + feed_forward(_A, width, expansion * width), depth, "stages")
-    return [*rows, Row("head.conv", _A, (number(view, "hidden_size"), width, kernel))]
+    return [*rows, Row("head.conv", _A, (size, width, kernel))]
+
+
+def _diffusion_head(root: ConfigView, hidden: int) -> list[Row]:
+    """Gated blocks that are scaled and shifted by the step and by the language model's state."""
+    head = root.sub("diffusion_head_config")
+    if head is None or not hidden:
+        return []
+    ratio, latent = head.value("head_ffn_ratio"), number(head, "latent_size")
+    inner = int(hidden * ratio) if isinstance(ratio, int | float) and 0 < ratio < 100 else 3 * hidden
+    layer = feed_forward(Part.DENOISER, hidden, inner, False, gated=True) + matrix(
+        "modulation", Part.DENOISER, 3 * hidden, hidden
+    )
+    rows = times(layer + layer_norms(hidden, 1, "rms"), number(head, "head_layers") or 4)
+    rows += matrix("noisy", Part.DENOISER, hidden, latent) + matrix("condition", Part.DENOISER, hidden, hidden)
+    rows += matrix("step.fc1", Part.DENOISER, hidden, 256) + matrix("step.fc2", Part.DENOISER, hidden, hidden)
+    return (
+        rows
+        + matrix("final.modulation", Part.DENOISER, 2 * hidden, hidden)
+        + matrix("final", Part.DENOISER, latent, hidden)
+    )
+
+
+def transcriber(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """Nemotron 3.5 Transcribe: an encoder that hears words, one that hears who speaks, and one that times the words (transformers
+    Nemotron3_5TranscribeAudioModel)."""
+    speakers = view.sub("diarization_config")
+    rows: list[Row] = []
+    for encoder in (view.sub("asr_config"), speakers.sub("audio_config") if speakers is not None else None):
+        if encoder is not None:
+            width, frames = (
+                number(encoder, "hidden_size"),
+                number(encoder, "num_mel_bins") * number(encoder, "subsampling_factor"),
+            )
+            rows += matrix("projection", _A, width, frames) + _plain_layers(encoder) + layer_norms(width, 2)
+    timing, heard = root.sub("word_timestamp_config"), view.sub("asr_config")
+    if timing is not None:
+        width = number(timing, "hidden_size")
+        rows += _plain_layers(timing) + matrix("timing.head", _A, number(timing, "vocab_size"), width, True)
+        rows.append(Row("timing.upsampler", _A, (width, width, number(timing, "upsampling_factor") or 2)))
+    return rows + matrix("projector", _P, hidden, number(heard, "hidden_size") if heard is not None else 0, True)
+
+
+def _plain_layers(view: ConfigView) -> list[Row]:
+    width = number(view, "hidden_size")
+    layer = attention(_A, width, False) + vector("attn.o_bias", _A, width) + layer_norms(width, 2)
+    return times(layer + feed_forward(_A, width, number(view, "intermediate_size")), number(view, "num_hidden_layers"))

@@ -100,7 +100,21 @@ STYLES: dict[str, TowerStyle] = {
         projector="merger",
     ),
     "qwen3_vl": TowerStyle(post_norm=False, projector="merger"),
-    "llama4_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="llama4"),
+    "llama4_vision_model": TowerStyle(
+        class_token=True,
+        patch_bias=False,
+        pre_norm=True,
+        projector="llama4",
+        defaults={
+            "hidden_size": 768,
+            "intermediate_size": 5632,
+            "num_hidden_layers": 34,
+            "image_size": 448,
+            "vision_output_dim": 7680,
+        },
+    ),
+    "vit": TowerStyle(class_token=True, projector="none"),
+    "blip_vision_model": TowerStyle(class_token=True, projector="none"),
     "minicpmv4_6_vision": TowerStyle(projector="minicpm46"),
 }
 
@@ -140,10 +154,15 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "lfm3_vl_vision": image_towers.convolved_vision,
     "dots3_note_vision_encoder": image_towers.expert_vision,
     "dots3_note_audio_encoder": speech_towers.dots_audio,
+    "vibevoice_acoustic_tokenizer": speech_towers.vibevoice,
+    "inkling_vision": special_towers.undescribed,
+    "inkling_audio": special_towers.undescribed,
     "granite_speech_encoder": speech_towers.granite_conformer,
     "granite_speech_plus_encoder": speech_towers.granite_conformer,
     "phi4_multimodal_audio": speech_towers.phi4_conformer,
     "voxtral_realtime_encoder": speech_towers.rotary_whisper,
+    "apertus1p5_vision_tokenizer": image_towers.quantising,
+    "nemotron3_5_transcribe_audio": speech_towers.transcriber,
     "omniasr_audio": speech_towers.wav2vec,
     "fun_asr_nano_encoder": speech_towers.memory_encoder,
     "vibevoice_acoustic_tokenizer_encoder": speech_towers.vibevoice,
@@ -169,6 +188,8 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
     rows = _audio(view) if modality == "audio" else _vision(view, root)
     if not rows:
         return []
+    if family_of(root.string("model_type")).twin_tower:
+        rows = [replace(row, count=2 * row.count) for row in rows]
     part = Part.AUDIO if modality == "audio" else Part.VISION
     placed = [Row(f"{modality}.{r.name}", part, r.shape, r.count, r.linear, r.buffer) for r in rows]
     projector = _projector(modality, view, text_hidden, root)
