@@ -44,6 +44,10 @@ ARTEFACTS = {
     "lighton_ocr": "its class ties embedding and head",
     "glmasr": "its class ties embedding and head",
     "ovis2": "its class ties embedding and head",
+    "granite_speech": "its class ties embedding and head",
+    "granite_speech_plus": "its class ties embedding and head",
+    "hyperclovax_vision_v2": "its class ties embedding and head",
+    "minicpm_ocr": "its class ties embedding and head",
     "moss_transcribe_diarize": "its class ties embedding and head",
     "inkling_mm_model": "a default vision tower of 765 B",
 }

@@ -324,7 +324,8 @@ def _note_doubts(reading: Reading, grade: Grade, parameters: Parameters) -> None
         name = clean(reading.design.model_type or "(none)")
         reading.warnings.append(f"model_type {name} is not in our table; everything follows from its config keys.")
     if grade is not Grade.HEADERS and reading.root is not None and reading.root.string("_class_name") is None:
-        reading.warnings += _unknown_towers(reading) + _uncounted(reading.root)
+        reading.warnings += _unknown_towers(reading)
+        reading.warnings += [] if _has_own_blueprint(reading) else _uncounted(reading.root)
     if reading.adapter_of is not None:
         reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
     for view in (reading.root, reading.design.view if reading.design else None):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.families import family_of
+from whichgpu.inspect.normal_form import CONFORMER
 
-ENCODER_DECODERS = ("t5", "bart", "prophetnet", "whisper", "bert decoder")
+ENCODER_DECODERS = ("t5", "bart", "prophetnet", "whisper", "bert decoder", "conformer")
 """Kinds with a decoder."""
 
 
@@ -16,6 +17,9 @@ def encoder_kind(root: ConfigView) -> str | None:
         return _decoder_kind(level)
     if _is_t5(root):
         return "t5"
+    heard = root.sub("encoder_config")
+    if heard is not None and heard.string("model_type") == CONFORMER and root.value("hidden_size") is not None:
+        return "conformer"
     if root.sub("text_config") and root.sub("vision_config") and root.value("projection_dim", "logit_scale_init_value"):
         return "clip" if root.value("logit_scale_init_value") is not None else None
     if root.value("encoder_layers") is not None or root.value("num_decoder_layers", "decoder_layers") is not None:

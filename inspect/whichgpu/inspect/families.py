@@ -229,7 +229,7 @@ FAMILIES: dict[str, Family] = {
     "mimo_v2_flash": Family(mixture=True),
     "phi3": Family(),
     "phi3_v": Family(projector="phi3"),
-    "phi4mm": Family(),
+    "phi4mm": Family(towers=("phi4_multimodal_vision", "phi4_multimodal_audio")),
     "phi3small": Family(attention_bias="qkvo", ignores_bias_key=True, ffn_bias=True, norm="layer", tied=True),
     "phi": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),
     "phi-msft": Family(attention_bias="qkvo", ffn_bias=True, gated=False, norm="layer", norms=1, head_bias=True),

@@ -9,6 +9,7 @@ from whichgpu.inspect.architecture import read_design
 from whichgpu.inspect.assembly import assemble
 from whichgpu.inspect.config_view import MAX_CONFIG_BYTES, config_root, parse_json
 from whichgpu.inspect.errors import NetworkError, UnreadableError
+from whichgpu.inspect.normal_form import outermost
 from whichgpu.inspect.pipelines import component_folders, component_names
 from whichgpu.inspect.reading import Reading
 from whichgpu.inspect.records import Inspection
@@ -98,7 +99,7 @@ def _read_configs(repository: Repository, listing: Listing, variant: str | None)
     reading.warnings += listing.warnings
     config = next((name for name in _CONFIGS if name in paths), None)
     if config is not None and not reading.choice.pipeline:
-        reading.root = config_root(parse_json(repository.read(config, MAX_CONFIG_BYTES), config), config)
+        reading.root = config_root(outermost(parse_json(repository.read(config, MAX_CONFIG_BYTES), config)), config)
         reading.design = read_design(reading.root)
     if reading.choice.adapter_only:
         reading.adapter_of = _base_of_adapter(reading)

@@ -18,6 +18,8 @@ _MAMBA_KEYS = ("mamba_d_state", "mamba_n_heads", "n_mamba_heads", "mamba_num_hea
 _DELTA_KEYS = ("linear_num_value_heads", "linear_attn_config", "linear_num_key_heads")
 _SPARSE_WORD = "minimax_m3_sparse"
 _MOST_LAYERS = 4096
+CONFORMER = "parakeet_encoder"
+"""Type of the audio encoder of transformers that NeMo's conformer is called."""
 
 
 def normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +28,37 @@ def normalised(raw: Mapping[str, Any]) -> dict[str, Any]:
     for rewrite in _REWRITES:
         level = {**level, **rewrite(level)}
     return level
+
+
+def outermost(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a whole config with what NeMo nests (Cohere Transcribe) in the places that transformers' own class gives it."""
+    encoder, decoder, head = raw.get("encoder"), raw.get("transf_decoder"), raw.get("head")
+    inner = decoder.get("config_dict") if isinstance(decoder, dict) else None
+    if not isinstance(encoder, dict) or not isinstance(inner, dict) or "encoder_config" in raw:
+        return dict(raw)
+    width, ratio = as_integer(encoder.get("d_model")), as_integer(encoder.get("ff_expansion_factor"))
+    if not width or not ratio:
+        return dict(raw)
+    conformer = {
+        "model_type": CONFORMER,
+        "hidden_size": width,
+        "intermediate_size": ratio * width,
+        "num_hidden_layers": encoder.get("n_layers"),
+        "num_attention_heads": encoder.get("n_heads"),
+        "conv_kernel_size": encoder.get("conv_kernel_size"),
+        "num_mel_bins": encoder.get("feat_in"),
+    }
+    flat = {
+        "encoder_config": conformer,
+        "hidden_size": inner.get("hidden_size"),
+        "intermediate_size": inner.get("inner_size"),
+        "num_hidden_layers": inner.get("num_layers"),
+        "num_attention_heads": inner.get("num_attention_heads"),
+        "max_position_embeddings": inner.get("max_sequence_length"),
+        "vocab_size": head.get("num_classes") if isinstance(head, dict) else None,
+        "tie_word_embeddings": False,
+    }
+    return flat | {key: value for key, value in raw.items() if value is not None}
 
 
 def _words(level: Mapping[str, Any], key: str) -> list[str]:

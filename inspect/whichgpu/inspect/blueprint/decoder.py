@@ -14,6 +14,8 @@ from whichgpu.inspect.design import Design, FfnSpec, MixerSpec
 from whichgpu.inspect.mixer_kinds import MixerKind
 from whichgpu.inspect.records import Part
 
+_ADAPTERS = ("vision_lora", "speech_lora")
+
 _Spec = TypeVar("_Spec", MixerSpec, FfnSpec)
 
 _MIXERS: dict[MixerKind, Callable[[Design, MixerSpec], list[Row]]] = {
@@ -157,6 +159,7 @@ def _extras(design: Design) -> list[Row]:
         + _backbone_projections(design)
         + _gated_norms(design)
         + _layers_between(design)
+        + _named_adapters(design)
     )
     hashed = as_integer(view.value("num_hash_layers"))
     if hashed and design.vocabulary:
@@ -195,6 +198,21 @@ def _backbone_projections(design: Design) -> list[Row]:
         if width
         else []
     )
+
+
+def _named_adapters(design: Design) -> list[Row]:
+    """Phi-4-multimodal's low ranks beside every matrix, one set for images and one for speech, which its checkpoint holds (config.json:
+    vision_lora, speech_lora)."""
+    ranks = [as_integer(lora.value("r")) for key in _ADAPTERS if (lora := design.view.sub(key)) is not None]
+    spec, width, h = design.mixers[0], design.ffns[0].intermediate, design.hidden
+    heads, kv, d = spec.heads or 0, spec.kv_heads or 0, spec.head_dim or 0
+    matrices = ((h, (heads + 2 * kv) * d), (heads * d, h), (h, 2 * (width or 0)), (width, h))
+    rows: list[Row] = []
+    for rank in filter(None, ranks):
+        for into, out in matrices:
+            rows += matrix("layers.*.lora_a", Part.ADAPTER, rank, into, count=design.layers)
+            rows += matrix("layers.*.lora_b", Part.ADAPTER, out, rank, count=design.layers)
+    return rows
 
 
 def _layers_between(design: Design) -> list[Row]:

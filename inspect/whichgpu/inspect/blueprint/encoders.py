@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from whichgpu.inspect.blueprint.encoder_decoders import bart, prophetnet, t5, whisper
+from whichgpu.inspect.blueprint.encoder_decoders import bart, conformer, prophetnet, t5, whisper
 from whichgpu.inspect.blueprint.encoder_layers import mlp, number, self_attention, times
 from whichgpu.inspect.blueprint.table import Row, matrix, norm, vector
 from whichgpu.inspect.blueprint.towers import tower_rows, towers
@@ -21,6 +21,7 @@ _MAKERS: dict[str, Callable[[ConfigView], list[Row]]] = {
     "bart": bart,
     "prophetnet": prophetnet,
     "whisper": whisper,
+    "conformer": conformer,
 }
 
 

@@ -51,7 +51,16 @@ STYLES: dict[str, TowerStyle] = {
     "granite_docling_vision": TowerStyle(projector="two routes"),
     "minicpmv4_7_vision": TowerStyle(projector="minicpm46"),
     "minicpm_ocr_vision": TowerStyle(projector="minicpm46"),
-    "phi4_multimodal_vision": TowerStyle(pooling_head=True),
+    "phi4_multimodal_vision": TowerStyle(
+        pooling_head=True,
+        defaults={
+            "hidden_size": 1152,
+            "intermediate_size": 4304,
+            "num_hidden_layers": 27,
+            "image_size": 448,
+            "patch_size": 14,
+        },
+    ),
     "blip_2_vision_model": TowerStyle(class_token=True, projector="qformer"),
     "instructblip_vision_model": TowerStyle(class_token=True, projector="qformer"),
     "instructblipvideo_vision_model": TowerStyle(class_token=True, projector="qformer"),
