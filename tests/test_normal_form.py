@@ -188,8 +188,8 @@ class TestOracle:
         cases = [counted(row) for row in kept() if "params" in row]
         close = [case for case in cases if case.off is not None and abs(case.off) <= CLOSE]
         assert len(cases) >= 260
-        assert len(close) >= 0.7 * len(cases), "188 of 267 when this was written"
-        assert sum(not is_excused(case) for case in cases) <= 14
+        assert len(close) >= 0.94 * len(cases), "252 of 267 when this was written"
+        assert sum(not is_excused(case) for case in cases) == 0
 
     def test_vllm_says_the_same_in_its_environment(self) -> None:
         """Its transformers counts these as we do."""

@@ -109,8 +109,11 @@ def _tied(view: ConfigView, root: ConfigView, family: Family) -> bool:
     between = root.sub("thinker_config")
     levels = [level for level in (view, between, root) if level is not None]
     stated = {level.where: flag for level in levels if (flag := level.flag(*keys)) is not None}
-    if len(set(stated.values())) > 1 and root.raw.get("model_type") == view.raw.get("model_type"):
-        stated.pop(root.where)  # the whole config was filled by the language model's class
+    is_filled = root.sub("decoder_config") is not None and root.sub("text_config") is not None
+    if len(set(stated.values())) > 1 and (is_filled or root.raw.get("model_type") == view.raw.get("model_type")):
+        stated.pop(
+            root.where, None
+        )  # a class filled the outermost level, the language model's or that of the whole (VibeVoice)
     if stated:
         tied = all(stated.values())
         where = next(where for where, flag in stated.items() if flag is tied)

@@ -206,6 +206,8 @@ FAMILIES: dict[str, Family] = {
     "granite": Family(),
     "granite_docling_text": Family(tied=True),
     "hyperclovax": Family(norms=4),
+    "hyperclovax_vision_v2": Family(projector="merger then one"),
+    "deepseek_vl": Family(projector="two"),
     "cosmos3_edge_text": Family(gated=False),
     "paddleocr_vl_text": Family(tied=True),
     "voxtral_realtime_text": Family(tied=True),

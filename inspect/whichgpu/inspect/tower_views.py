@@ -18,7 +18,8 @@ _AUDIO_KEYS = (
     "encoder_config",
 )
 _ANY_ENCODER = "encoder_config"
-"""A key that says of what only where the encoder's type does (Granite Speech)."""
+_SOUND_KEYS = ("input_dim", "num_mel_bins")
+"""A key that does not say of what, and those that tell an encoder of sound (Granite Speech)."""
 _IMAGE_KEYS = ("patch_size", "image_size")
 _LEVELS = ("thinker_config", "vlm_config", "encoder")
 """Levels between the outermost and the encoders (Qwen Omni, pi0, T5Gemma 2)."""
@@ -57,7 +58,7 @@ def towers(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
         for modality, keys in (("vision", _VISION_KEYS), ("audio", _AUDIO_KEYS)):
             for key in keys:
                 view = level.sub(key)
-                if view is None or (key == _ANY_ENCODER and "speech" not in (view.string("model_type") or "")):
+                if view is None or (key == _ANY_ENCODER and view.value(*_SOUND_KEYS) is None):
                     continue
                 if modality not in modalities:
                     modalities.add(modality)

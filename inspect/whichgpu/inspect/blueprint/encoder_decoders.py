@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from whichgpu.inspect.blueprint.encoder_layers import mlp, number, self_attention, times
+from whichgpu.inspect.blueprint.speech_towers import parakeet
 from whichgpu.inspect.blueprint.table import Row, matrix, norm
-from whichgpu.inspect.blueprint.tower_layers import attention, feed_forward, layer_norms
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.families import family_of
 from whichgpu.inspect.records import Part
@@ -76,39 +76,20 @@ def whisper(root: ConfigView) -> list[Row]:
 
 
 def conformer(root: ConfigView) -> list[Row]:
-    """Cohere Transcribe: NeMo's conformer, with half feed-forwards on both sides of relative attention and a convolution, before a
-    plain decoder (transformers ParakeetEncoder, CohereAsrDecoder)."""
+    """Cohere Transcribe: NeMo's conformer before a plain decoder (transformers ParakeetEncoder, CohereAsrDecoder)."""
     heard = root.sub("encoder_config")
     if heard is None:
         return []
-    h, width, audio = number(root, "hidden_size"), number(heard, "hidden_size"), Part.AUDIO
-    layer = [*attention(audio, width), *matrix("attn.relative", audio, width, width), *layer_norms(width, 6)]
-    layer += feed_forward(audio, width, number(heard, "intermediate_size")) * 2
-    layer += matrix("conv.in", audio, 2 * width, width, True) + matrix("conv.out", audio, width, width, True)
-    layer += [
-        Row("conv.depthwise", audio, (width, 1, number(heard, "conv_kernel_size") or 9)),
-        Row("biases", audio, (width,), 3),
-    ]
-    channels, mel = number(heard, "subsampling_conv_channels") or 256, number(heard, "num_mel_bins") or 80
-    rows = times(layer, number(heard, "num_hidden_layers"), "encoder.layers")
-    rows.append(Row("subsampling.conv", audio, (channels, 1, 3, 3), 3))
-    rows += matrix("subsampling.pointwise", audio, channels, channels, True, 2)
-    rows += matrix(
-        "subsampling.linear", audio, width, channels * mel // (number(heard, "subsampling_factor") or 8), True
-    )
+    h, width, vocab = number(root, "hidden_size"), number(heard, "hidden_size"), number(root, "vocab_size")
     block = (
         self_attention("attn", h, h, True)
         + self_attention("cross", h, h, True)
         + mlp(h, number(root, "intermediate_size"), True)
     )
     block += [r for i in range(3) for r in norm(f"n{i}", h, "layer")]
-    vocab = number(root, "vocab_size")
-    rows += times(block, number(root, "num_hidden_layers"), "decoder.layers")
-    rows += [
-        Row("embed_tokens", _E, (vocab, h)),
-        Row("positions", _E, (number(root, "max_position_embeddings"), h)),
-        *matrix("decoder.proj", Part.PROJECTOR, h, width, True),
-    ]
+    rows = parakeet(heard, root, None) + times(block, number(root, "num_hidden_layers"), "decoder.layers")
+    rows += [Row("embed_tokens", _E, (vocab, h)), Row("positions", _E, (number(root, "max_position_embeddings"), h))]
+    rows += matrix("decoder.proj", Part.PROJECTOR, h, width, True)
     rows += norm("decoder.norm", h, "layer") + norm("embedding_norm", h, "layer")
     return rows + matrix("proj_out", Part.HEAD, vocab, h, True)
 

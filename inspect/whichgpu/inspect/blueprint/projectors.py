@@ -49,6 +49,34 @@ def _one(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Ro
     return matrix("linear", _P, hidden, width, True)
 
 
+def _stacked(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """MOSS Transcribe: four frames at once through two linears and a norm."""
+    frames = as_integer(root.value("audio_merge_size")) or 4
+    rows = matrix("linear_1", _P, hidden, frames * width, True) + matrix("linear_2", _P, hidden, hidden, True)
+    return rows + norm("norm", hidden, "layer")
+
+
+def _stacked_wide(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """GLM-ASR: four frames at once through two linears with twice the language model's width between them."""
+    stacked = as_integer(view.value("intermediate_size")) or 4 * width
+    return matrix("linear_1", _P, 2 * hidden, stacked, True) + matrix("linear_2", _P, hidden, 2 * hidden, True)
+
+
+def _merger_then_one(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """HyperCLOVA X Vision: Qwen-VL's merger to the width that it names, and a linear."""
+    out = as_integer(view.value("out_hidden_size")) or hidden
+    return _merger(view, width, hidden, root) + matrix("projector", _P, hidden, out, True)
+
+
+def _visual_words(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """Ovis 2: a distribution over words for images, and their embeddings; five of them mark where an image is (transformers
+    Ovis2VisionModel)."""
+    words, stride = as_integer(view.value("vocab_size")) or 0, as_integer(view.value("hidden_stride")) or 1
+    seen = max(0, words - 5)
+    rows = matrix("head_linear", _P, seen, width * stride**2) + norm("head_norm", seen, "layer")
+    return [*rows, Row("visual_embeddings_table", _P, (words, as_integer(root.value("hidden_size")) or hidden))]
+
+
 def _gemma(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
     """Gemma 3: norm and one matrix."""
     return [Row("mm_input_projection_weight", _P, (width, hidden)), *norm("mm_soft_emb_norm", width)]
@@ -147,6 +175,10 @@ PROJECTORS: dict[str, Callable[[ConfigView, int, int, ConfigView], list[Row]]] =
     "pixel": _pixel,
     "two": _two,
     "one": _one,
+    "stacked": _stacked,
+    "stacked wide": _stacked_wide,
+    "merger then one": _merger_then_one,
+    "visual words": _visual_words,
     "gemma": _gemma,
     "mistral": _mistral,
     "llama4": _llama4,
@@ -154,6 +186,7 @@ PROJECTORS: dict[str, Callable[[ConfigView, int, int, ConfigView], list[Row]]] =
     "aligned": _aligned,
     "connector": _connector,
     "qformer": query_transformers.qformer,
+    "reading qformer": query_transformers.reading_qformer,
     "perceiver": query_transformers.perceiver,
     "pooled": query_transformers.pooled,
     "attended": query_transformers.attended,

@@ -11,27 +11,36 @@ _P = Part.PROJECTOR
 
 
 def qformer(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
-    """BLIP-2, InstructBLIP, Granite Speech: a BERT that looks at the encoder in every n-th layer, and one linear after it.
-
-    InstructBLIP's reads the question too: it has embeddings, and feed-forward blocks of its own for text (transformers
-    Blip2QFormerModel, InstructBlipQFormerModel).
-    """
+    """BLIP-2, Granite Speech: a BERT that looks at the encoder in every n-th layer, and one linear after it (transformers
+    Blip2QFormerModel)."""
     inner = root.sub("qformer_config") or root.sub("projector_config")
     if inner is None:
         return []
     h, layers = number(inner, "hidden_size"), number(inner, "num_hidden_layers")
-    reads = "instruct" in (inner.string("model_type") or "") or inner.flag("use_qformer_text_input") is True
     every = number(inner, "cross_attention_frequency") or 1
-    block = feed_forward(_P, h, number(inner, "intermediate_size")) + layer_norms(h, 1)
-    layer = attention(_P, h) + layer_norms(h, 1) + block * (2 if reads else 1)
+    layer = attention(_P, h) + layer_norms(h, 1) + _query_block(inner)
     cross = attention(_P, h, into=number(inner, "encoder_hidden_size"), name="cross") + layer_norms(h, 1)
     rows = times(layer, layers) + times(cross, -(-layers // every)) + norm("qformer.norm", h, "layer")
-    if reads:
-        rows += [Row("qformer.word_embeddings", _P, (number(inner, "vocab_size"), h))]
-        rows += [Row("qformer.positions", _P, (number(inner, "max_position_embeddings"), h))]
     window, rate = number(root, "window_size"), number(root, "downsample_rate")
     queries = window // rate if window and rate else number(root, "num_query_tokens") or 32
     return [*rows, Row("query_tokens", _P, (queries, h)), *matrix("linear", _P, hidden, h, True)]
+
+
+def reading_qformer(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:
+    """InstructBLIP: a Q-Former that reads the question too, with embeddings and feed-forward blocks for text (transformers
+    InstructBlipQFormerModel)."""
+    inner, rows = root.sub("qformer_config"), qformer(view, width, hidden, root)
+    if inner is None:
+        return rows
+    h = number(inner, "hidden_size")
+    rows += times(_query_block(inner), number(inner, "num_hidden_layers"), "text")
+    rows += [Row("word_embeddings", _P, (number(inner, "vocab_size"), h))]
+    return [*rows, Row("position_embeddings", _P, (number(inner, "max_position_embeddings"), h))]
+
+
+def _query_block(inner: ConfigView) -> list[Row]:
+    h = number(inner, "hidden_size")
+    return feed_forward(_P, h, number(inner, "intermediate_size")) + layer_norms(h, 1)
 
 
 def perceiver(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[Row]:

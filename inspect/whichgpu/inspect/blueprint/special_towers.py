@@ -41,28 +41,38 @@ def mllama(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
 
 
 def glm4v(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
-    """GLM-4.1V and 4.5V: RMS norms, gated blocks as wide as the output, a gated merger after a strided convolution. GLM-OCR's blocks
-    have biases, norms of queries and keys and their own width, and its merger is as wide as three outputs (transformers
-    GlmOcrVisionModel)."""
+    """GLM-4.1V and 4.5V: RMS norms, gated blocks as wide as the output, a gated merger after a strided convolution."""
     width, out = _number(view, "hidden_size"), _number(view, "out_hidden_size")
     patch, image = _number(view, "patch_size", default=14), _number(view, "image_size", default=336)
-    inner, is_ocr = _number(view, "intermediate_size"), (view.string("model_type") or "").startswith("glm_ocr")
-    wide, between = (inner, 3 * out) if is_ocr else (out, inner)
-    bias = is_ocr and view.flag("attention_bias") is not False
+    rows = [Row("position_embedding", _V, ((image // patch) ** 2, width)), *norm("post_conv_norm", width)]
+    rows += _glm_layers(view, width, out, bias=False)
+    return rows + _glm_merger(view, width, out, _number(view, "intermediate_size"))
+
+
+def glm_ocr(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """GLM-OCR: no positions; blocks with biases and a width of their own; a merger as wide as three outputs (transformers
+    GlmOcrVisionModel)."""
+    width, out = _number(view, "hidden_size"), _number(view, "out_hidden_size")
+    rows = _glm_layers(view, width, _number(view, "intermediate_size"), view.flag("attention_bias") is not False)
+    head = width // (_number(view, "num_heads") or 1)
+    rows += [Row("layers.*.qk_norms", _V, (head,), 2 * _number(view, "depth"))]
+    return rows + _glm_merger(view, width, out, 3 * out)
+
+
+def _glm_layers(view: ConfigView, width: int, inner: int, bias: bool) -> list[Row]:
+    patch = _number(view, "patch_size", default=14)
     rows = [Row("patch_embedding.weight", _V, (width, 3 * 2, patch, patch)), Row("patch_embedding.bias", _V, (width,))]
-    rows += (
-        []
-        if is_ocr
-        else [Row("position_embedding", _V, ((image // patch) ** 2, width)), *norm("post_conv_norm", width)]
-    )
     layer = matrix("attn.qkv", _V, 3 * width, width, bias) + matrix("attn.proj", _V, width, width, bias)
-    layer += [r for n in ("gate", "up") for r in matrix(f"mlp.{n}", _V, wide, width, bias)]
-    layer += matrix("mlp.down", _V, width, wide, bias) + norm("norm1", width) + norm("norm2", width)
-    rows += norm("post_norm", width) + _times(layer, _number(view, "depth"))
+    layer += [r for n in ("gate", "up") for r in matrix(f"mlp.{n}", _V, inner, width, bias)]
+    layer += matrix("mlp.down", _V, width, inner, bias) + norm("norm1", width) + norm("norm2", width)
+    return rows + norm("post_norm", width) + _times(layer, _number(view, "depth"))
+
+
+def _glm_merger(view: ConfigView, width: int, out: int, inner: int) -> list[Row]:
     merge = _number(view, "spatial_merge_size", default=2)
-    rows += [Row("downsample.weight", _V, (out, width, merge, merge)), Row("downsample.bias", _V, (out,))]
+    rows = [Row("downsample.weight", _V, (out, width, merge, merge)), Row("downsample.bias", _V, (out,))]
     rows += matrix("merger.proj", Part.PROJECTOR, out, out) + norm("merger.norm", out, "layer")
-    return rows + [r for n in ("gate", "up", "down") for r in matrix(f"merger.{n}", Part.PROJECTOR, between, out)]
+    return rows + [r for n in ("gate", "up", "down") for r in matrix(f"merger.{n}", Part.PROJECTOR, inner, out)]
 
 
 def gemma4_vision(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:

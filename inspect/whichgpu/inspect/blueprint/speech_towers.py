@@ -34,6 +34,24 @@ def granite_conformer(view: ConfigView, root: ConfigView, hidden: int | None) ->
     return rows + (qformer(view, width, hidden, root) if hidden else [])
 
 
+def parakeet(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
+    """NeMo's conformer: half feed-forwards on both sides of relative attention and a convolution, after three strided convolutions
+    (transformers ParakeetEncoder)."""
+    width, channels = number(view, "hidden_size"), number(view, "subsampling_conv_channels") or 256
+    layer = [*attention(_A, width), *matrix("attn.relative", _A, width, width), *layer_norms(width, 6)]
+    layer += feed_forward(_A, width, number(view, "intermediate_size")) * 2
+    layer += matrix("conv.in", _A, 2 * width, width, True) + matrix("conv.out", _A, width, width, True)
+    layer += [
+        Row("conv.depthwise", _A, (width, 1, number(view, "conv_kernel_size") or 9)),
+        Row("biases", _A, (width,), 3),
+    ]
+    rows = times(layer, number(view, "num_hidden_layers"))
+    rows += [Row("subsampling.conv", _A, (channels, 1, 3, 3), 3), *vector("subsampling.bias", _A, channels, 3)]
+    rows += matrix("subsampling.pointwise", _A, channels, channels, True, 2)
+    stacked = channels * (number(view, "num_mel_bins") or 80) // (number(view, "subsampling_factor") or 8)
+    return rows + matrix("subsampling.linear", _A, width, stacked, True)
+
+
 def phi4_conformer(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
     """Phi-4-multimodal: strided convolutions, gated half feed-forwards, a gated convolution; two ways into the language model, for
     speech alone and beside images (transformers Phi4MultimodalAudioModel)."""

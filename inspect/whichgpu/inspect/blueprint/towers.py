@@ -49,6 +49,9 @@ STYLES: dict[str, TowerStyle] = {
     "cosmos3_edge_vision": TowerStyle(projector="moon"),
     "molmo2_vision": TowerStyle(post_norm=False, projector="pooled"),
     "granite_docling_vision": TowerStyle(projector="two routes"),
+    "ovis2_vision": TowerStyle(bias=False, gated=True, norm="rms", pre_norm=True, projector="visual words"),
+    "glmasr_encoder": TowerStyle(learned_positions=False, projector="stacked wide"),
+    "moss_transcribe_diarize_audio": TowerStyle(projector="stacked"),
     "minicpmv4_7_vision": TowerStyle(projector="minicpm46"),
     "minicpm_ocr_vision": TowerStyle(projector="minicpm46"),
     "phi4_multimodal_vision": TowerStyle(
@@ -62,8 +65,8 @@ STYLES: dict[str, TowerStyle] = {
         },
     ),
     "blip_2_vision_model": TowerStyle(class_token=True, projector="qformer"),
-    "instructblip_vision_model": TowerStyle(class_token=True, projector="qformer"),
-    "instructblipvideo_vision_model": TowerStyle(class_token=True, projector="qformer"),
+    "instructblip_vision_model": TowerStyle(class_token=True, projector="reading qformer"),
+    "instructblipvideo_vision_model": TowerStyle(class_token=True, projector="reading qformer"),
     "ernie4_5_vl_moe_vision": TowerStyle(patch_bias=False, learned_positions=False, projector="merged in time"),
     "kosmos_2_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="attended"),
     "git_vision_model": TowerStyle(class_token=True, patch_bias=False, pre_norm=True, projector="one"),
@@ -151,7 +154,7 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "gemma4_vision": special_towers.gemma4_vision,
     "gemma4_audio": special_towers.gemma4_audio,
     "molmo_vision": special_towers.molmo,
-    "glm_ocr_vision": special_towers.glm4v,
+    "glm_ocr_vision": special_towers.glm_ocr,
     "davit": image_towers.davit,
     "florence_vision": image_towers.davit,
     "got_ocr2_vision": image_towers.sam_alone,
@@ -172,6 +175,7 @@ _SPECIAL: dict[str, Callable[[ConfigView, ConfigView, int | None], list[Row]]] =
     "voxtral_realtime_encoder": speech_towers.rotary_whisper,
     "apertus1p5_vision_tokenizer": image_towers.quantising,
     "nemotron3_5_transcribe_audio": speech_towers.transcriber,
+    "parakeet_encoder": speech_towers.parakeet,
     "omniasr_audio": speech_towers.wav2vec,
     "fun_asr_nano_encoder": speech_towers.memory_encoder,
     "vibevoice_acoustic_tokenizer_encoder": speech_towers.vibevoice,
@@ -194,7 +198,7 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
             replace(r, name=f"{modality}.{r.name}", part=r.part if r.part is Part.PROJECTOR else part) for r in rows
         ]
     view = ConfigView(view.raw, view.where, style_of(view, root).defaults)
-    rows = _audio(view) if modality == "audio" else _vision(view, root)
+    rows = _audio(view, style_of(view, root)) if modality == "audio" else _vision(view, root)
     if not rows:
         return []
     if family_of(root.string("model_type")).twin_tower:
@@ -285,7 +289,7 @@ def _encoder_layer(view: ConfigView, style: TowerStyle, width: int, inner: int) 
     return rows + ([Row("layer_scale", part, (width,), 2)] if style.layer_scale else [])
 
 
-def _audio(view: ConfigView) -> list[Row]:
+def _audio(view: ConfigView, whose: TowerStyle) -> list[Row]:
     """Whisper's encoder; other audio towers are not described closely enough by their configs."""
     layers, width, inner, _ = sizes(view)
     mel = as_integer(view.value("num_mel_bins"))
@@ -295,7 +299,8 @@ def _audio(view: ConfigView) -> list[Row]:
     rows = [Row("conv1.weight", part, (width, mel, 3)), Row("conv2.weight", part, (width, width, 3))]
     rows += [Row("conv.bias", part, (width,), 2)]
     positions = as_integer(view.value("max_source_positions")) or 1500
-    rows += [Row("embed_positions.weight", part, (positions, width)), *norm("layer_norm", width, "layer")]
+    rows += [Row("embed_positions.weight", part, (positions, width))] if whose.learned_positions else []
+    rows += norm("layer_norm", width, "layer")
     style = TowerStyle(key_bias=False)
     for row in _encoder_layer(view, style, width, inner):
         rows.append(Row(f"layers.*.{row.name}", part, row.shape, row.count * layers, row.linear))
@@ -311,5 +316,8 @@ def _projector(modality: str, view: ConfigView, hidden: int | None, root: Config
         return _OWN_PROJECTORS[family.projector](view, root, hidden)
     if not hidden or not width:
         return []
-    kind = "one" if modality == "audio" else family.projector or style_of(view, root).projector
+    projector = style_of(view, root).projector
+    if modality == "audio":
+        projector = projector if view.string("model_type") in STYLES else "one"
+    kind = projector if modality == "audio" else family.projector or projector
     return PROJECTORS[kind](view, width, hidden, root)
