@@ -212,6 +212,19 @@ class TestBeside:
             said = inspected(DEFAULTS[model_type]["config"]).warnings
             assert not [text for text in said if "not counted" in text], model_type
 
+    def test_an_encoder_without_sizes_beside_a_decoder_is_said(self, inspected: Callable[[Config], Inspection]) -> None:
+        """Nemotron Parse names its image encoder alone."""
+        decoder = {
+            "is_decoder": True,
+            "d_model": 64,
+            "decoder_layers": 2,
+            "decoder_ffn_dim": 128,
+            "vocab_size": 100,
+            "encoder_layers": 2,
+        }
+        inspection = inspected({"is_encoder_decoder": True, "decoder": decoder, "encoder": {"patch_size": 16}})
+        assert any("vision encoder's sizes" in text for text in inspection.unread)
+
     def test_an_index_that_names_no_encoder_has_none(self) -> None:
         from whichgpu.inspect.architecture import read_design
         from whichgpu.inspect.blueprint.decoder import language_model

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from whichgpu.inspect import counting
 from whichgpu.inspect.classify import Findings, classify, disagreements
 from whichgpu.inspect.companions import second_stacks, uncounted
-from whichgpu.inspect.config_view import ConfigView
-from whichgpu.inspect.encoder_kinds import encoder_kind
+from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer
+from whichgpu.inspect.encoder_kinds import encoder_kind, encoder_level
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.facts import architecture_record
 from whichgpu.inspect.packing import detected_method
@@ -156,21 +156,30 @@ def _rows(reading: Reading, encoder: str | None) -> list[Row]:
     from whichgpu.inspect.blueprint.decoder import language_model
     from whichgpu.inspect.blueprint.encoders import encoder_rows
     from whichgpu.inspect.blueprint.second_stacks import byte_groups, second_stack
-    from whichgpu.inspect.blueprint.towers import tower_rows, towers
 
     root, design = reading.root, reading.design
     if root is None or root.string("_class_name") is not None:
         return []
     if encoder is not None:
-        return encoder_rows(encoder, root)
+        level = encoder_level(root)
+        beside = _tower_rows(reading, root, as_integer(level.value(*HIDDEN_KEYS))) if level is not root else []
+        return encoder_rows(encoder, root) + beside
     rows = language_model(design) if design is not None else []
     rows += [row for name, view in second_stacks(root) for row in second_stack(name, view)] + byte_groups(root)
+    rows += _tower_rows(reading, root, design.hidden if design else None)
+    return counting.fit_to_names(rows, reading.index_names, design)
+
+
+def _tower_rows(reading: Reading, root: ConfigView, hidden: int | None) -> list[Row]:
+    from whichgpu.inspect.blueprint.towers import tower_rows, towers
+
+    rows: list[Row] = []
     for modality, view in towers(root):
-        tower = tower_rows(modality, view, design.hidden if design else None, root)
+        tower = tower_rows(modality, view, hidden, root)
         if not tower:
             reading.unread.append(f"The {modality} encoder's sizes are not in the config.")
         rows += tower
-    return counting.fit_to_names(rows, reading.index_names, design)
+    return rows
 
 
 def _from_sizes_or_config(reading: Reading, published: Published | None, encoder: str | None) -> Inspection:

@@ -49,17 +49,15 @@ def second_stacks(root: ConfigView) -> Iterator[tuple[str, ConfigView]]:
 
 def uncounted(root: ConfigView) -> list[str]:
     """Return the names of objects in a config that describe a model which nothing counts."""
-    counted = [text_view(root), *(view for _, view in towers(root)), *(view for _, view in second_stacks(root))]
-    return [name for name in root if name not in _OF_TOWERS and _has_model(root.sub(name), counted, 1)]
+    views = [text_view(root), *(view for _, view in towers(root)), *(view for _, view in second_stacks(root))]
+    return [name for name in root if name not in _OF_TOWERS and _has_model(root.sub(name), views, 1)]
 
 
-def _has_model(level: ConfigView | None, counted: list[ConfigView], depth: int) -> bool:
-    if level is None or depth > _DEEPEST or any(level.raw is view.raw for view in counted):
+def _has_model(level: ConfigView | None, views: list[ConfigView], depth: int) -> bool:
+    if level is None or depth > _DEEPEST or any(level.raw is view.raw for view in views):
         return False
-    inner = any(
-        _has_model(level.sub(name), counted, depth + 1) for name in level if name not in _OF_TOWERS or depth > 1
-    )
-    return inner or (looks_like_transformer(level) and not any(_holds(level, view) for view in counted))
+    inner = any(_has_model(level.sub(name), views, depth + 1) for name in level if name not in _OF_TOWERS or depth > 1)
+    return inner or (looks_like_transformer(level) and not any(_holds(level, view) for view in views))
 
 
 def _holds(level: ConfigView, view: ConfigView) -> bool:

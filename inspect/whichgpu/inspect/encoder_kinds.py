@@ -17,8 +17,8 @@ def encoder_kind(root: ConfigView) -> str | None:
         return _decoder_kind(level)
     if _is_t5(root):
         return "t5"
-    heard = root.sub("encoder_config")
-    if heard is not None and heard.string("model_type") == CONFORMER and root.value("hidden_size") is not None:
+    ear = root.sub("encoder_config")
+    if ear is not None and ear.string("model_type") == CONFORMER and root.value("hidden_size") is not None:
         return "conformer"
     if root.sub("text_config") and root.sub("vision_config") and root.value("projection_dim", "logit_scale_init_value"):
         return "clip" if root.value("logit_scale_init_value") is not None else None

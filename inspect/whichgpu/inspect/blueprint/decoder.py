@@ -110,8 +110,8 @@ def _hyper_connections(design: Design) -> list[Row]:
 def _ends(design: Design) -> list[Row]:
     view, family, h, vocab = design.view, design.family, design.hidden, design.vocabulary
     width = as_integer(view.value("word_embed_proj_dim")) or h
-    added = as_integer(view.value("additional_vocab_size")) or 0
-    rows = [Row("embed_tokens.weight", Part.EMBEDDING, (vocab + added if vocab else 0, width))]
+    extra = as_integer(view.value("additional_vocab_size")) or 0
+    rows = [Row("embed_tokens.weight", Part.EMBEDDING, (vocab + extra if vocab else 0, width))]
     if width != h:
         rows += matrix("project_in", Part.EMBEDDING, h, width) + matrix("project_out", Part.HEAD, width, h)
     if family.positions is not None and design.context:

@@ -51,11 +51,11 @@ def prophetnet(root: ConfigView) -> list[Row]:
     h, buckets = number(root, "hidden_size"), number(root, "num_buckets")
     relative = matrix("relative_positions", _A, buckets * number(root, "num_decoder_attention_heads"), h, True)
     layers = number(root, "num_decoder_layers") + (0 if _is_decoder_alone(root) else number(root, "num_encoder_layers"))
-    renamed = {
+    spelling = {
         "encoder_layers": number(root, "num_encoder_layers"),
         "decoder_layers": number(root, "num_decoder_layers"),
     }
-    rows = bart(ConfigView({**root.raw, **renamed}, root.where))
+    rows = bart(ConfigView({**root.raw, **spelling}, root.where))
     return [*rows, Row("ngram_embeddings", _E, (number(root, "ngram"), h)), *times(relative, layers)]
 
 
@@ -77,17 +77,17 @@ def whisper(root: ConfigView) -> list[Row]:
 
 def conformer(root: ConfigView) -> list[Row]:
     """Cohere Transcribe: NeMo's conformer before a plain decoder (transformers ParakeetEncoder, CohereAsrDecoder)."""
-    heard = root.sub("encoder_config")
-    if heard is None:
+    ear = root.sub("encoder_config")
+    if ear is None:
         return []
-    h, width, vocab = number(root, "hidden_size"), number(heard, "hidden_size"), number(root, "vocab_size")
+    h, width, vocab = number(root, "hidden_size"), number(ear, "hidden_size"), number(root, "vocab_size")
     block = (
         self_attention("attn", h, h, True)
         + self_attention("cross", h, h, True)
         + mlp(h, number(root, "intermediate_size"), True)
     )
     block += [r for i in range(3) for r in norm(f"n{i}", h, "layer")]
-    rows = parakeet(heard, root, None) + times(block, number(root, "num_hidden_layers"), "decoder.layers")
+    rows = parakeet(ear, root, None) + times(block, number(root, "num_hidden_layers"), "decoder.layers")
     rows += [Row("embed_tokens", _E, (vocab, h)), Row("positions", _E, (number(root, "max_position_embeddings"), h))]
     rows += matrix("decoder.proj", Part.PROJECTOR, h, width, True)
     rows += norm("decoder.norm", h, "layer") + norm("embedding_norm", h, "layer")

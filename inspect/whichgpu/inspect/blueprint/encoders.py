@@ -8,7 +8,7 @@ from dataclasses import replace
 from whichgpu.inspect.blueprint.encoder_decoders import bart, conformer, prophetnet, t5, whisper
 from whichgpu.inspect.blueprint.encoder_layers import mlp, number, self_attention, times
 from whichgpu.inspect.blueprint.table import Row, matrix, norm, vector
-from whichgpu.inspect.blueprint.towers import tower_rows, towers
+from whichgpu.inspect.blueprint.towers import tower_rows
 from whichgpu.inspect.config_view import ConfigView
 from whichgpu.inspect.encoder_kinds import encoder_level
 from whichgpu.inspect.records import Part
@@ -26,14 +26,9 @@ _MAKERS: dict[str, Callable[[ConfigView], list[Row]]] = {
 
 
 def encoder_rows(kind: str, root: ConfigView) -> list[Row]:
-    """Return the tensor table of an encoder or encoder-decoder, and of an image encoder beside it."""
+    """Return the tensor table of an encoder or encoder-decoder, without an image encoder beside it."""
     makers = {"bert": _bert, "bert decoder": _bert, "distilbert": _distilbert, "clip": _clip, **_MAKERS}
-    level = encoder_level(root)
-    rows = makers[kind](level)
-    if level is not root:
-        width = number(level, "d_model", "hidden_size")
-        rows += [row for modality, view in towers(root) for row in tower_rows(modality, view, width, root)]
-    return rows
+    return makers[kind](encoder_level(root))
 
 
 def _bert(root: ConfigView) -> list[Row]:

@@ -25,10 +25,8 @@ def davit(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
         rows += [Row("patch.conv", _V, (width, into, patch, patch)), *vector("patch.bias", _V, width)]
         rows += norm("patch.norm", width, "layer") + times(block, 2 * depth, "blocks")
     last, out = (widths or [0])[-1], number(view, "projection_dim") or hidden or 0
-    embedded = view.sub("image_pos_embed")
-    positions = (
-        number(view, "max_position_embeddings") or (number(embedded, "max_pos_embeddings") if embedded else 0) or 50
-    )
+    table = view.sub("image_pos_embed")
+    positions = number(view, "max_position_embeddings") or (number(table, "max_pos_embeddings") if table else 0) or 50
     rows += matrix("image_projection", _P, out, last) + norm("image_proj_norm", out, "layer")
     return [*rows, Row("image_pos_embed", _P, (2 * positions, last // 2))]
 
@@ -63,8 +61,8 @@ def flattened_patches(view: ConfigView, root: ConfigView, hidden: int | None) ->
     rows += [Row("row_and_column", _V, (number(view, "max_num_patches", "seq_len"), width), 2), *norm("norm", width)]
     layer = attention(_V, width, False, inner=heads * head or width) + feed_forward(_V, width, inner, False, gated=True)
     rows += times(layer + layer_norms(width, 2, "rms"), number(view, "num_hidden_layers"))
-    queried = hidden and root.value("latent_query_num") is not None
-    return rows + (attended(view, width, hidden, root) if queried and hidden else [])
+    has_queries = root.value("latent_query_num") is not None
+    return rows + (attended(view, width, hidden, root) if has_queries and hidden else [])
 
 
 def radio(view: ConfigView, root: ConfigView, hidden: int | None) -> list[Row]:
@@ -158,7 +156,7 @@ def quantising(view: ConfigView, root: ConfigView, hidden: int | None) -> list[R
     (transformers Apertus1p5VisionTokenizer)."""
     base, blocks = number(view, "base_channels"), number(view, "num_res_blocks")
     widths = [base * share for share in view.numbers("channel_multiplier") or []]
-    latent, embedded = number(view, "latent_channels"), number(view, "embed_dim")
+    latent, entry = number(view, "latent_channels"), number(view, "embed_dim")
     if not base or not widths or not blocks:
         return []
     rows = [Row("conv_in", _V, (base, number(view, "in_channels") or 3, 3, 3))]
@@ -167,8 +165,8 @@ def quantising(view: ConfigView, root: ConfigView, hidden: int | None) -> list[R
     rows += [Row("downsample", _V, (width, width, 3, 3)) for width in widths[:-1]]
     last = widths[-1]
     rows += times(_pixel_attention(last), blocks + 1, "attention") + times(_residual(last, last), 2, "mid")
-    rows += [Row("conv_out", _V, (latent, last, 3, 3)), Row("codebook", _V, (number(view, "codebook_size"), embedded))]
-    return rows + matrix("quant_conv", _V, embedded, latent, True)
+    rows += [Row("conv_out", _V, (latent, last, 3, 3)), Row("codebook", _V, (number(view, "codebook_size"), entry))]
+    return rows + matrix("quant_conv", _V, entry, latent, True)
 
 
 def _residual(into: int, width: int) -> list[Row]:

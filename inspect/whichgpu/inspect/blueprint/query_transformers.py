@@ -66,9 +66,9 @@ def pooled(view: ConfigView, width: int, hidden: int, root: ConfigView) -> list[
     if inner is None:
         return []
     h = number(inner, "hidden_size")
-    taken = len(inner.numbers("vision_feature_layer", "vit_layers") or [0])
+    taps = len(inner.numbers("vision_feature_layer", "vit_layers") or [0])
     heads = number(inner, "num_attention_heads") * number(inner, "head_dim") or h
-    rows = [r for name in "qkv" for r in matrix(f"pooling.{name}_proj", _P, heads, taken * h, True)]
+    rows = [r for name in "qkv" for r in matrix(f"pooling.{name}_proj", _P, heads, taps * h, True)]
     rows += matrix("pooling.o_proj", _P, h, heads, True)
     gate, out = number(inner, "intermediate_size"), number(inner, "text_hidden_size") or hidden
     rows += matrix("projector.gate", _P, gate, h) + matrix("projector.up", _P, gate, h)

@@ -223,12 +223,12 @@ def transcriber(view: ConfigView, root: ConfigView, hidden: int | None) -> list[
                 number(encoder, "num_mel_bins") * number(encoder, "subsampling_factor"),
             )
             rows += matrix("projection", _A, width, frames) + _plain_layers(encoder) + layer_norms(width, 2)
-    timing, heard = root.sub("word_timestamp_config"), view.sub("asr_config")
+    timing, words = root.sub("word_timestamp_config"), view.sub("asr_config")
     if timing is not None:
         width = number(timing, "hidden_size")
         rows += _plain_layers(timing) + matrix("timing.head", _A, number(timing, "vocab_size"), width, True)
         rows.append(Row("timing.upsampler", _A, (width, width, number(timing, "upsampling_factor") or 2)))
-    return rows + matrix("projector", _P, hidden, number(heard, "hidden_size") if heard is not None else 0, True)
+    return rows + matrix("projector", _P, hidden, number(words, "hidden_size") if words is not None else 0, True)
 
 
 def _plain_layers(view: ConfigView) -> list[Row]:
