@@ -198,7 +198,7 @@ def tower_rows(modality: str, view: ConfigView, text_hidden: int | None, root: C
             replace(r, name=f"{modality}.{r.name}", part=r.part if r.part is Part.PROJECTOR else part) for r in rows
         ]
     view = ConfigView(view.raw, view.where, style_of(view, root).defaults)
-    rows = _audio(view, style_of(view, root)) if modality == "audio" else _vision(view, root)
+    rows = _audio(view) if modality == "audio" else _vision(view, root)
     if not rows:
         return []
     if family_of(root.string("model_type")).twin_tower:
@@ -289,7 +289,12 @@ def _encoder_layer(view: ConfigView, style: TowerStyle, width: int, inner: int) 
     return rows + ([Row("layer_scale", part, (width,), 2)] if style.layer_scale else [])
 
 
-def _audio(view: ConfigView, whose: TowerStyle) -> list[Row]:
+def _sound_style(view: ConfigView) -> TowerStyle:
+    """Only an encoder of sound's own name counts: its kin see."""
+    return STYLES.get(view.string("model_type") or "", TowerStyle(projector="one"))
+
+
+def _audio(view: ConfigView) -> list[Row]:
     """Whisper's encoder; other audio towers are not described closely enough by their configs."""
     layers, width, inner, _ = sizes(view)
     mel = as_integer(view.value("num_mel_bins"))
@@ -299,7 +304,7 @@ def _audio(view: ConfigView, whose: TowerStyle) -> list[Row]:
     rows = [Row("conv1.weight", part, (width, mel, 3)), Row("conv2.weight", part, (width, width, 3))]
     rows += [Row("conv.bias", part, (width,), 2)]
     positions = as_integer(view.value("max_source_positions")) or 1500
-    rows += [Row("embed_positions.weight", part, (positions, width))] if whose.learned_positions else []
+    rows += [Row("embed_positions.weight", part, (positions, width))] if _sound_style(view).learned_positions else []
     rows += norm("layer_norm", width, "layer")
     style = TowerStyle(key_bias=False)
     for row in _encoder_layer(view, style, width, inner):
@@ -316,8 +321,6 @@ def _projector(modality: str, view: ConfigView, hidden: int | None, root: Config
         return _OWN_PROJECTORS[family.projector](view, root, hidden)
     if not hidden or not width:
         return []
-    projector = style_of(view, root).projector
-    if modality == "audio":
-        projector = projector if view.string("model_type") in STYLES else "one"
-    kind = projector if modality == "audio" else family.projector or projector
+    is_sound = modality == "audio"
+    kind = _sound_style(view).projector if is_sound else family.projector or style_of(view, root).projector
     return PROJECTORS[kind](view, width, hidden, root)
