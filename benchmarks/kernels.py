@@ -78,9 +78,9 @@ class Relative(NamedTuple):
 
 
 RELATIVES: Mapping[str, Relative] = {
-    "mi300x": Relative("h200_sxm", 0.9, 0.5, 1.4, "whole runs of vLLM 0.6 to 0.10: Llama-3.1-70B and 405B in FP8, Llama-3.1-8B",
+    "mi300x": Relative("h200_sxm", 0.9, 0.65, 1.4, "whole runs of vLLM 0.6 to 0.10: Llama-3.1-70B and 405B in FP8, Llama-3.1-8B",
                        {"2": (8, 80), "4": (10, 80), "8": (12, 90)}),
-    "mi355x": Relative("b200", 0.85, 0.6, 1.4, "MI300X's shares; SGLang's runs of DeepSeek-R1 point the same way",
+    "mi355x": Relative("b200", 0.85, 0.75, 1.4, "MI300X's shares; SGLang's runs of DeepSeek-R1 point the same way",
                        {"2": (8, 110), "4": (10, 110), "8": (12, 110)}),
     "r9700": Relative("l40s", 0.8, 0.5, 2.0, "whole runs of vLLM 0.11 to 0.13: seven models; Triton unpacks four bits slowly", {}, 0.55),
     "gaudi3": Relative("h100_sxm", 0.75, 0.6, 2.0, "no runs at hand", {"2": (13, 80), "4": (15, 60), "8": (16, 60)}),
@@ -148,6 +148,8 @@ def _columns(rows: Sequence[Row], *names: str) -> tuple[Any, ...]:
 
 
 _LAUNCH = (5e-6, 5e-7, 2e-4)
+_USUAL = 4096 * 4096
+"""Weights of a matrix of usual size."""
 
 
 def multiplications(tables: Tables) -> dict[str, Fit]:
@@ -168,7 +170,8 @@ def multiplications(tables: Tables) -> dict[str, Fit]:
             return v[0] + _norm(moved / (rates.memory * v[1]), flop / (peak * v[2]), SHARP)
 
         start = {"launch_us": _LAUNCH, "memory": (0.8, 0.3, 1.4), "compute": (0.6, 0.05, 1.2)}
-        fits[key] = _fit(seconds, model, start, np.where(m <= 512, 1.0, 0.5))
+        weights = np.clip((n * k / _USUAL) ** 0.5, 0.3, 2.0)  # models spend their time in large matrices
+        fits[key] = _fit(seconds, model, start, weights * np.where(m <= 512, 1.0, 0.7))
     return fits
 
 

@@ -130,10 +130,10 @@ class Reader:
         card = self.card(str(row["gpu"]))
         if card is None:
             return f"no card {row['gpu']}"
-        model_match = self.model(str(row["model"]), _stated_precision(str(row["precision"])))
+        model_match = self.model(str(row["model"]), stated_precision(str(row["precision"])))
         if model_match is None:
             return "no metadata of this model, or not at this precision"
-        works, precision = model_match
+        works, precision = model_match[0], self.on_card(model_match[1], card)
         copies, layout = _layout(row)
         workload = Workload(
             context=int(row["input_len"] + row["output_len"]),
@@ -193,6 +193,11 @@ class Reader:
             return works, Precision.PUBLISHED
         return (works, _STATED[stated]) if stated in _STATED else None
 
+    def on_card(self, precision: Precision, card: Accelerator) -> Precision:
+        """Four-bit floats are MXFP4 on AMD's cards."""
+        amd = card.vendor == "amd" and precision is Precision.NVFP4
+        return Precision.MXFP4 if amd else precision
+
 
 def _seconds(milliseconds: float | None) -> float | None:
     return milliseconds / 1e3 if milliseconds else None
@@ -237,7 +242,7 @@ def _kv_dtype(row: Mapping[str, Any], card: Accelerator) -> KvDtype:
     return KvDtype.FP8 if blackwell or "Llama-3.1-70B" in str(row["model"]) else KvDtype.AUTO
 
 
-def _stated_precision(text: str) -> str:
+def stated_precision(text: str) -> str:
     """A precision as published in words, as one of ``_STATED``, or ``native``."""
     plain = re.split(r", (?:fp8 )?kv", text.lower())[0]
     if "native" in plain:

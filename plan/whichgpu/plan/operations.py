@@ -212,7 +212,7 @@ class Works:
         weight_format = _format(self.inspection, cut.precision, routed=False) if quantised else None
         stored = self._bytes(group, cut.precision) / cards / cut.stages
         width = (rows + columns) * group.count / cards / cut.stages
-        key = _kernel_key(weight_format, cut.generation)
+        key = _kernel_key(weight_format, cut.generation, routed=False)
         return Matrix(key, group.count / cut.stages, stored, group.parameters / cards / cut.stages, width)
 
     def _experts(self, cut: _Cut) -> Experts | None:
@@ -226,7 +226,7 @@ class Works:
         weight_format = _format(self.inspection, cut.precision, routed=True) if quantised > parameters / 2 else None
         layers = sum(f.layers for f in architecture.feed_forwards if f.kind == "moe")
         return Experts(
-            key=_kernel_key(weight_format, cut.generation),
+            key=_kernel_key(weight_format, cut.generation, routed=True),
             launches=layers / cut.stages,
             stored=sum(self._bytes(g, cut.precision) for g in groups) / cards,
             parameters=parameters / cards,
@@ -318,16 +318,17 @@ def _format(inspection: Inspection, precision: Precision, *, routed: bool) -> We
     return WeightFormat.INT4 if (inspection.quantisation.bits or 16) <= 4 else None
 
 
-def _kernel_key(weight_format: WeightFormat | None, generation: Generation) -> str:
+def _kernel_key(weight_format: WeightFormat | None, generation: Generation, *, routed: bool) -> str:
     """Name of the kernel that multiplies weights of a format on a generation of cards.
 
-    What is stored in four bits is multiplied in BF16 unless the card has FP4 (NVFP4) or takes FP8 inputs (MXFP4
-    on Blackwell and CDNA 4): vLLM 0.32 layers/quantization.
+    What is stored in four bits is multiplied in BF16 unless the card has FP4 (NVFP4, and MXFP4 of both operands) or takes FP8
+    inputs (routed experts in MXFP4 on Blackwell and CDNA 4): vLLM 0.32 layers/quantization.
     """
     if weight_format is WeightFormat.NVFP4:
         return "nvfp4" if generation.nvfp4 is Support.NATIVE else "int4"
     if weight_format is WeightFormat.MXFP4:
-        return "mxfp4 by fp8" if generation.mxfp4 is Support.NATIVE else "mxfp4"
+        native = "mxfp4 by fp8" if routed else "nvfp4"
+        return native if generation.mxfp4 is Support.NATIVE else "mxfp4"
     if weight_format in (WeightFormat.INT4, WeightFormat.NF4):
         return "int4"
     if weight_format in (WeightFormat.FP8, WeightFormat.MXFP8):
