@@ -355,7 +355,7 @@ class TestSearch:
             ("tag:served", ["Qwen3-8B"]),
             ("gpu:H200 price:<6", ["gpt-oss-120b", "Qwen3-8B"]),
             ("gpu:h200-sxm cards:8", ["DeepSeek-V3"]),
-            ("cpm:<0.6", ["Qwen3-8B"]),
+            ("cpm:<0.5", ["Qwen3-8B"]),
             ("published:fp8", ["DeepSeek-V3"]),
             ("model:deepseek", ["DeepSeek-V3"]),
             ("by:ada since:2026-11-01", ["DeepSeek-V3", "gpt-oss-120b", "Qwen3-8B"]),
