@@ -12,8 +12,9 @@ from whichgpu import assets
 from whichgpu.catalog.atlas import Atlas
 from whichgpu.catalog.atlas_index import FILE_NAME
 from whichgpu.inspect.records import Inspection
+from whichgpu.plan.choices import SPOT
 from whichgpu.plan.hardware import find
-from whichgpu.plan.prices import price_of
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Plan, Precision, Workload
 from whichgpu.tui.desk.facts import load_facts
@@ -218,8 +219,8 @@ def _cheapest() -> str:
 
 
 def _prices() -> Checked:
-    price = price_of(find("h100_sxm", _FACTS.accelerators), _FACTS.offers)
-    spot = price_of(find("h100_sxm", _FACTS.accelerators), _FACTS.offers, "spot")
+    book, card = PriceBook(_FACTS.offers), find("h100_sxm", _FACTS.accelerators)
+    price, spot = book.listed(card), book.listed(card, SPOT)
     assert price is not None
     assert spot is not None
     return Checked(

@@ -51,8 +51,10 @@ _INSIDE = 0.85
 _UNMEASURED = 0.6, 2.2
 """The range where no row is at hand. Assumed."""
 
-_FEWEST = 8
-"""Rows from which a range is read off."""
+_FEWEST, _ENOUGH = 8, 40
+"""Rows from which a range is read off, and from which it needs no margin."""
+
+_WIDER = 1.15
 
 
 def fit(points: Sequence[Point]) -> Host:
@@ -115,7 +117,12 @@ def ranges(files: Mapping[str, Sequence[Point]], ratios: Mapping[int, float]) ->
                 by_basis[basis].append((1 / ratios[point.line], point))
             elif basis is not SpeedBasis.TABLES and not point.engine.startswith("vLLM 2024"):
                 by_basis[basis].append((point.measured / point.predicted(), point))
-    return [_range(basis, by_basis[basis]) for basis in SpeedBasis]
+    table = {basis: _range(basis, by_basis[basis]) for basis in SpeedBasis}
+    known, near = table[SpeedBasis.TABLES], table[SpeedBasis.RELATIVE]
+    if near["rows"] < _ENOUGH:  # a few models on one relative: at least somewhat wider than where kernels were measured
+        low, high = min(near["low"], known["low"] / _WIDER), max(near["high"], known["high"] * _WIDER)
+        near |= {"low": round(low, 2), "high": round(high, 2), "origin": "assumed"}
+    return list(table.values())
 
 
 def _range(basis: SpeedBasis, values: Sequence[tuple[float, Point]]) -> dict[str, Any]:

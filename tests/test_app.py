@@ -63,7 +63,7 @@ def test_find_filter_and_open_with_keys_alone() -> None:
         assert table.current == "Qwen/Qwen3-32B"
         await pilot.press("enter")
         screen = await opened(pilot, app)
-        assert "Qwen/Qwen3-32B  ·  dense  ·  1 × Instinct MI300X" in title(app)
+        assert "Qwen/Qwen3-32B  ·  dense  ·  2 × A100 80GB PCIe" in title(app)
         assert "64 × full attention" in str(screen.query_one("#what-text", Static).content)
         await pilot.press("escape")
         assert isinstance(app.screen, Browse)
@@ -133,14 +133,14 @@ def test_copy_explain_and_show_as_command() -> None:
     async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
         await planned(pilot, app)
         await pilot.press("y")
-        assert app.clipboard == "vllm serve Qwen/Qwen3-32B --max-model-len 8192"
+        assert app.clipboard == "vllm serve Qwen/Qwen3-32B --tensor-parallel-size 2 --max-model-len 8192"
         await pilot.press("e")
         assert isinstance(app.screen, Words)
         await until(pilot, lambda: "CUDA graphs" in str(app.screen.query_one(Static).content))
         await pilot.press("escape", "m")
         await pilot.pause()
         said = str(app.screen.query_one(Static).content)
-        assert "whichgpu --model Qwen/Qwen3-32B --context 8192 --concurrency 16 --gpu mi300x" in said
+        assert "whichgpu --model Qwen/Qwen3-32B --context 8192 --concurrency 16 --gpu a100_80_pcie" in said
         await pilot.press("escape", "question_mark")
         await pilot.pause()
         assert "Copy" in str(app.screen.query_one(Static).content)

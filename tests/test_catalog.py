@@ -213,7 +213,7 @@ class TestThroughTheCommandLine:
         start_hub({"a/b": shapes.qwen3_06b()})
         result = ask("--model", "a/b", "--catalog", str(path))
         assert result.code == 0
-        assert "Recommended" in result.out
+        assert "RENT" in result.out
         assert "note: Not kept: The catalog" in result.err
 
     def test_option_wins_over_environment(self, start_hub: Start, ask: Ask, tmp_path: Path) -> None:

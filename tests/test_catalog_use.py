@@ -295,7 +295,7 @@ class TestTheFile:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr("whichgpu.catalog.derive.insert", full)
             result = ask("-m", "openai/gpt-oss-20b", "--offline")
-        assert "Recommended" in result.out
+        assert "RENT" in result.out
         assert "Not kept: The catalog" in result.err
         assert "disk is full" in result.err
         assert Catalog(path).count() == before
@@ -308,7 +308,7 @@ class TestTheFile:
         tmp_path.chmod(0o555)
         result = ask("-m", "openai/gpt-oss-20b", "--offline")
         tmp_path.chmod(0o755)
-        assert "Recommended" in result.out
+        assert "RENT" in result.out
         assert "Not kept" in result.err
 
     def test_a_corrupt_page_is_said_and_made_no_worse(self, ask: Run, tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ class TestTheFile:
         path.write_bytes(data)
         result = ask("-m", "Qwen/Qwen3-8B", "--offline", "--catalog", str(path))
         assert result.code == ExitCode.OK
-        assert "Recommended" in result.out
+        assert "RENT" in result.out
         assert "Traceback" not in result.err
         assert path.read_bytes() == bytes(data)
         assert ask("catalog", "verify").code != ExitCode.OK
@@ -355,7 +355,7 @@ class TestSearch:
             ("tag:served", ["Qwen3-8B"]),
             ("gpu:H200 price:<6", ["gpt-oss-120b", "Qwen3-8B"]),
             ("gpu:h200-sxm cards:8", ["DeepSeek-V3"]),
-            ("cpm:<0.5", ["Qwen3-8B"]),
+            ("cpm:<0.6", ["Qwen3-8B"]),
             ("published:fp8", ["DeepSeek-V3"]),
             ("model:deepseek", ["DeepSeek-V3"]),
             ("by:ada since:2026-11-01", ["DeepSeek-V3", "gpt-oss-120b", "Qwen3-8B"]),

@@ -15,7 +15,7 @@ from tests.planning import FACTS, card
 from tests.planning import ask as plans_of
 from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.hardware import read_card
-from whichgpu.plan.prices import price_of
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.tui.words.exit_codes import ExitCode
 from whichgpu.tui.words.units import is_stale
 
@@ -93,8 +93,9 @@ def test_prices_of_one_s_own_and_spot(ask: Run) -> None:
     answer = json.loads(ask(*model, "--gpu", "H200", "--price", "h200=1.5").out)["answer"]
     assert answer["recommended"]["usd_per_hour"] == 1.5
     assert answer["recommended"]["price"]["yours"]
-    spot = json.loads(ask(*model, "--gpu", "H200", "--spot").out)["answer"]["recommended"]["price"]
-    usual = json.loads(ask(*model, "--gpu", "H200").out)["answer"]["recommended"]["price"]
+    eight = ("--gpu", "H100", "--cards", "8")
+    spot = json.loads(ask(*model, *eight, "--spot").out)["answer"]["recommended"]["price"]
+    usual = json.loads(ask(*model, *eight).out)["answer"]["recommended"]["price"]
     assert spot["kind"] == "spot"
     assert spot["usd_per_hour"] < usual["usd_per_hour"]
 
@@ -113,8 +114,8 @@ def test_bad_prices_are_refused(ask: Run, arguments: tuple[str, str]) -> None:
 
 def test_prices_of_other_kinds_are_apart() -> None:
     h100 = card("h100_sxm")
-    assert price_of(h100, FACTS.offers, "spot") != price_of(h100, FACTS.offers)
-    assert price_of(h100, FACTS.offers, "no such kind") is None
+    assert PriceBook(FACTS.offers).listed(h100, "spot") != PriceBook(FACTS.offers).listed(h100)
+    assert PriceBook(FACTS.offers).listed(h100, "no such kind") is None
 
 
 def test_prices_age() -> None:

@@ -291,7 +291,8 @@ def test_config_and_tensors_that_disagree_are_both_heard(start_hub: Start, ask: 
 def test_terms_are_read_with_the_listing_and_shown(start_hub: Start, ask: Ask) -> None:
     info = {"tags": ["pytorch", "license:apache-2.0"], "lastModified": "2026-03-01T10:00:00.000Z", "gated": "auto"}
     start_hub({"a/b": shapes.qwen3_06b(extra_info=info), "a/c": shapes.qwen3_06b(extra_info={"tags": 5, "gated": 7})})
-    said = ask("-m", "a/b").out
+    said = ask("-m", "a/b", "--explain").out
+    assert ", gated" in said.splitlines()[0]
     assert "offered      licence apache-2.0, gated, changed 2026-03-01" in said
     source = json.loads(ask("-m", "a/c", "--json").out)["inspection"]["source"]
     assert (source["licence"], source["gated"], source["modified"]) == (None, None, None)

@@ -19,7 +19,8 @@ from tests.planning import ask as plans_of
 from whichgpu.catalog.records import Stamp, price_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.plan.errors import FactsError
-from whichgpu.plan.prices import Listing, card_key, combined, own_price, price_of, read_prices, sold_counts
+from whichgpu.plan.price_book import PriceBook
+from whichgpu.plan.prices import Listing, card_key, combined, own_price, read_prices
 from whichgpu.plan.records import PriceOffer
 from whichgpu.tui.words.exit_codes import ExitCode
 
@@ -91,7 +92,7 @@ def test_a_price_is_the_median_of_each_providers_newest_and_cheapest() -> None:
         offer("c", 8.0),
         offer("undated", 1.0, None),
     ]
-    price = price_of(card("h100"), offers)
+    price = PriceBook(offers).listed(card("h100"))
     assert price is not None
     assert (price.usd_per_hour, price.low, price.high, price.offers) == (4.0, 2.0, 8.0, 3)
     assert price.providers == ("a", "b", "c")
@@ -106,14 +107,14 @@ def test_contracts_go_before_lists_of_either_kind() -> None:
 
 def test_a_count_that_nobody_rents_is_marked() -> None:
     eights = [offer("aws", 6.0, count=8)]
-    assert sold_counts(card("h100"), eights) == (8,)
-    assert sold_counts(card("h100"), [*eights, offer("market", 5.0)]) is None
-    assert sold_counts(card("h100"), []) is None
-    plan = plan_for(plans_of("Qwen/Qwen3-32B", "a30"), "a30")
+    assert PriceBook(eights).counts(card("h100")) == (8,)
+    assert PriceBook([*eights, offer("listed", 5.0)]).counts(card("h100")) == (8,), "a list price is of no machine"
+    assert PriceBook([]).counts(card("h100")) is None
+    plan = plan_for(plans_of("Qwen/Qwen3-32B", "h20"), "h20")
     assert not any("no known offer rents" in r for r in plan.reasons)  # nobody's price is known
-    marked = plan_for(plans_of("Qwen/Qwen3-32B", "a100_40_sxm"), "a100_40_sxm")
-    assert marked.count == 4
-    assert "no known offer rents 4 of these in one machine; the next larger is 8" in marked.reasons
+    marked = plan_for(plans_of("Qwen/Qwen3-32B", "mi355x"), "mi355x")
+    assert marked.count == 1
+    assert "no known offer rents 1 of these in one machine; the next larger is 8" in marked.reasons
 
 
 @pytest.fixture
@@ -138,8 +139,10 @@ def test_gpuhunt_refreshes_from_a_folder(
     gc.collect()
     assert result.out == "3 prices of 2 cards from 1 providers, as of 2026-11-24.\n"
     price = answer(ask, catalog)
-    assert (price["usd_per_hour"], price["providers"], price["newest"]) == (6.255, ["aws"], "2026-11-24")
-    assert answer(ask, catalog, "--spot")["usd_per_hour"] == 2.75
+    assert (price["usd_per_hour"], price["providers"], price["newest"]) == (25.02, ["aws"], "2026-11-24"), (
+        "eight for two"
+    )
+    assert answer(ask, catalog, "--spot")["usd_per_hour"] == 11.0
     assert "us-west-2" in ask("prices", "list", "h100", "--catalog", str(catalog)).out
 
 
@@ -212,7 +215,7 @@ def test_a_price_file_and_a_provider_choose_prices(ask: Run, catalog: Path, tmp_
     assert (price["usd_per_hour"], price["providers"]) == (1.75, ["acme"])
     assert answer(ask, catalog, "--provider", "AWS")["providers"] == ["aws"]
     wrong = ask("--offline", "-m", "Qwen/Qwen3-32B", "--catalog", str(catalog), "--provider", "nobody")
-    assert "Known providers: aws, azure" in wrong.err
+    assert "Known providers: akash, aws, azure" in wrong.err
     missing = ask("--offline", "-m", "Qwen/Qwen3-32B", "--price-file", str(tmp_path / "no.csv"))
     assert "cannot be read: No such file" in missing.err
 

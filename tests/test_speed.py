@@ -11,7 +11,7 @@ from whichgpu import assets
 from whichgpu.plan.accelerators import Generation
 from whichgpu.plan.calibration import parse_calibration
 from whichgpu.plan.case import Case
-from whichgpu.plan.choices import SpeedBasis
+from whichgpu.plan.choices import SpeedBasis, Sureness
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.kernel_times import Kernel, KernelCatalog, spent
@@ -106,7 +106,8 @@ def test_every_card_has_kernel_times_and_every_kind_a_range() -> None:
         low, high = calibration.ranges[calibration.basis_of(one)]
         assert low < 1 < high
     assert calibration.basis_of(card("h200_sxm")) is SpeedBasis.TABLES
-    assert calibration.basis_of(card("rtx_3090")) is SpeedBasis.RELATIVE
+    assert calibration.basis_of(card("rtx_3090")) is SpeedBasis.CONSUMER
+    assert calibration.basis_of(card("h100_pcie")) is SpeedBasis.RELATIVE
     assert calibration.basis_of(card("gb10")) is SpeedBasis.UNIFIED
     assert {calibration.basis_of(card(c)) for c in ("mi300x", "r9700")} == {SpeedBasis.AMD}
     assert calibration.basis_of(card("gaudi3")) is SpeedBasis.INTEL
@@ -196,11 +197,13 @@ def test_the_front_is_what_nothing_beats() -> None:
     ]
     assert len(points) >= 2
     assert points == sorted(points)
-    assert [t for _, t in points] == sorted((t for _, t in points), reverse=True)
+    levels = list(Sureness)
+    front = [(*point, levels.index(result.plans[i].sureness)) for point, i in zip(points, result.front, strict=True)]
     for plan in result.plans:
         if plan.fits and plan.speed and plan.usd_per_hour and plan.precision is Precision.PUBLISHED:
-            mine = (plan.usd_per_hour, plan.speed.tpot_ms.expected)
-            assert mine in points or any(d <= mine[0] and t <= mine[1] for d, t in points)
+            mine = (plan.usd_per_hour, plan.speed.tpot_ms.expected, levels.index(plan.sureness))
+            beaten = [f for f in front if f != mine and all(a <= b for a, b in zip(f, mine, strict=True))]
+            assert (mine in front) != bool(beaten)
 
 
 class TestObjectives:

@@ -106,7 +106,7 @@ def test_no_command_prints_what_a_terminal_obeys(tmp_path: Path) -> None:
 
 
 _WALK = (
-    ("dense  ·  1 × H100", ""),
+    ("dense  ·  1 × A40", ""),
     ("full attention", "2"),
     ("INT4", "3"),
     ("lm_head", "4"),

@@ -26,7 +26,7 @@ _SCHEMA = Path(__file__).with_name("schema.sql")
 """What the migrations of ``schema.py`` come to (``python -m tests.render_docs`` writes it, and a test keeps them equal)."""
 
 _COLUMNS = ", ".join(COLUMNS)
-_PRICE_FIELDS = tuple(f for f in PriceOffer.model_fields)
+_PRICE_FIELDS = tuple(f for f in PriceOffer.model_fields if f not in ("seller", "inferred"))
 _CURRENT_PRICES = f"""
 SELECT {", ".join(f"p.{f}" for f in _PRICE_FIELDS)} FROM prices AS p
 WHERE withdrawn = 0 AND at = (

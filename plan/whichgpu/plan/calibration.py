@@ -33,7 +33,9 @@ class Calibration:
             return SpeedBasis.INTEL
         if card.unified:
             return SpeedBasis.UNIFIED
-        return SpeedBasis.TABLES if self.kernels.has_tables_of(card) else SpeedBasis.RELATIVE
+        if self.kernels.has_tables_of(card):
+            return SpeedBasis.TABLES
+        return SpeedBasis.CONSUMER if card.timed_like == card.key else SpeedBasis.RELATIVE
 
     def covers(self, card: Accelerator) -> bool:
         """True for the kinds of cards that the measurements are of."""

@@ -39,6 +39,27 @@ class StartCheck(StrEnum):
     NOT_CHECKED = "not checked"
 
 
+class Sureness(StrEnum):
+    """How much of a plan was ever seen."""
+
+    PROVEN = "proven"
+    """vLLM was asked about kernels for all its layers, and this card's own kernels were timed; or the team's trials say so."""
+    SPEED_UNPROVEN = "speed unproven"
+    """Its speed is a relative's."""
+    START_UNPROVEN = "start unproven"
+    """Nobody asked vLLM whether it has kernels for it there."""
+
+
+class InsteadOf(StrEnum):
+    """For what a plan may be taken instead of the recommended one."""
+
+    CHEAPEST = "cheapest"
+    SURER = "surer"
+    OTHER_VENDOR = "other vendor"
+    FAST = "fast"
+    ROOMY = "roomy"
+
+
 class MemoryGroup(StrEnum):
     """What a part of a card's memory belongs to."""
 
@@ -76,6 +97,16 @@ class KvDtype(StrEnum):
     FP8 = "fp8"
 
 
+class Seller(StrEnum):
+    """What kind of provider sells card-hours: their prices differ by factors, so that they are never mixed in one figure."""
+
+    CLOUD = "cloud"
+    """Providers of GPUs: what a price is by default."""
+    HYPERSCALER = "hyperscaler"
+    MARKETPLACE = "marketplace"
+    """Other people's machines."""
+
+
 ON_DEMAND, SPOT = "on-demand", "spot"
 """Kinds of price."""
 
@@ -92,6 +123,7 @@ class SpeedBasis(StrEnum):
 
     TABLES = "of its own kernels"
     RELATIVE = "of a relative's kernels, at its own rates"
+    CONSUMER = "of a relative's kernels, on a card for desktops"
     AMD = "from whole runs on AMD's cards"
     INTEL = "of a relative's kernels, on other software"
     UNIFIED = "of a relative's kernels, on memory shared with the host"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from whichgpu.plan.choices import Sureness
 from whichgpu.plan.records import Objective, Plan, Speed, Verdict, Workload
+from whichgpu.plan.sureness import handicap
 
 _ORDER = {Verdict.FITS: 0, Verdict.UNKNOWN: 1, Verdict.TIGHT: 2, Verdict.NO: 3}
 _LAST = 1e12
@@ -27,7 +29,7 @@ def rank_of(workload: Workload) -> Callable[[Plan], Rank]:
         return (
             _ORDER[plan.verdict],
             len(plan.missed),
-            _value(plan, _aim(plan, workload), cost),
+            _value(plan, _aim(plan, workload), cost) * _doubt(plan, workload),
             cost,
             plan.count * plan.replicas,
             memory,
@@ -36,10 +38,20 @@ def rank_of(workload: Workload) -> Callable[[Plan], Rank]:
     return rank
 
 
+def _doubt(plan: Plan, workload: Workload) -> float:
+    """What a price is multiplied by before it is compared: of two prices the surer one may be higher."""
+    return (
+        handicap(plan) if workload.objective is Objective.COST and not (plan.missed and _is_hurried(workload)) else 1.0
+    )
+
+
+def _is_hurried(workload: Workload) -> bool:
+    return workload.max_tpot_ms is not None or workload.max_ttft_ms is not None
+
+
 def _aim(plan: Plan, workload: Workload) -> Objective:
     """The objective; among plans that are too slow, the nearest miss is the fastest."""
-    slow = workload.max_tpot_ms is not None or workload.max_ttft_ms is not None
-    return Objective.LATENCY if plan.missed and slow else workload.objective
+    return Objective.LATENCY if plan.missed and _is_hurried(workload) else workload.objective
 
 
 def _value(plan: Plan, objective: Objective, cost: float) -> float:
@@ -51,10 +63,11 @@ def _value(plan: Plan, objective: Objective, cost: float) -> float:
     if speed is None:
         return _LAST
     if objective is Objective.LATENCY:
-        return speed.tpot_ms.expected
+        return speed.tpot_ms.high
+    rate = speed.output_tokens_per_second
     if objective is Objective.THROUGHPUT:
-        return -speed.output_tokens_per_second.expected * plan.replicas
-    return -(speed.output_tokens_per_joule or 0.0)
+        return -rate.low * plan.replicas
+    return -(speed.output_tokens_per_joule or 0.0) * rate.low / rate.expected
 
 
 def why_lost(first: Plan, second: Plan, workload: Workload) -> str:
@@ -95,17 +108,25 @@ def _measures(first: Plan, second: Plan) -> Iterator[tuple[tuple[str, str], floa
 
 
 def front(plans: Sequence[Plan]) -> tuple[Plan, ...]:
-    """Return the plans that no other beats in price and time per token at once, cheapest first."""
-    comparable_plans = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]
-    comparable_plans.sort(
-        key=lambda p: ((p.usd_per_hour or 0) * p.replicas, p.speed.tpot_ms.expected if p.speed else 0)
-    )
+    """Return the plans that no other beats in price, time per token and sureness at once, cheapest first."""
+    comparable = [p for p in plans if p.usd_per_hour is not None and p.speed is not None]
+    comparable.sort(key=lambda p: (p.total_usd_per_hour or 0.0, p.speed.tpot_ms.expected if p.speed else 0.0))
     best: list[Plan] = []
-    for plan in comparable_plans:
-        fastest = best[-1].speed.tpot_ms.expected if best and best[-1].speed else None
-        if plan.speed is not None and (fastest is None or plan.speed.tpot_ms.expected < fastest):
+    for plan in comparable:
+        if not any(_beats(other, plan) for other in best):
             best.append(plan)
     return tuple(best)
+
+
+_LEVELS = tuple(Sureness)
+
+
+def _beats(other: Plan, plan: Plan) -> bool:
+    """True for a plan that is as fast and as sure as one that costs no less."""
+    if other.speed is None or plan.speed is None:
+        return False
+    sure = _LEVELS.index(other.sureness) <= _LEVELS.index(plan.sureness)
+    return sure and other.speed.tpot_ms.expected <= plan.speed.tpot_ms.expected
 
 
 def replicas_for(workload: Workload, speed: Speed | None) -> int:
@@ -117,7 +138,7 @@ def replicas_for(workload: Workload, speed: Speed | None) -> int:
 
 
 def misses(workload: Workload, speed: Speed | None, usd_per_hour: float | None) -> Iterator[str]:
-    """Yield the limits that a plan does not keep, at the expected speed."""
+    """Yield the limits that a plan does not keep at the slow end of its range."""
     if workload.max_usd_per_hour is not None:
         total = usd_per_hour * replicas_for(workload, speed) if usd_per_hour is not None else None
         if total is None:
@@ -132,5 +153,5 @@ def misses(workload: Workload, speed: Speed | None, usd_per_hour: float | None) 
             continue
         if measure is None:
             yield "its speed is unknown, and a limit was asked"
-        elif measure.expected > limit:
-            yield f"{name} {measure.expected:,.1f} ms, more than {limit:,.1f}"
+        elif measure.high > limit:
+            yield f"{name} {measure.expected:,.1f} ms, and may take {measure.high:,.1f}, more than {limit:,.1f}"

@@ -1,11 +1,10 @@
-"""Prices of card-hours: offers as providers publish them, read from several formats, and the one price that is used."""
+"""Prices of card-hours: offers as providers publish them, read from several formats (``price_book`` makes one price of them)."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -13,10 +12,10 @@ from typing import Any, NamedTuple
 from pydantic import ValidationError
 
 from whichgpu.inspect.bounded import json_of
-from whichgpu.plan.choices import ON_DEMAND, SPOT
+from whichgpu.plan.choices import ON_DEMAND, SPOT, Seller
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.hardware import is_called
-from whichgpu.plan.records import Accelerator, Price, PriceOffer
+from whichgpu.plan.records import Accelerator, PriceOffer
 
 
 def card_key(name: str, memory_gb: float | None, accelerators: Sequence[Accelerator]) -> str | None:
@@ -97,6 +96,26 @@ def parse_prices(data: bytes) -> tuple[PriceOffer, ...]:
         return tuple(PriceOffer.model_validate(o) for o in json_of(data)["offers"])
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise FactsError("The price facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
+
+
+def parse_sellers(data: bytes) -> dict[str, Seller]:
+    """Parse which provider is what kind of seller, by its name in lower case.
+
+    Raises:
+        FactsError: damaged facts.
+    """
+    try:
+        return {str(name).lower(): Seller(kind) for name, kind in json_of(data).get("sellers", {}).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise FactsError("The price facts are damaged.", "Reinstall whichgpu, or mend the file.") from error
+
+
+def with_sellers(offers: Iterable[PriceOffer], sellers: Mapping[str, Seller]) -> list[PriceOffer]:
+    """Return offers with the kind of their provider where it is known: live lists do not say it."""
+    return [
+        o if (kind := sellers.get(o.provider.lower(), o.seller)) is o.seller else o.model_copy(update={"seller": kind})
+        for o in offers
+    ]
 
 
 def _skypilot(
@@ -192,38 +211,3 @@ def combined(bundled: Sequence[PriceOffer], *newer: Sequence[PriceOffer]) -> lis
         covered |= {(o.accelerator, kind) for o in price_list if o.contract for kind in (ON_DEMAND, SPOT)}
         offers = [o for o in offers if (o.accelerator, o.kind) not in covered] + list(price_list)
     return offers
-
-
-def price_of(accelerator: Accelerator, offers: Iterable[PriceOffer], kind: str = ON_DEMAND) -> Price | None:
-    """Return the median over providers of each one's newest and cheapest dated offer; ``None`` when there is none."""
-    provider_offers: dict[str, PriceOffer] = {}
-    for offer in offers:
-        if offer.accelerator != accelerator.key or offer.kind != kind or offer.date is None:
-            continue
-        best = provider_offers.get(offer.provider)
-        if best is None or (offer.date, -offer.usd_per_hour) > (best.date or "", -best.usd_per_hour):
-            provider_offers[offer.provider] = offer
-    if not provider_offers:
-        return None
-    values, dates = (
-        [o.usd_per_hour for o in provider_offers.values()],
-        [o.date for o in provider_offers.values() if o.date is not None],
-    )
-    return Price(
-        usd_per_hour=round(statistics.median(values), 4),
-        low=min(values),
-        high=max(values),
-        offers=len(provider_offers),
-        oldest=min(dates),
-        newest=max(dates),
-        kind=kind,
-        yours=all(o.contract for o in provider_offers.values()),
-        providers=tuple(sorted(provider_offers)),
-    )
-
-
-def sold_counts(accelerator: Accelerator, offers: Iterable[PriceOffer]) -> tuple[int, ...] | None:
-    """Return how many cards the known instances hold; ``None`` where some offer is for any number, or none is known."""
-    counts = [o.count for o in offers if o.accelerator == accelerator.key]
-    machine_sizes = sorted({c for c in counts if c is not None})
-    return tuple(machine_sizes) if machine_sizes and None not in counts else None

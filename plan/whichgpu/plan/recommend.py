@@ -9,9 +9,11 @@ from whichgpu.plan import kv_layers
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Engine
 from whichgpu.plan.gate import Gate
+from whichgpu.plan.instead import instead
 from whichgpu.plan.notes import answer_notes
 from whichgpu.plan.objectives import front, rank_of, why_lost
 from whichgpu.plan.operations import Works
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import (
     Accelerator,
     Answer,
@@ -46,27 +48,43 @@ def answer(inspection: Inspection, workload: Workload, facts: Facts, side_by_sid
     workload = _resolve_workload(inspection, workload, engine)
     sizer = Sizer(ServedModel(inspection, engine, facts.architectures))
     precisions = dict.fromkeys((*(_SIDE_BY_SIDE if side_by_side else ()), workload.precision))
-    cards = [
-        a for a in facts.accelerators if a.key in workload.accelerators or (not workload.accelerators and a.default)
-    ]
+    cards = candidates(workload, facts)
     planner = Planner(sizer, workload, facts)
-    plans = [planner.plan(p, a) for a in cards for p in precisions]
+    plans = [planner.plan(p, a) for a in cards for p in precisions if _is_compared(a, p, workload)]
     gate = Gate(sizer.model, facts.kernels.of(engine.version))
     by_key = {a.key: a for a in cards}
     ranked = tuple(_add_remedies(sizer, gate, workload, sorted(plans, key=rank_of(workload)), by_key))
     possible = [p for p in ranked if p.verdict is not Verdict.NO and p.precision is workload.precision and not p.missed]
+    best = possible[0] if possible else None
+    unbeaten = front([p for p in possible if p.verdict is Verdict.FITS])
     return Answer(
         workload=workload,
         needs=tuple(need(sizer, workload, p) for p in precisions),
         plans=ranked,
-        recommended=possible[0] if possible else None,
+        recommended=best,
+        busiest=planner.busiest(best) if best is not None else None,
+        unpriced=len(facts.accelerators) - len(cards) if not workload.accelerators else 0,
         alternatives=_other_vendors([p for p in possible if p.verdict is possible[0].verdict]),
         runner_up=_runner_up(ranked, possible, workload),
-        front=tuple(ranked.index(p) for p in front([p for p in possible if p.verdict is Verdict.FITS])),
+        front=tuple(ranked.index(p) for p in unbeaten),
+        instead=instead(ranked, possible, unbeaten),
         notes=answer_notes(sizer, workload, asked_context),
         vllm=engine.version,
         facts_date=facts.date,
     )
+
+
+def candidates(workload: Workload, facts: Facts) -> list[Accelerator]:
+    """Return the cards that are asked: those that the user named, else all that somebody rents."""
+    if workload.accelerators:
+        return [a for a in facts.accelerators if a.key in workload.accelerators]
+    book = PriceBook(facts.offers)
+    return [a for a in facts.accelerators if book.has(a, workload.price_kind)]
+
+
+def _is_compared(card: Accelerator, precision: Precision, workload: Workload) -> bool:
+    """True for what is worked out: the asked precision on every card, the others beside it on those that people ask about first."""
+    return precision is workload.precision or card.default or card.key in workload.accelerators
 
 
 def with_second_opinion(inspection: Inspection, answer: Answer, facts: Facts) -> Answer:

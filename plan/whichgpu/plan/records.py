@@ -12,7 +12,17 @@ from pydantic import AfterValidator, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
-from whichgpu.plan.choices import KvDtype, MemoryGroup, Objective, Precision, StartCheck, Verdict
+from whichgpu.plan.choices import (
+    InsteadOf,
+    KvDtype,
+    MemoryGroup,
+    Objective,
+    Precision,
+    Seller,
+    StartCheck,
+    Sureness,
+    Verdict,
+)
 from whichgpu.plan.speed_records import (
     Layout,
     Measurement,
@@ -45,6 +55,7 @@ __all__ = [
     "Remedy",
     "RunnerUp",
     "SecondOpinion",
+    "Seller",
     "Speed",
     "StartCheck",
     "StepTime",
@@ -137,15 +148,21 @@ class PriceOffer(Record):
     instance: str | None = None
     contract: bool = False
     """True for a price of the user's own: typed, or a contract of the team's."""
+    seller: Seller = Seller.CLOUD
+    inferred: bool = False
+    """True where the month was inferred, not stated."""
 
 
 class Price(Record):
-    """The price used for an accelerator: the median over providers of each one's newest, cheapest dated offer."""
+    """The price used for some cards of a kind: the median over providers of one kind, each with one vote, the older the lighter."""
 
     usd_per_hour: float
+    """Per card that is needed, where a larger machine has to be rented for them too."""
     low: float
+    """A quarter of the providers ask no more."""
     high: float
     offers: int
+    """Providers."""
     oldest: str
     newest: str
     kind: str = "on-demand"
@@ -153,6 +170,12 @@ class Price(Record):
     yours: bool = False
     """True for a price that the user named, or a contract of the team's."""
     providers: tuple[str, ...] = ()
+    seller: Seller = Seller.CLOUD
+    """Kind of the providers; another than clouds where none of these sells it."""
+    count_stated: bool = True
+    """False where the providers list a price per card and not which machines they sell."""
+    cheapest: tuple[PriceOffer, ...] = ()
+    """Where to rent it: the three cheapest of any kind of provider."""
 
 
 class Need(Record):
@@ -284,6 +307,9 @@ class Plan(Record):
     """Of the other kind, to compare: spot beside on-demand, or the other way round."""
     replicas: int = 1
     """Copies that the asked rate of requests needs; prices and counts are of one."""
+    machines: int = 1
+    """Machines of one replica."""
+    sureness: Sureness = Sureness.START_UNPROVEN
     missed: tuple[str, ...] = ()
     """Limits of the workload that it does not keep."""
     reasons: tuple[str, ...] = ()
@@ -316,6 +342,14 @@ class RunnerUp(Record):
     """Why it lost, and what it has for it."""
 
 
+class Instead(Record):
+    """A plan that may be taken instead of the recommended one."""
+
+    plan: int
+    """Position in the answer's plans."""
+    kind: InsteadOf
+
+
 class Answer(Record):
     """Needs at each precision and the plans, cheapest first."""
 
@@ -327,7 +361,13 @@ class Answer(Record):
     """The cheapest fitting plan of each other vendor, at the asked precision."""
     runner_up: RunnerUp | None = None
     front: tuple[int, ...] = ()
-    """Positions in ``plans`` of those that fit and that no other beats in price and time per token at once, cheapest first."""
+    """Positions in ``plans`` of those that fit and that no other beats in price, time per token and sureness at once, cheapest first."""
+    instead: tuple[Instead, ...] = ()
+    """A few others, each for a reason, cheapest first."""
+    busiest: Speed | None = None
+    """What the recommended plan serves at the largest load that it holds within the limits."""
+    unpriced: int = 0
+    """Cards that were not asked, as nobody is known to rent them."""
     notes: tuple[str, ...] = ()
     vllm: str
     """Version of vLLM that the plans are for."""

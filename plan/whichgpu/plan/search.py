@@ -23,7 +23,7 @@ from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.operations import Works
 from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
-from whichgpu.plan.prices import price_of, sold_counts
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import (
     Accelerator,
     Footprint,
@@ -41,6 +41,7 @@ from whichgpu.plan.refusals import layout_refusal, model_refusal, precision_refu
 from whichgpu.plan.sizing import Sizer, Sizes
 from whichgpu.plan.speed import Speeds
 from whichgpu.plan.support import is_pooling
+from whichgpu.plan.sureness import sureness_of
 
 _TWINS = (Precision.PUBLISHED, Precision.BF16)
 """What is one plan where a checkpoint is published in BF16."""
@@ -115,6 +116,7 @@ class Planner:
         self._gate = Gate(sizer.model, facts.kernels.of(sizer.engine.version))
         self._pooling = is_pooling(sizer.inspection, facts.architectures)
         self._published_is_bf16 = sizer.published_is_bf16(workload)
+        self._book = PriceBook(facts.offers)
         self._prices_of = cache(self._find_prices)
         self._refusal_of = cache(self._find_refusal)
         self._choices_of = cache(self._vet_layouts)
@@ -241,16 +243,17 @@ class Planner:
         layout, precision, workload = key
         return serve_command(self._sizer.model, workload, precision, layout)
 
-    def _find_prices(self, card: Accelerator) -> _Prices:
-        offers, kind = self._facts.offers, self._workload.price_kind
+    def _find_prices(self, card: Accelerator, cards: int) -> _Prices:
+        kind = self._workload.price_kind
         other = SPOT if kind == ON_DEMAND else ON_DEMAND
-        return _Prices(price_of(card, offers, kind), price_of(card, offers, other), sold_counts(card, offers))
+        book = self._book
+        return _Prices(book.price(card, kind, cards), book.price(card, other, cards), book.counts(card))
 
     def _plan_case(self, case: Case, sizes: Sizes, extra: tuple[str, ...] = ()) -> Plan:
         case, sizes = within_slots(self._sizer, case, sizes)
         workload, card, layout = case.workload, case.card, case.layout
         footprint = footprint_of(self._sizer, case, sizes, detailed=case.precision is workload.precision)
-        command, prices = self._command_of((layout, case.precision, workload)), self._prices_of(card)
+        command, prices = self._command_of((layout, case.precision, workload)), self._prices_of(card, layout.cards)
         hourly = prices.of_kind.usd_per_hour * layout.cards if prices.of_kind is not None else None
         speed = None if self._pooling else self._speed(case, sizes, footprint, hourly)
         missed, start = tuple(misses(workload, speed, hourly)), self._gate.check(workload, layout, case.precision, card)
@@ -277,10 +280,24 @@ class Planner:
             speed=speed,
             reasons=(*missed, *reasons, *unchecked, *command.reasons, *unsold(card, layout, prices.counts), *extra),
             missed=missed,
+            machines=card.machines(layout.cards),
+            sureness=sureness_of(start, speed.basis if speed else None, self._is_proven(case)),
             measured=self._nearby.nearest(case) if speed and case.precision is workload.precision else (),
             replicas=replicas_for(workload, speed),
             other_price=prices.other,
         )
+
+    def _is_proven(self, case: Case) -> bool:
+        """True where trials of this very plan decide."""
+        return self._speeds.learned.correction(self._sizer.inspection, case).exact
+
+    def busiest(self, plan: Plan) -> Speed | None:
+        """Return what a plan serves at the largest load that it holds within the limits."""
+        if plan.layout is None or plan.speed is None:
+            return None
+        card = next(a for a in self._facts.accelerators if a.key == plan.accelerator)
+        case = Case(self._workload_on(card), plan.precision, card, plan.layout)
+        return self._speeds.busiest(case, self._sizer.size(case), plan.usd_per_hour)
 
     def _speed(self, case: Case, sizes: Sizes, footprint: Footprint, hourly: float | None) -> Speed | None:
         """At the load that serves the asked rate, else at the asked load."""

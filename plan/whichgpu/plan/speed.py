@@ -111,6 +111,16 @@ class Speeds:
         running = 1 + bisect_left(range(1, largest), share, key=lambda n: served.rate(served.at(n)) * low)
         return self._record(served, served.at(running), usd_per_hour)
 
+    def busiest(self, case: Case, sizes: Sizes, usd_per_hour: float | None = None) -> Speed | None:
+        """Return what the largest load serves that the pools hold within the limits on a time."""
+        served = self._served(case)
+        if served is None:
+            return None
+        slots = self._slots(case, sizes)
+        return self._record(
+            served, served.at(_largest(slots, lambda n: _keeps(served, served.at(n), case.workload))), usd_per_hour
+        )
+
     def _slots(self, case: Case, sizes: Sizes) -> int:
         """Sequences of one replica that its pools and its slots hold at the tokens they really have."""
         prompt, output = lengths(case.workload)

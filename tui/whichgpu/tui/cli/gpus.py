@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from whichgpu import assets
 from whichgpu.plan import hardware, prices
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 from whichgpu.tui.asking.table import Finite
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -49,7 +50,8 @@ def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: s
     matches = _matching(cards, name, vendor, min_memory)
     if not matches:
         raise click.ClickException("No accelerator matches. Run whichgpu gpus without options for all of them.")
-    priced = {c.key: prices.price_of(c, offers) for c in matches}
+    book = PriceBook(offers)
+    priced = {c.key: book.listed(c) for c in matches}
     matches.sort(key=lambda c: (_SORTS[sort](c, priced[c.key]), c.key))
     terminal = Terminal.detect()
     if as_json:

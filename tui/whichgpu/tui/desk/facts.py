@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -26,7 +26,16 @@ from whichgpu.plan.kernels import KernelFacts
 from whichgpu.plan.learned import Learned, TrialFact
 from whichgpu.plan.measurements import Measurements
 from whichgpu.plan.mixed import mixed_card, mixing_notes
-from whichgpu.plan.prices import Listing, combined, own_price, parse_prices, read_prices
+from whichgpu.plan.price_book import PriceBook
+from whichgpu.plan.prices import (
+    Listing,
+    combined,
+    own_price,
+    parse_prices,
+    parse_sellers,
+    read_prices,
+    with_sellers,
+)
 from whichgpu.plan.records import Accelerator, PriceOffer
 from whichgpu.plan.search import Facts
 from whichgpu.tui.desk.release import release
@@ -44,6 +53,8 @@ class Own:
     mixed: bool = False
     """They stand in one machine, one of each as often as it is named, and serve together."""
     excluded: tuple[str, ...] = ()
+    vendors: tuple[str, ...] = ()
+    """Only these vendors' cards; all where empty."""
     prices: tuple[str, ...] = ()
     """``NAME=USD``."""
     price_file: Path | None = None
@@ -114,17 +125,34 @@ def facts_for(own: Own, kind: str, catalog: Catalog | None) -> tuple[Facts, tupl
         listing = Listing(own.price_file.stem, today, str(own.price_file.name))
         price_rows = read_prices(_read(own.price_file), listing, accelerators)
         from_file = [o.model_copy(update={"contract": True, "date": o.date or today}) for o in price_rows]
-    refreshed = [o for o in catalog_prices if not o.contract]
+    live = [o for o in catalog_prices if not o.contract]
+    refreshed = with_sellers(live, parse_sellers(assets.read("prices.json"))) if live else []
     contracts = [o for o in catalog_prices if o.contract]
     offers = combined(list(_of(own.providers, combined(facts.offers, refreshed))), contracts, from_file, typed_prices)
-    if own.excluded:
-        out = {hardware.find(name, accelerators).key for name in own.excluded}
-        keys = [k for k in keys or [a.key for a in accelerators if a.default] if k not in out]
+    if own.excluded or own.vendors:
+        keys = _narrowed(own, keys, accelerators, PriceBook(offers), kind)
     return (
         replace(facts, accelerators=tuple(accelerators), offers=tuple(offers), learned=_learned_trials(own, catalog)),
         tuple(dict.fromkeys(keys)),
         (*notes, *trouble),
     )
+
+
+def _narrowed(
+    own: Own, keys: Sequence[str], accelerators: Sequence[Accelerator], book: PriceBook, kind: str
+) -> list[str]:
+    """Leave out what the user wants left out, of the cards that were named or else of all that somebody rents.
+
+    Raises:
+        UnknownAcceleratorError: no such card, or none is left.
+    """
+    out = {hardware.find(name, accelerators).key for name in own.excluded}
+    by_key = {a.key: a for a in accelerators}
+    named = list(keys) or [a.key for a in accelerators if book.has(a, kind)]
+    left = [k for k in named if k not in out and (not own.vendors or by_key[k].vendor in own.vendors)]
+    if not left:
+        raise UnknownAcceleratorError("No accelerator is left.", "Name fewer with --exclude, or another --vendor.")
+    return left
 
 
 def _read_specs(
@@ -206,12 +234,15 @@ def _learned_trials(own: Own, catalog: Catalog | None) -> Learned:
 
 def _of(providers: tuple[str, ...], offers: list[PriceOffer]) -> Iterator[PriceOffer]:
     provider_names = {p.lower() for p in providers}
-    sold = {o.provider.lower() for o in offers}
-    missing = provider_names - sold
+    sold, kinds = {o.provider.lower() for o in offers}, {o.seller.value for o in offers}
+    missing = provider_names - sold - kinds
     if missing:
         names = ", ".join(sorted(sold))
-        raise FactsError(f"No price of {', '.join(sorted(missing))} is known.", f"Known providers: {names}.")
-    yield from (o for o in offers if not provider_names or o.provider.lower() in provider_names)
+        raise FactsError(
+            f"No price of {', '.join(sorted(missing))} is known.",
+            f"Known providers: {names}; kinds: {', '.join(sorted(kinds))}.",
+        )
+    yield from (o for o in offers if not provider_names or {o.provider.lower(), o.seller.value} & provider_names)
 
 
 _MOST_BYTES = 64 * 2**20

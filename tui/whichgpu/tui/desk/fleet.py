@@ -23,7 +23,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.errors import FleetError
 from whichgpu.plan.fleet import Member, Packing, pack, ways_of
 from whichgpu.plan.fleet_list import FleetEntry
-from whichgpu.plan.prices import sold_counts
+from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
@@ -154,7 +154,8 @@ def _pack_fleet(planned: Sequence[Planned], facts: Facts, seconds: float | None)
         for ways in [ways_of(p.answer, watts)]
         for _ in range(p.entry.replicas * _replicas(p.answer))
     ]
-    sold = {a.key: sold_counts(a, facts.offers) for a in facts.accelerators}
+    book = PriceBook(facts.offers)
+    sold = {a.key: book.counts(a) for a in facts.accelerators}
     if seconds is None:
         return pack(members, sold)
     from whichgpu.plan.fleet_solver import solved

@@ -14,6 +14,14 @@ def cards_in_words(plan: Plan, name: str | None = None) -> str:
     return f"{plan.replicas} replicas of {cards}" if plan.replicas > 1 else cards
 
 
+def card_in_words(plan: Plan) -> str:
+    """The same with the card's name as short as it is clear: ``1 × RTX PRO 6000``."""
+    short = plan.accelerator_name.split(" (")[0]
+    for word in ("GeForce ", "Instinct ", " Blackwell", " Server Edition", " Workstation"):
+        short = short.replace(word, "")
+    return cards_in_words(plan, short)
+
+
 def price_in_words(plan: Plan) -> str:
     """What all of it costs an hour: ``$96.14/h``; ``no dated price`` where none is known."""
     total = plan.total_usd_per_hour

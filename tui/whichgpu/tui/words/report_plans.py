@@ -55,7 +55,7 @@ def where_it_runs(answer: Answer, terminal: Terminal) -> str:
     rows: list[tuple[str, ...]] = []
     for plans in by_card.values():
         asked_plan = plans[asked_precision]
-        counts = [_count(plans[p], labelled=p is asked_precision) for p in precisions]
+        counts = [_count(plans[p], labelled=p is asked_precision) if p in plans else NOTHING for p in precisions]
         rows.append((short_name(asked_plan), *counts, dollars(asked_plan.total_usd_per_hour), *_figures(asked_plan)))
     if not rows:
         return ""
@@ -190,7 +190,7 @@ def _price_lines(price: Price | None) -> list[str]:
 def _other_kind(plan: Plan) -> list[str]:
     """Compare spot with on-demand, and say what the cheaper one risks."""
     price, other = plan.price, plan.other_price
-    if price is None or other is None or price.yours:
+    if price is None or other is None or price.yours or other.usd_per_hour > price.usd_per_hour:
         return []
     total = dollars(other.usd_per_hour * plan.total_cards)
     change = other.usd_per_hour / price.usd_per_hour - 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from whichgpu.plan.choices import Nearness, SpeedBasis
-from whichgpu.plan.records import NearestMeasurement, Plan, Range, Speed
+from whichgpu.plan.records import NearestMeasurement, Plan, Range, SecondOpinion, Speed
 from whichgpu.tui.words.units import dollars, wrapped
 
 
@@ -30,7 +30,7 @@ def speed_lines(plan: Plan) -> list[str]:
     lines += wrapped(limit, 2)
     if speed.learned is not None:
         lines += wrapped(f"time per token × {speed.learned_factor:.2f} by {speed.learned}", 2)
-    lines += wrapped(f"measured: {_nearest(plan)}", 2)
+    lines += wrapped(f"measured: {nearest_words(plan)}", 2)
     lines += _second(plan)
     if speed.waiting:
         lines += wrapped(f"but: {speed.waiting:,} of the asked sequences queue: the pool holds no more", 2)
@@ -39,7 +39,7 @@ def speed_lines(plan: Plan) -> list[str]:
     return lines
 
 
-def _nearest(plan: Plan) -> str:
+def nearest_words(plan: Plan) -> str:
     """What others measured nearest to a plan, beside what is predicted for that very point."""
     return _measured(plan, plan.measured[0]) if plan.measured else "no public run of it on this card is known here"
 
@@ -67,15 +67,15 @@ def _ours(near: NearestMeasurement) -> str:
 
 
 def _second(plan: Plan) -> list[str]:
-    """Return the other estimator's figure beside ours, rejected with a word where it can't be."""
-    other = plan.second_opinion
-    if other is None:
-        return []
+    return wrapped(opinion_words(plan.second_opinion), 2) if plan.second_opinion is not None else []
+
+
+def opinion_words(other: SecondOpinion) -> str:
+    """The other estimator's figure beside ours, rejected with a word where it can't be."""
     if other.tpot_ms is None or other.output_tokens_per_second is None:
-        return wrapped(f"{other.source} has no figure: {other.note}", 2)
+        return f"{other.source} has no figure: {other.note}"
     note = f"; {other.note}" if other.note else ""
-    figure = f"{other.output_tokens_per_second:,.0f} tokens/s, {other.tpot_ms:.1f} ms per token"
-    return wrapped(f"{other.source} says {figure}{note}", 2)
+    return f"{other.source} says {other.output_tokens_per_second:,.0f} tokens/s, {other.tpot_ms:.1f} ms per token{note}"
 
 
 def step_table(speed: Speed) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from whichgpu.tui.words.units import wrapped
+from whichgpu.tui.words.units import WIDTH, wrapped
 
 _ASCII = str.maketrans(
     {
@@ -32,6 +32,18 @@ _ASCII = str.maketrans(
 )
 
 
+_NARROWEST, _WIDEST = 60, 120
+
+
+def _columns() -> int:
+    """Columns of the terminal that stdout is, else of a page."""
+    try:
+        columns = os.get_terminal_size(sys.stdout.fileno()).columns if sys.stdout.isatty() else WIDTH
+    except (OSError, ValueError):
+        columns = WIDTH
+    return min(_WIDEST, max(_NARROWEST, columns))
+
+
 @dataclass(slots=True)
 class Terminal:
     """Capabilities of stdout and stderr, found once."""
@@ -39,6 +51,8 @@ class Terminal:
     colour: bool
     unicode: bool
     narrate: bool
+    width: int = WIDTH
+    """Columns that text may take: the terminal's between 60 and 120; 80 where it is none."""
     _drawn: bool = False
 
     @classmethod
@@ -49,6 +63,7 @@ class Terminal:
         return cls(
             colour=sys.stdout.isatty() and not os.environ.get("NO_COLOR") and not dumb,
             unicode=encoding.startswith("utf"),
+            width=_columns(),
             narrate=sys.stderr.isatty() and not quiet and not dumb,
         )
 

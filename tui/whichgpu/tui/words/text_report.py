@@ -5,6 +5,7 @@ from __future__ import annotations
 from whichgpu.inspect.records import Grade, Inspection, ModelClass
 from whichgpu.plan.records import Answer
 from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.words.answer_lines import answer_lines
 from whichgpu.tui.words.plans import plan_in_words
 from whichgpu.tui.words.report_explain import explanation
 from whichgpu.tui.words.report_model import what_it_is
@@ -22,14 +23,18 @@ _GRADE_WORDS = {
 
 def report(reply: Reply, terminal: Terminal, explained: bool = False) -> str:
     """Return the whole report; ``explained`` adds the breakdown of one card."""
+    short = answer_lines(reply, terminal)
+    if not explained:
+        return short
     inspection, answer = reply.inspection, reply.answer
     blocks = [
+        short,
         _head(reply, terminal),
         what_it_is(inspection, terminal),
         needs(answer, terminal),
         where_it_runs(answer, terminal),
         recommended(answer, terminal),
-        explanation(answer, terminal) if explained else "",
+        explanation(answer, terminal),
         _notes(inspection, answer, terminal),
     ]
     return "\n\n".join(block for block in blocks if block)

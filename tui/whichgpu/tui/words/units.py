@@ -59,12 +59,12 @@ def sign() -> str:
     return _SIGNS.get(_shown.currency, f"{_shown.currency} ")
 
 
-def wrapped(text: str, indent: int = 0, hang: int | None = None) -> list[str]:
-    """Wrap text to the report's width; ``hang`` indents the lines after the first."""
+def wrapped(text: str, indent: int = 0, hang: int | None = None, width: int = WIDTH) -> list[str]:
+    """Wrap text to a width, the report's where none is named; ``hang`` indents the lines after the first."""
     following = " " * (indent if hang is None else hang)
     lines = textwrap.wrap(
         text,
-        WIDTH,
+        width,
         initial_indent=" " * indent,
         subsequent_indent=following,
         break_long_words=False,
