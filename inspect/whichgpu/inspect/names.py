@@ -49,7 +49,7 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
         (Part.SHARED_EXPERTS, r"shared_expert|shared_mlp|share_expert|shared_head_expert"),
         (
             Part.ROUTED_EXPERTS,
-            r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear",
+            r"\.experts?\.|\.experts\b|block_sparse_moe\.(input|output)_linear|\.switch_(mlp|glu)\.",
         ),
         (
             Part.ROUTER,
