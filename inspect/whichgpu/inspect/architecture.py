@@ -33,8 +33,12 @@ _CONTEXT_KEYS = (
 )
 
 
-def read_design(root: ConfigView) -> Design | None:
+def read_design(root: ConfigView, *, hidden: int | None = None, layers: int | None = None) -> Design | None:
     """Return the language model's design, or ``None`` when the config describes none.
+
+    Args:
+        root: the whole config.
+        hidden, layers: its width and how many layers there are, where they are known better than the config has them.
 
     Raises:
         UnreadableError: dimensions that no model has.
@@ -45,8 +49,8 @@ def read_design(root: ConfigView) -> Design | None:
     inherited = {key: root.raw[key] for key in _INHERITED if key in root.raw}
     view = ConfigView(normalised(inherited | _flatten(view.raw)), view.where, family.defaults)
     check_sizes(view)
-    hidden = view.integer("hidden", *HIDDEN_KEYS)
-    layers = layer_count(view)
+    hidden = hidden or view.integer("hidden", *HIDDEN_KEYS)
+    layers = layers or layer_count(view)
     if not hidden or not layers:
         return None
     design = Design(
@@ -67,7 +71,7 @@ def read_design(root: ConfigView) -> Design | None:
     design.ffns = feed_forwards(design)
     if "absent" not in (family.mtp, family_of(root.string("model_type")).mtp):
         design.mtp_layers = as_integer(view.value("mtp_num_hidden_layers", "num_nextn_predict_layers")) or 0
-    _summarise_heads(design)
+    summarise_heads(design)
     return design
 
 
@@ -132,13 +136,13 @@ def _mixers(view: ConfigView, design: Design) -> list[MixerSpec]:
         ratio = ratios[index] if kind == "compressed" and index < len(ratios) else 0
         key = (kind, ratio)
         if key not in specs_by_kind:
-            specs_by_kind[key] = _mixer(view, design.hidden, kind, ratio)
+            specs_by_kind[key] = mixer_of(view, design.hidden, kind, ratio)
         specs.append(specs_by_kind[key])
     return _per_layer_changes(view, design, specs)
 
 
-def _mixer(view: ConfigView, hidden: int, kind: str, ratio: int) -> MixerSpec:
-    """From a word of ``layer_patterns``, which is less exact than a kind: ``mamba``, ``linear``."""
+def mixer_of(view: ConfigView, hidden: int, kind: str, ratio: int = 0) -> MixerSpec:
+    """Return the mixer that a config's sizes make of a word of ``layer_patterns``, which is less exact than a kind: ``mamba``, ``linear``."""
     if kind == "compressed":
         return mixer_specs.compressed_attention(view, ratio)
     if kind in ("full", "sliding") and as_integer(view.value("kv_lora_rank")) and view.flag("use_mla") is not False:
@@ -255,7 +259,7 @@ def _nas_block(spec: MixerSpec, block: object) -> MixerSpec:
     return replace(spec, kv_heads=spec.heads // per_group) if per_group and spec.heads else spec
 
 
-def _summarise_heads(design: Design) -> None:
+def summarise_heads(design: Design) -> None:
     """Take the headline head counts from the first attention layer."""
     for spec in design.mixers:
         if traits(spec.kind).softmax:

@@ -11,6 +11,7 @@ from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer
 from whichgpu.inspect.encoder_kinds import encoder_kind, encoder_level
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.facts import architecture_record
+from whichgpu.inspect.overruling import overruled
 from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
 from whichgpu.inspect.precisions import safetensors_dtype
@@ -29,6 +30,7 @@ from whichgpu.inspect.records import (
     Variant,
     Weights,
 )
+from whichgpu.inspect.stored_layers import stored_layers
 from whichgpu.inspect.tensors import group_tensors
 from whichgpu.inspect.text import clean
 from whichgpu.inspect.weight_formats import WeightFormat
@@ -44,10 +46,28 @@ def assemble(reading: Reading) -> Inspection:
     """Return the record; the reading's warnings grow on the way."""
     published = _find_quantisation(reading)
     encoder = encoder_kind(reading.root) if reading.root is not None else None
+    if encoder is None and _overrule(reading, published):
+        published = _find_quantisation(reading)  # which layers are kept is counted from the last
     tensors = _tensors(reading, published)
     if tensors is not None:
         return _from_tensors(reading, published, encoder, tensors)
     return _from_sizes_or_config(reading, published, encoder)
+
+
+def _overrule(reading: Reading, published: Published | None) -> bool:
+    """Let safetensors headers correct what the config says of the layers; True where they did. A GGUF's config is made of its tensors."""
+    tensors = reading.tensors.get("")
+    is_whole = tensors and not any(s.missing for s in reading.choice.counted.values())
+    if not tensors or not is_whole or reading.root is None or reading.design is None:
+        return False
+    if reading.gguf_elements is not None or reading.choice.pipeline or reading.choice.adapter_only:
+        return False
+    stored = stored_layers(tensors, published)
+    if stored is None:
+        return False
+    reading.design, texts = overruled(reading.root, reading.design, stored)
+    reading.warnings += texts
+    return bool(texts)
 
 
 def _find_quantisation(reading: Reading) -> Published | None:

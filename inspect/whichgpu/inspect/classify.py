@@ -34,6 +34,10 @@ _AUDIO_OUT = (
 )
 
 
+EXPERTS, RECURRENT = "experts", "a recurrent state"
+"""What tensors and config may contradict each other in."""
+
+
 class Findings:
     """Collects classes in a fixed order, each with its evidence."""
 
@@ -263,7 +267,7 @@ def _dense(findings: Findings, design: Design) -> None:
 
 
 def disagreements(root: ConfigView | None, design: Design | None, tensors: Sequence[TensorGroup]) -> list[str]:
-    """Say where the config and the tensor names contradict each other; only for tensors read from headers."""
+    """Say where the config and the tensor names still contradict each other, of what no single layer tells; only for headers."""
     if root is None or design is None or not tensors:
         return []
     parts = {t.part for t in tensors}
@@ -271,8 +275,8 @@ def disagreements(root: ConfigView | None, design: Design | None, tensors: Seque
     recurrent = any(traits(m.kind).recurrent for m in design.mixers)
     vision = any(modality == "vision" for modality, _ in towers(root))
     checks = (
-        ("experts", experts, Part.ROUTED_EXPERTS in parts),
-        ("a recurrent state", recurrent, Part.SSM in parts),
+        (EXPERTS, experts, Part.ROUTED_EXPERTS in parts),
+        (RECURRENT, recurrent, Part.SSM in parts),
         ("a vision encoder", vision, Part.VISION in parts),
     )
     texts = [
@@ -280,8 +284,9 @@ def disagreements(root: ConfigView | None, design: Design | None, tensors: Seque
         for what, in_config, in_tensors in checks
         if in_config and not in_tensors
     ]
-    return texts + [
-        f"Tensors show {what}, but the config does not name it."
-        for what, in_config, in_tensors in checks
-        if in_tensors and not in_config
-    ]
+    return texts + [shown(what) for what, in_config, in_tensors in checks if in_tensors and not in_config]
+
+
+def shown(what: str) -> str:
+    """Say that the tensors have what no key of the config names."""
+    return f"Tensors show {what}, but the config does not name it."
