@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from gguf import GGUFWriter
 
 from whichgpu.inspect.architecture import read_design
 from whichgpu.inspect.classify import classify
@@ -14,7 +17,8 @@ from whichgpu.inspect.encoder_kinds import encoder_kind
 from whichgpu.inspect.gguf_config import config_of
 from whichgpu.inspect.gguf_file import GgufHeader, file_type
 from whichgpu.inspect.headers import Tensor
-from whichgpu.inspect.records import ModelClass
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.records import ModelClass, Part
 
 ATTENTION = ("attn_norm", "attn_q", "attn_k", "attn_v", "attn_output")
 DENSE = ("ffn_up", "ffn_gate", "ffn_down")
@@ -203,3 +207,96 @@ def test_heads_that_differ_by_layer_and_layers_without_attention() -> None:
     )
     assert [m.kind for m in found] == ["full", "none", "full"]
     assert [m.kv_heads for m in found] == [8, None, 4]
+
+
+DRAFT = ("nextn.eh_proj", "nextn.enorm", "nextn.hnorm", "nextn.shared_head_norm")
+
+
+def test_next_token_layers_are_no_layers_of_the_decoder() -> None:
+    """GLM-4.5: block_count is 46 layers and the one that predicts (llama.cpp convert_hf_to_gguf, Glm4MoeModel)."""
+    view = view_of(
+        "glm4moe",
+        [(*ATTENTION, *DENSE), *[(*ATTENTION, *EXPERTS)] * 45, (*ATTENTION, *EXPERTS, *DRAFT)],
+        embedding_length=4096,
+        attention__head_count=96,
+        attention__head_count_kv=8,
+        attention__key_length=128,
+        feed_forward_length=10944,
+        leading_dense_block_count=1,
+        expert_count=128,
+        expert_used_count=8,
+        nextn_predict_layers=1,
+    )
+    design = read_design(view)
+    assert design is not None
+    assert (design.layers, design.mtp_layers, len(design.mixers)) == (46, 1, 46)
+    assert [f.kind for f in design.ffns[:2]] == ["dense", "moe"]
+
+
+def test_a_hybrid_with_a_next_token_layer_has_its_kinds_and_heads_by_layer() -> None:
+    """Qwen3.5: the layer that predicts has attention, whatever the last of the others is; lists have an entry for it too."""
+    linear = ("attn_norm", "attn_qkv", "attn_gate", "ssm_ba", "ssm_conv1d", "ssm_a", "ssm_out", *DENSE)
+    view = view_of(
+        "qwen35",
+        [linear, linear, linear, (*ATTENTION, *DENSE), linear, (*ATTENTION, *DENSE, *DRAFT)],
+        embedding_length=2048,
+        attention__head_count=16,
+        attention__head_count_kv=[0, 0, 0, 2, 0, 2],
+        attention__key_length=256,
+        ssm__conv_kernel=4,
+        ssm__state_size=128,
+        ssm__group_count=16,
+        ssm__time_step_rank=32,
+        ssm__inner_size=4096,
+        nextn_predict_layers=1,
+    )
+    design = read_design(view)
+    assert design is not None
+    assert [m.kind for m in design.mixers] == ["gdn", "gdn", "gdn", "full", "gdn"]
+    assert (design.mixers[3].kv_heads, design.mtp_layers) == (2, 1)
+
+
+def test_next_token_layers_that_a_file_counts_and_does_not_hold() -> None:
+    view = view_of(
+        "glm4moe",
+        [(*ATTENTION, *DENSE)] * 3,
+        embedding_length=64,
+        attention__head_count=4,
+        block_count=4,
+        nextn_predict_layers=1,
+    )
+    design = read_design(view)
+    assert design is not None
+    assert (design.layers, design.mtp_layers) == (3, 0)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3next", "glm4moe"])
+def test_a_file_without_any_has_none_whatever_its_class_has(architecture: str) -> None:
+    view = view_of(architecture, [(*ATTENTION, *DENSE)] * 3, embedding_length=64, attention__head_count=4)
+    design = read_design(view)
+    assert design is not None
+    assert (design.layers, design.mtp_layers) == (3, 0)
+
+
+def test_tensors_of_a_next_token_layer_are_its_own_part(tmp_path: Path) -> None:
+    writer = GGUFWriter(tmp_path / "x.gguf", "glm4moe")
+    writer.add_block_count(3)
+    writer.add_context_length(4096)
+    writer.add_embedding_length(64)
+    writer.add_feed_forward_length(128)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(2)
+    writer.add_uint32("glm4moe.nextn_predict_layers", 1)
+    names = [f"blk.{i}.{name}" for i in range(3) for name in ("attn_q", "attn_k", "ffn_up", "ffn_down")]
+    for name in ["token_embd", *names, "blk.2.nextn.eh_proj"]:
+        writer.add_tensor(f"{name}.weight", np.zeros((64, 64), np.float16))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    inspection = inspect_model(str(tmp_path / "x.gguf"))
+    assert inspection.architecture is not None
+    assert (inspection.architecture.layers, inspection.architecture.mtp_layers) == (2, 1)
+    assert inspection.parameters.by_part[Part.MTP] == 5 * 64 * 64
+    assert inspection.parameters.active.value == 9 * 64 * 64
+    assert inspection.parameters.total.value == 14 * 64 * 64

@@ -11,6 +11,7 @@ from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer
 from whichgpu.inspect.encoder_kinds import encoder_kind, encoder_level
 from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.facts import architecture_record
+from whichgpu.inspect.names import pattern_of
 from whichgpu.inspect.overruling import overruled
 from whichgpu.inspect.packing import detected_method
 from whichgpu.inspect.pipelines import component_records, pipeline_components, pipeline_groups
@@ -93,7 +94,7 @@ def _tensors(reading: Reading, published: Published | None) -> tuple[TensorGroup
         return None
     layers = reading.design.layers if reading.design is not None else None
     if reading.gguf_elements is not None:
-        return _gguf_groups(reading)
+        return _gguf_groups(reading, layers)
     if reading.choice.pipeline:
         return pipeline_groups(reading.tensors)
     groups: list[TensorGroup] = []
@@ -103,15 +104,14 @@ def _tensors(reading: Reading, published: Published | None) -> tuple[TensorGroup
     return tuple(groups)
 
 
-def _gguf_groups(reading: Reading) -> tuple[TensorGroup, ...]:
+def _gguf_groups(reading: Reading, layers: int | None) -> tuple[TensorGroup, ...]:
     from whichgpu.inspect.gguf_file import part_of_gguf
 
     elements = reading.gguf_elements or {}
-    groups = group_tensors(reading.tensors[""], None, None)
+    groups = group_tensors(reading.tensors[""], layers, None)
     sizes: dict[str, int] = {}
     for tensor in reading.tensors[""]:
-        pattern = ".".join("*" if p.isdecimal() else p for p in tensor.name.split("."))
-        key = f"{pattern}|{tensor.dtype}|{tensor.shape}"
+        key = f"{pattern_of(tensor.name, layers)}|{tensor.dtype}|{tensor.shape}"
         sizes[key] = sizes.get(key, 0) + elements.get(tensor.name, 0)
     return tuple(
         g.model_copy(

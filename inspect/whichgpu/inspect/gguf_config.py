@@ -32,7 +32,6 @@ _KEYS = {
     "leading_dense_block_count": "first_k_dense_replace",
     "context_length": "max_position_embeddings",
     "vocab_size": "vocab_size",
-    "nextn_predict_layers": "num_nextn_predict_layers",
     "shortconv.l_cache": "conv_L_cache",
     "wkv.head_size": "head_size",
 }
@@ -94,9 +93,14 @@ def config_of(fields: Mapping[str, Any], tensors: Iterable[Tensor]) -> dict[str,
         value = _largest(model_fields.get(key))
         if value:
             config[name] = value
-    config |= _own_heads(model_fields)
     kinds, rows = _layers(tensors)
-    config |= _latent(model_fields) | _kinds(model_fields, kinds)
+    drafts = _drafts(model_fields, kinds)
+    kinds = {index: names for index, names in kinds.items() if index not in drafts}
+    config["num_nextn_predict_layers"] = sum(drafts.values())
+    if drafts and config.get("num_hidden_layers", 0) > len(drafts):
+        config["num_hidden_layers"] -= len(drafts)
+        model_fields = _without_drafts(model_fields, config["num_hidden_layers"])
+    config |= _own_heads(model_fields) | _latent(model_fields) | _kinds(model_fields, kinds)
     if rows:
         config.setdefault("vocab_size", rows)
     if architecture in _ENCODERS:
@@ -104,6 +108,31 @@ def config_of(fields: Mapping[str, Any], tensors: Iterable[Tensor]) -> dict[str,
     if architecture in ("t5", "t5encoder"):
         config["is_encoder_decoder"] = True
     return config
+
+
+def _drafts(fields: Mapping[str, Any], layers: Mapping[int, set[str]]) -> dict[int, bool]:
+    """Which blocks are next-token layers, and whether their tensors are stored.
+
+    llama.cpp counts them in ``block_count``, after the others (convert_hf_to_gguf: ``num_hidden_layers`` plus
+    ``num_nextn_predict_layers``), and tells them by tensors of their own, ``blk.N.nextn.*``.
+    """
+    stored = {index: True for index, names in layers.items() if "nextn" in names}
+    blocks, announced = as_integer(fields.get("block_count")), as_integer(fields.get("nextn_predict_layers"))
+    if (
+        stored
+        or not blocks
+        or not announced
+        or announced >= blocks
+        or max(layers, default=blocks) + 1 != blocks - announced
+    ):
+        return stored
+    return dict.fromkeys(range(blocks - announced, blocks), False)
+
+
+def _without_drafts(fields: Mapping[str, Any], layers: int) -> dict[str, Any]:
+    """The metadata with lists that have an entry per block cut to the layers that decode."""
+    blocks = as_integer(fields.get("block_count"))
+    return {k: v[:layers] if isinstance(v, list) and len(v) == blocks else v for k, v in fields.items()}
 
 
 def _own_heads(fields: Mapping[str, Any]) -> dict[str, Any]:

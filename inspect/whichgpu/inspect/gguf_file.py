@@ -21,6 +21,7 @@ FIRST_BYTES = 8 * 2**20
 _AGAIN = "Download or convert it again."
 
 _PARTS: tuple[tuple[Part, str], ...] = (
+    (Part.MTP, r"^mtp\.|nextn"),
     (Part.ROUTED_EXPERTS, r"_exps\b"),
     (Part.SHARED_EXPERTS, r"_shexp"),
     (Part.ROUTER, r"ffn_gate_inp|exp_probs"),
@@ -29,7 +30,6 @@ _PARTS: tuple[tuple[Part, str], ...] = (
     (Part.NORM, r"norm"),
     (Part.EMBEDDING, r"^token_embd|^per_layer_token_embd|position_embd"),
     (Part.HEAD, r"^output\.|^cls"),
-    (Part.MTP, r"nextn"),
     (Part.ATTENTION, r"attn|sinks"),
     (Part.DENSE_FFN, r"ffn_"),
 )

@@ -91,7 +91,7 @@ _RULES: tuple[tuple[Part, re.Pattern[str]], ...] = tuple(
 
 
 _NUMBER = re.compile(r"(?<![^.])\d+(?![^.])")
-_LAYER = re.compile(r"(?<![^.])layers\.(\d{1,9})\.")
+_LAYER = re.compile(r"(?:(?<![^.])layers|^blk)\.(\d{1,9})\.")
 
 
 @lru_cache(maxsize=50_000)
@@ -122,6 +122,8 @@ def pattern_of(name: str, layers: int | None) -> str:
     'model.layers.*.mlp.experts.*.up_proj.weight'
     >>> pattern_of("model.layers.61.eh_proj.weight", 61)
     'mtp.layers.*.eh_proj.weight'
+    >>> pattern_of("blk.46.attn_q.weight", 46)
+    'mtp.blk.*.attn_q.weight'
     """
     pattern = _NUMBER.sub("*", name)
     if (
