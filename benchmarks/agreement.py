@@ -23,6 +23,8 @@ from typing import Any
 
 from tests.hub import HubStandIn, Repo, Sparse
 
+from benchmarks.hub_terms import model_info
+
 _NOT_IN_REPOSITORY = {"SOURCE.txt", "lfs_sizes.json", "siblings.json", "model_files.json", "safetensors_header.json"}
 _CLASSES = {
     "dense": ({"dense"}, {"moe", "multimodal", "hybrid", "ssm", "diffusion", "encoder", "encoder-decoder"}),
@@ -155,13 +157,15 @@ def run_all(models: Path) -> tuple[list[Row], float]:
     return rows, time.perf_counter() - begun
 
 
-def build_atlas(models: Path, out: Path) -> None:
-    """Build the atlas from metadata folders instead of the Hub."""
-    ids = Path("assets/whichgpu/assets/atlas_ids.txt")
+_ATLAS_IDS = Path("assets/whichgpu/assets/atlas_ids.txt")
+
+
+def build_atlas(models: Path, out: Path, ids: Path = _ATLAS_IDS) -> None:
+    """Build the atlas from metadata folders instead of the Hub, with licences and dates from a list of it."""
     names = ids.read_text().split()
     repos = {n: repository_of(models / n.replace("/", "__")) for n in names}
-    unsaid = {n: replace(r, extra_info={**r.extra_info, "gated": None}) for n, r in repos.items()}  # folders don't say
-    with HubStandIn(unsaid) as hub:
+    offered = {n: replace(r, extra_info={**r.extra_info, **model_info(n)}) for n, r in repos.items()}
+    with HubStandIn(offered) as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         from whichgpu.tui.cli.tree import run
 
