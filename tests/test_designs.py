@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import pytest
 from benchmarks.transformers_oracle import ARTEFACTS, CLOSE, counted, kept
 
+from tests.hub import shapes
 from whichgpu.inspect.counting import fit_to_names
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, ModelClass, Part
@@ -211,6 +212,21 @@ class TestBeside:
         for model_type in ("blip-2", "granite_speech", "t5gemma2", "pi0", "gemma3"):
             said = inspected(DEFAULTS[model_type]["config"]).warnings
             assert not [text for text in said if "not counted" in text], model_type
+
+    def test_a_base_that_is_only_named_is_said(self, inspected: Callable[[Config], Inspection]) -> None:
+        """Ultravox: its repository holds what joins a language model and an encoder, of which it may hold none."""
+        config: Config = {
+            "model_type": "ultravox",
+            "hidden_size": 4096,
+            "text_model_id": "meta-llama/Llama-3.1-8B-Instruct",
+        }
+        said = [text for text in inspected(config).warnings if "not counted" in text]
+        assert len(said) == 1
+        assert "config.json: text_model_id = meta-llama/Llama-3.1-8B-Instruct" in said[0]
+        config |= {"text_config": shapes.LLAMA_8B, "audio_model_id": "openai/whisper-large-v3-turbo"}
+        said = [text for text in inspected(config).warnings if "not counted" in text]
+        assert [text for text in said if "text_model_id" in text] == []
+        assert len(said) == 1
 
     def test_an_encoder_without_sizes_beside_a_decoder_is_said(self, inspected: Callable[[Config], Inspection]) -> None:
         """Nemotron Parse names its image encoder alone."""

@@ -8,13 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.hub import shapes
 from tests.hub.content import TensorSpec, header_of
 from tests.test_families import FAMILIES, write_weights
+from whichgpu.inspect.architecture import read_design
+from whichgpu.inspect.config_view import config_root
+from whichgpu.inspect.facts import architecture_record
+from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.mixer_kinds import MixerKind
+from whichgpu.inspect.overruling import overruled
 from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.stored_layers import stored_layers
 
 Config = dict[str, Any]
 Named = tuple[str, TensorSpec]
@@ -483,3 +491,36 @@ def test_all_that_is_planned_from_is_what_the_right_config_gives(
     assert inspection.architecture.model_copy(update=unsourced) == expected.architecture.model_copy(update=unsourced)
     assert (inspection.parameters, inspection.weights) == (expected.parameters, expected.weights)
     assert said(inspection, "the tensors count")
+
+
+NAMES = sorted(
+    {
+        name
+        for layer in (attention(norm=True), dense(), experts(2), fused_experts(), latent(), delta(), mamba())
+        for name, _ in layer
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from([LLAMA, MIXTURE, LATENT, DELTA, MAMBA]),
+    st.lists(
+        st.tuples(
+            st.integers(0, 5), st.sampled_from(NAMES), st.lists(st.sampled_from([0, 1, 2, 32, 256, 3000]), max_size=4)
+        ),
+        max_size=30,
+    ),
+)
+def test_whatever_shapes_headers_have(config: Config, entries: list[tuple[int, str, list[int]]]) -> None:
+    """A design as long as its lists, whatever the tensors are."""
+    root = config_root(config, "config.json")
+    design = read_design(root)
+    tensors = [Tensor(f"model.layers.{i}.{name}", "BF16", tuple(shape), 2) for i, name, shape in entries]
+    stored = stored_layers(tensors, None)
+    assert design is not None
+    if stored is not None:
+        design, texts = overruled(root, design, stored)
+        assert len(design.mixers) == len(design.ffns) == design.layers
+        assert all(text.endswith((".", "!")) for text in texts)
+        assert architecture_record(root, design, "BF16", ()) is not None

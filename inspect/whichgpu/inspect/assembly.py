@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from whichgpu.inspect import counting
 from whichgpu.inspect.classify import Findings, classify, disagreements
-from whichgpu.inspect.companions import second_stacks, uncounted
+from whichgpu.inspect.companions import second_stacks, uncounted, uncounted_bases
 from whichgpu.inspect.config_view import HIDDEN_KEYS, ConfigView, as_integer
 from whichgpu.inspect.encoder_kinds import encoder_kind, encoder_level
 from whichgpu.inspect.errors import UnreadableError
@@ -355,6 +355,8 @@ def _note_doubts(reading: Reading, grade: Grade, parameters: Parameters) -> None
     if grade is not Grade.HEADERS and reading.root is not None and reading.root.string("_class_name") is None:
         reading.warnings += _unknown_towers(reading)
         reading.warnings += [] if _has_own_blueprint(reading) else _uncounted(reading.root)
+    if reading.root is not None:
+        reading.warnings += uncounted_bases(reading.root, parameters.by_part)
     if reading.adapter_of is not None:
         reading.warnings.append(f"This is an adapter (LoRA) of {reading.adapter_of}; ask for that model instead.")
     for view in (reading.root, reading.design.view if reading.design else None):

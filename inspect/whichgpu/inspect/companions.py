@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from whichgpu.inspect.config_view import ConfigView, looks_like_transformer, text_view
+from whichgpu.inspect.records import Part
+from whichgpu.inspect.text import clean
 from whichgpu.inspect.tower_views import towers
 
 _SECOND_STACKS = ("encoder", "dit_config", "encoder_config", "global_config", "patcher_config")
 """T5Gemma's encoder beside its decoder, pi0's stack for actions, the stacks around the decoder of bytes of BLT."""
+_BASES = {
+    "text_model_id": ("language model", frozenset({Part.ATTENTION, Part.SSM})),
+    "audio_model_id": ("audio encoder", frozenset({Part.AUDIO})),
+}
+"""Keys by which a composite (Ultravox) names models that it is made of, and the parts that are there where they are its own."""
 _WITHOUT_WORDS = "global_config"
 """A stack between others, which sees no words."""
 _OF_TOWERS = (
@@ -62,3 +69,18 @@ def _has_model(level: ConfigView | None, views: list[ConfigView], depth: int) ->
 
 def _holds(level: ConfigView, view: ConfigView) -> bool:
     return any(level.raw[key] is view.raw for key in level)
+
+
+def uncounted_bases(root: ConfigView, parts: Collection[Part]) -> list[str]:
+    """Say which models a composite only names, so that nothing of them is counted.
+
+    Args:
+        root: the whole config.
+        parts: what was counted.
+    """
+    named = [(key, what, root.string(key)) for key, (what, own) in _BASES.items() if not own.intersection(parts)]
+    return [
+        f"The {what} is only named ({root.where}: {key} = {clean(base, 100)}); its weights lie there, and are not counted."
+        for key, what, base in named
+        if base
+    ]

@@ -16,7 +16,8 @@ MAX_CONFIG_BYTES = 16 * 2**20
 _MAX_INTEGER = 2**40
 """Far above any real dimension; larger values are read as unusable, not as a model."""
 
-_MAX_LAYERS = 4096
+MOST_LAYERS = 4096
+"""Everything is made once for each of them; no model has so many."""
 _LAYER_COUNTS = ("layers", "n_layer", "depth", "block_count")
 """How keys end that count layers, of the language model or of anything beside it."""
 
@@ -130,7 +131,7 @@ class ConfigView(Mapping[str, Any]):
     def numbers(self, *keys: str) -> list[int] | None:
         """Return a per-layer list of integers (a bounded length), or ``None``."""
         value = self.value(*keys)
-        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= _MAX_LAYERS:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= MOST_LAYERS:
             return None
         parsed = [as_integer(v) for v in value]
         return [v for v in parsed if v is not None] if None not in parsed else None
@@ -138,7 +139,7 @@ class ConfigView(Mapping[str, Any]):
     def words(self, *keys: str) -> list[str] | None:
         """Return a per-layer list of strings (a bounded length), or ``None``."""
         value = self.value(*keys)
-        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= _MAX_LAYERS:
+        if not isinstance(value, Sequence) or isinstance(value, str) or not 0 < len(value) <= MOST_LAYERS:
             return None
         return [v for v in value if isinstance(v, str)] if all(isinstance(v, str) for v in value) else None
 
@@ -221,13 +222,13 @@ def config_root(raw: Mapping[str, Any], where: str) -> ConfigView:
         for key, value in level.items():
             if isinstance(value, dict):
                 levels.append((value, depth + 1))
-            elif key.endswith(_LAYER_COUNTS) and (number := as_integer(value)) is not None and number > _MAX_LAYERS:
+            elif key.endswith(_LAYER_COUNTS) and (number := as_integer(value)) is not None and number > MOST_LAYERS:
                 raise _too_many_layers(f"{where}: {clean(key, 60)}", number)
     return ConfigView(raw, where)
 
 
 def _too_many_layers(where: str, layers: int) -> UnreadableError:
-    return UnreadableError(f"{where} asks for {layers:,} layers; no model has more than {_MAX_LAYERS:,}.")
+    return UnreadableError(f"{where} asks for {layers:,} layers; no model has more than {MOST_LAYERS:,}.")
 
 
 def check_sizes(view: ConfigView) -> None:
@@ -255,6 +256,6 @@ def layer_count(view: ConfigView) -> int | None:
         listed = view.words("layers_block_type", "layer_types") or list(view.string("hybrid_override_pattern") or "")
         layers = len(listed) or None
         view.sources["layers"] = "computed: length of the per-layer list"
-    if layers is not None and layers > _MAX_LAYERS:
+    if layers is not None and layers > MOST_LAYERS:
         raise _too_many_layers(view.where, layers)
     return layers

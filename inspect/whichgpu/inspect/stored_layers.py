@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import NamedTuple
 
+from whichgpu.inspect.config_view import MOST_LAYERS
 from whichgpu.inspect.headers import Tensor
 from whichgpu.inspect.names import is_buffer, is_scale, part_of
 from whichgpu.inspect.packing import Shape, unpacked_shape
@@ -71,7 +72,8 @@ class Stored:
 
 
 def stored_layers(tensors: Iterable[Tensor], published: Published | None) -> Stored | None:
-    """Return what the headers hold of the language model's layers, or ``None`` where no stack of layers is told by its names."""
+    """Return what the headers hold of the language model's layers, or ``None`` where names tell no stack of layers, or one of
+    more than any model has."""
     stacks: dict[str, dict[int, list[tuple[str, Tensor]]]] = defaultdict(lambda: defaultdict(list))
     sizes: dict[str, int] = defaultdict(int)
     ends: list[Tensor] = []
@@ -91,6 +93,8 @@ def stored_layers(tensors: Iterable[Tensor], published: Published | None) -> Sto
     drafts = {i for i, entries in stack.items() if any(_DRAFTS.match(rest) for rest, _ in entries)}
     has_drafts = bool(drafts) or any(part_of(name) is Part.MTP for name in (*stacks, *(t.name for t in ends)))
     count = max((i + 1 for i in stack if i not in drafts), default=0)
+    if count > MOST_LAYERS:
+        return None
     shapes: dict[tuple[tuple[str, str, Shape], ...], StoredLayer] = {}
     layers = [_layer(stack.get(i, []), published, shapes) for i in range(count)]
     return Stored(prefix, layers, _hidden(layers), len(drafts), _has_head(ends), has_drafts)
@@ -137,7 +141,7 @@ def _read_layer(entries: list[tuple[str, Tensor]], published: Published | None) 
     layer = StoredLayer()
     for pattern, (dtype, shape) in kinds.items():
         is_bias = pattern.endswith("bias") and not pattern.endswith("dt_bias")
-        if is_buffer(pattern) or is_scale(pattern) or is_bias:
+        if is_buffer(pattern) or is_scale(pattern) or is_bias or 0 in shape:
             continue
         logical = unpacked_shape(pattern, dtype, shape, siblings, published) or shape
         layer.modules.setdefault(_BODY.sub("", pattern), Matrix(logical, counts[pattern]))

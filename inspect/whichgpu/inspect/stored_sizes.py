@@ -169,7 +169,7 @@ def _gated_delta(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
 
 def _kimi_delta(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     decay, conv = _one(layer, "A_log"), _one(layer, "q_conv1d", "q_conv")
-    if decay is None or conv is None or conv.shape[0] % prod(decay.shape):
+    if decay is None or conv is None or len(conv.shape) < 2 or conv.shape[0] % prod(decay.shape):
         return {}
     heads = prod(decay.shape)
     return {"heads": heads, "head_dim": conv.shape[0] // heads, "conv_kernel": conv.shape[-1]}
@@ -177,7 +177,7 @@ def _kimi_delta(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
 
 def _mamba1(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     decay, conv = _one(layer, "A_log"), _one(layer, "conv1d")
-    if decay is None or len(decay.shape) != 2 or conv is None:
+    if decay is None or len(decay.shape) != 2 or conv is None or not conv.shape:
         return {}
     inner, state = decay.shape
     sizes = {"inner": inner, "state_dim": state, "conv_kernel": conv.shape[-1]}
@@ -197,7 +197,7 @@ def _mamba2(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
 
 def _short_convolution(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     conv = _matching(layer, re.compile(r"conv\.conv$"))
-    return {"inner": conv.shape[0], "conv_kernel": conv.shape[-1]} if conv is not None else {}
+    return {"inner": conv.shape[0], "conv_kernel": conv.shape[-1]} if conv is not None and conv.shape else {}
 
 
 _READERS: dict[MixerKind, Callable[[StoredLayer, MixerSpec, int], Sizes]] = {
