@@ -17,6 +17,7 @@ import json
 import os
 import tempfile
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -157,15 +158,16 @@ def run_all(models: Path) -> tuple[list[Row], float]:
     return rows, time.perf_counter() - begun
 
 
-_ATLAS_IDS = Path("assets/whichgpu/assets/atlas_ids.txt")
-
-
-def build_atlas(models: Path, out: Path, ids: Path = _ATLAS_IDS) -> None:
-    """Build the atlas from metadata folders instead of the Hub, with licences and dates from a list of it."""
-    names = ids.read_text().split()
+def offered(models: Path, names: Sequence[str]) -> dict[str, Repo]:
+    """Build repositories from metadata folders, with the licences and dates that a list of the Hub has of them."""
     repos = {n: repository_of(models / n.replace("/", "__")) for n in names}
-    offered = {n: replace(r, extra_info={**r.extra_info, **model_info(n)}) for n, r in repos.items()}
-    with HubStandIn(offered) as hub:
+    return {n: replace(r, extra_info={**r.extra_info, **model_info(n)}) for n, r in repos.items()}
+
+
+def build_atlas(models: Path, out: Path) -> None:
+    """Build the atlas from metadata folders instead of the Hub."""
+    ids = Path("assets/whichgpu/assets/atlas_ids.txt")
+    with HubStandIn(offered(models, ids.read_text().split())) as hub:
         os.environ["HF_ENDPOINT"] = hub.endpoint
         from whichgpu.tui.cli.tree import run
 

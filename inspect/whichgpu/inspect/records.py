@@ -356,7 +356,7 @@ class ModelSource(Record):
     gated: bool | None = None
     """True where access must be asked for; ``None`` where nobody said."""
     modified: str | None = None
-    """ISO date of the Hub's lastModified; of its createdAt where that alone is known."""
+    """ISO date of the Hub's lastModified."""
     read_on: str | None = None
     """ISO date on which the files were read."""
     requests: int = 0
