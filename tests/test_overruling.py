@@ -374,6 +374,31 @@ class TestHeads:
         assert said(inspection, "config.json: kv_lora_rank says 128", "96 elements")
         assert said(inspection, "config.json: qk_rope_head_dim says 16")
 
+    @pytest.mark.parametrize("indexed", [True, False])
+    def test_an_indexer(self, indexed: bool, inspect_folder: Inspect) -> None:
+        """DeepSeek-V3.2's keeps keys of its own in the cache; a copy without it keeps none."""
+        indexer = (
+            [matrix("self_attn.indexer.wk", 64, 256), matrix("self_attn.indexer.wq_b", 256, 64)] if indexed else []
+        )
+        layers = [both(both(latent(), iter(indexer)), dense()) for _ in range(4)]
+        config = LATENT | {"index_head_dim": 128, "index_n_heads": 4}
+        inspection = inspect_folder(config, model(config, layers))
+        assert inspection.architecture is not None
+        assert inspection.architecture.mixers[0].index_head_dim == (64 if indexed else None)
+        held = "64 elements of indexer key" if indexed else "no indexer"
+        assert said(inspection, "config.json: index_head_dim says 128", held)
+
+    def test_projections_that_no_heads_explain(self, inspect_folder: Inspect) -> None:
+        def odd() -> Iterator[Named]:
+            yield matrix("self_attn.q_proj", 263, 256)
+            yield matrix("self_attn.k_proj", 67, 256)
+            yield matrix("self_attn.o_proj", 256, 263)
+
+        inspection = inspect_folder(LLAMA, model(LLAMA, [both(odd(), dense()) for _ in range(4)]))
+        assert inspection.architecture is not None
+        assert inspection.architecture.kv_heads == 2
+        assert said(inspection, "No number of heads explains the projections of all layers")
+
     def test_heads_of_a_delta_net(self, inspect_folder: Inspect) -> None:
         layers = [both(delta(heads=8) if i < 3 else attention(norm=True), dense()) for i in range(4)]
         inspection = inspect_folder(DELTA, model(DELTA, layers))

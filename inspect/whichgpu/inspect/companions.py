@@ -78,9 +78,9 @@ def uncounted_bases(root: ConfigView, parts: Collection[Part]) -> list[str]:
         root: the whole config.
         parts: what was counted.
     """
-    named = [(key, what, root.string(key)) for key, (what, own) in _BASES.items() if not own.intersection(parts)]
+    bases = [(key, what, root.string(key)) for key, (what, own) in _BASES.items() if not own.intersection(parts)]
     return [
         f"The {what} is only named ({root.where}: {key} = {clean(base, 100)}); its weights lie there, and are not counted."
-        for key, what, base in named
+        for key, what, base in bases
         if base
     ]

@@ -16,7 +16,7 @@ from whichgpu.inspect.feed_forwards import TOP_K_KEYS, first_integer
 from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.mixer_specs import attention
 from whichgpu.inspect.stored_layers import Stored, StoredLayer
-from whichgpu.inspect.stored_sizes import Sizes, ffn_kind, ffn_sizes, mixer_kinds_of, mixer_sizes
+from whichgpu.inspect.stored_sizes import Sizes, explains, ffn_kind, ffn_sizes, has_indexer, mixer_kinds_of, mixer_sizes
 from whichgpu.inspect.text import clean
 
 HEADERS = "tensor headers"
@@ -29,6 +29,7 @@ _WORDS = {
     "kv_lora_rank": "elements of KV latent",
     "q_lora_rank": "elements of query latent",
     "rope_head_dim": "rotated elements per head",
+    "index_head_dim": "elements of indexer key",
     "key_heads": "key heads",
     "key_dim": "elements per key head",
     "inner": "elements inside the mixer",
@@ -72,6 +73,7 @@ _KEYS = {
     ),
     "head_dim": ("head_dim", "swa_head_dim", "global_head_dim", "linear_value_head_dim", "mamba_head_dim", "mamba_d_head"),
     "v_head_dim": ("v_head_dim", "swa_v_head_dim"),
+    "index_head_dim": ("index_head_dim",),
     "key_heads": ("linear_num_key_heads",),
     "key_dim": ("linear_key_head_dim",),
     "inner": ("mamba_d_ssm", "mamba_intermediate_size", "conv_dim"),
@@ -99,11 +101,13 @@ class _Differences:
     layers: dict[tuple[str, str], list[int]] = field(default_factory=dict)
     unnamed: dict[str, None] = field(default_factory=dict)
     """What tensors show and no key names."""
+    unexplained: list[int] = field(default_factory=list)
+    """Layers whose projections no number of heads explains."""
     read: set[str] = field(default_factory=set)
     """Names of the sizes that the tensors have otherwise."""
 
-    def note(self, said: str, held: str, layer: int) -> None:
-        self.layers.setdefault((said, held), []).append(layer)
+    def note(self, claim: str, content: str, layer: int) -> None:
+        self.layers.setdefault((claim, content), []).append(layer)
 
     def sizes(self, spec: MixerSpec | FfnSpec, sizes: Sizes, layer: int) -> dict[str, int]:
         """Note what differs between a specification and what a layer's tensors prove; return it."""
@@ -112,25 +116,31 @@ class _Differences:
             before = getattr(spec, name)
             source_name = "expert_intermediate" if name == "intermediate" and spec.kind == "moe" else name
             self.read.add(source_name)
-            stated = _stated_by(self.view, source_name, before) if before is not None else None
-            if stated is not None:
-                self.note(f"{stated} says {before:,}", f"{number:,} {_WORDS[name]}", layer)
+            key = _stated_by(self.view, source_name, before) if before is not None else None
+            if key is not None:
+                self.note(f"{key} says {before:,}", f"{number:,} {_WORDS[name]}", layer)
         return changes
 
-    def kind(self, keys: tuple[str, ...], said: str, held: str, unnamed: str, layer: int) -> None:
+    def kind(self, keys: tuple[str, ...], claim: str, content: str, unnamed: str, layer: int) -> None:
         """Note what a layer is; where no key says that, what the config has no word for."""
         key = _key(self.view, keys)
         if key is None and unnamed:
             self.unnamed.setdefault(unnamed)
         else:
-            self.note(f"{key or self.view.where} makes {said} of it", f"those of {held}", layer)
+            self.note(f"{key or self.view.where} makes {claim} of it", f"those of {content}", layer)
 
     def texts(self, count: int) -> list[str]:
         """The differences as sentences."""
-        return [
-            f"{said}, but the tensors of {_which(indices, count)} have {held}; the tensors count."
-            for (said, held), indices in self.layers.items()
-        ] + [shown(what) for what in self.unnamed]
+        texts = [
+            f"{claim}, but the tensors of {_which(indices, count)} have {content}; the tensors count."
+            for (claim, content), indices in self.layers.items()
+        ]
+        if self.unexplained:
+            layers = _which(self.unexplained, count)
+            texts.append(
+                f"No number of heads explains the projections of {layers}; heads are those of {self.view.where}."
+            )
+        return texts + [shown(what) for what in self.unnamed]
 
 
 def _which(indices: list[int], count: int) -> str:
@@ -181,18 +191,22 @@ def _layer_count(design: Design, stored: Stored) -> int:
 def _with_own_size(root: ConfigView, design: Design, stored: Stored) -> tuple[Design, list[str]]:
     """The design with as many layers as there are, and as wide as their norms, on which every other size hangs."""
     count, hidden = _layer_count(design, stored), stored.hidden or design.hidden
-    said = {"layers": (design.layers, count, f"{count:,} layers ({clean(stored.prefix)}*)")}
-    said["hidden"] = (design.hidden, hidden, f"layers {hidden:,} wide")
-    differing = {name: (before, held) for name, (before, number, held) in said.items() if before != number}
-    changed = read_design(root, hidden=hidden, layers=count) if differing else None
-    if changed is None:
+    own_design = (
+        read_design(root, hidden=hidden, layers=count) if (count, hidden) != (design.layers, design.hidden) else None
+    )
+    if own_design is None:
         return design, []
-    texts = [
-        f"{design.view.sources.get(name) or design.view.where} says {before:,}, but the headers hold {held}; the tensors count."
-        for name, (before, held) in differing.items()
-    ]
-    changed.view.sources.update(dict.fromkeys(differing, f"{HEADERS}: names and shapes"))
-    return changed, texts
+    texts: list[str] = []
+    contents = (
+        ("layers", design.layers, count, f"{count:,} layers ({clean(stored.prefix)}*)"),
+        ("hidden", design.hidden, hidden, f"layers {hidden:,} wide"),
+    )
+    for name, number, own_number, content in contents:
+        if number != own_number:
+            key = design.view.sources.get(name) or design.view.where
+            texts.append(f"{key} says {number:,}, but the headers hold {content}; the tensors count.")
+            own_design.view.sources[name] = f"{HEADERS}: names and shapes"
+    return own_design, texts
 
 
 def _mixer(design: Design, layer: StoredLayer, index: int, differences: _Differences) -> MixerSpec:
@@ -200,24 +214,31 @@ def _mixer(design: Design, layer: StoredLayer, index: int, differences: _Differe
     if kinds is None or spec.kind is MixerKind.PROJECTION:
         return spec
     if spec.kind not in kinds:
-        said = traits(spec.kind).words
+        words = traits(spec.kind).words
         spec = _of_kind(design, kinds)
         unnamed = RECURRENT if traits(spec.kind).recurrent else ""
-        differences.kind(_PATTERN_KEYS, said, traits(spec.kind).words, unnamed, index)
+        differences.kind(_PATTERN_KEYS, words, traits(spec.kind).words, unnamed, index)
         return replace(spec, **mixer_sizes(layer, spec, design.hidden))  # type: ignore[arg-type]
     beside = spec.beside
     if beside is not None:
         own = differences.sizes(beside, mixer_sizes(layer, beside, design.hidden), index)
         spec = replace(spec, beside=replace(beside, **own)) if own else spec  # type: ignore[arg-type]
     changes = differences.sizes(spec, mixer_sizes(layer, spec, design.hidden), index)
-    return replace(spec, **changes) if changes else spec  # type: ignore[arg-type]
+    spec = replace(spec, **changes) if changes else spec  # type: ignore[arg-type]
+    if not explains(spec, layer, design.hidden):
+        differences.unexplained.append(index)
+    if spec.kind is MixerKind.MLA and spec.index_head_dim and not has_indexer(layer):
+        key = _stated_by(design.view, "index_head_dim", spec.index_head_dim) or design.view.where
+        differences.note(f"{key} says {spec.index_head_dim:,}", "no indexer", index)
+        spec = replace(spec, index_heads=None, index_head_dim=None)
+    return spec
 
 
 def _of_kind(design: Design, kinds: frozenset[MixerKind]) -> MixerSpec:
     """A mixer of one of the kinds: as another layer has it, else with what the config says of its sizes."""
-    like = next((m for m in design.mixers if m.kind in kinds), None)
-    if like is not None:
-        return like
+    neighbour = next((m for m in design.mixers if m.kind in kinds), None)
+    if neighbour is not None:
+        return neighbour
     if MixerKind.FULL in kinds:
         return attention(design.view, design.hidden, MixerKind.FULL)
     kind = next(iter(kinds))
@@ -268,11 +289,11 @@ def _tying(root: ConfigView, design: Design, stored: Stored) -> list[str]:
     names = root.words("architectures") or []
     generates = any(name.endswith(("ForCausalLM", "ForConditionalGeneration", "LMHeadModel")) for name in names)
     source = design.view.sources.get("tied_embeddings", "")
-    said = not source.startswith("assumed")
-    if stored.has_head and design.tied and said and not design.family.stores_tied_head:
+    has_key = not source.startswith("assumed")
+    if stored.has_head and design.tied and has_key and not design.family.stores_tied_head:
         return [f"{source} is true, but the headers hold a head too; engines that go by the config don't load it."]
     if stored.has_head is not False or design.tied or not generates or design.family.bare_head:
         return []
     design.tied = True
     design.view.sources["tied_embeddings"] = f"{HEADERS}: no head is stored"
-    return [f"{source} is false, but the headers hold no head; the embedding counts as both."] if said else []
+    return [f"{source} is false, but the headers hold no head; the embedding counts as both."] if has_key else []

@@ -36,6 +36,10 @@ _FIRST_NORM = re.compile(r"input_layernorm|attention_norm|attn_norm|ln_1|operato
 _DRAFTS = re.compile(r"^(eh_proj|enorm|hnorm|shared_head|embed_tokens|nextn)\b")
 
 
+_Key = tuple[tuple[str, str, Shape], ...]
+"""What tells two layers apart: names, dtypes and shapes."""
+
+
 class Matrix(NamedTuple):
     """One module of a layer: its logical shape, and how many of it there are (experts that are stored one by one)."""
 
@@ -85,18 +89,18 @@ def stored_layers(tensors: Iterable[Tensor], published: Published | None) -> Sto
         prefix, number, rest = match.groups()
         stacks[prefix][int(number)].append((rest, tensor))
         sizes[prefix] += tensor.bytes
-    named = [p for p in stacks if _STACK.search(p) and _BESIDE.search(p) is None]
-    if not named:
+    candidates = [p for p in stacks if _STACK.search(p) and _BESIDE.search(p) is None]
+    if not candidates:
         return None
-    prefix = max(named, key=lambda p: sizes[p])
+    prefix = max(candidates, key=lambda p: sizes[p])
     stack = stacks[prefix]
     drafts = {i for i, entries in stack.items() if any(_DRAFTS.match(rest) for rest, _ in entries)}
     has_drafts = bool(drafts) or any(part_of(name) is Part.MTP for name in (*stacks, *(t.name for t in ends)))
     count = max((i + 1 for i in stack if i not in drafts), default=0)
     if count > MOST_LAYERS:
         return None
-    shapes: dict[tuple[tuple[str, str, Shape], ...], StoredLayer] = {}
-    layers = [_layer(stack.get(i, []), published, shapes) for i in range(count)]
+    layers_by_key: dict[_Key, StoredLayer] = {}
+    layers = [_layer(stack.get(i, []), published, layers_by_key) for i in range(count)]
     return Stored(prefix, layers, _hidden(layers), len(drafts), _has_head(ends), has_drafts)
 
 
@@ -115,9 +119,6 @@ def _has_head(ends: list[Tensor]) -> bool | None:
     if any(_HEAD.search(t.name) or (len(t.shape) == 2 and t.shape[0] in rows) for t in others):
         return True
     return False if embeddings else None
-
-
-_Key = tuple[tuple[str, str, Shape], ...]
 
 
 def _layer(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from math import prod
+from typing import NamedTuple
 
 from whichgpu.inspect.design import FfnSpec, MixerSpec
 from whichgpu.inspect.mixer_kinds import MixerKind
@@ -82,6 +83,11 @@ def mixer_sizes(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     return read(layer, spec, hidden) if read is not None else {}
 
 
+def has_indexer(layer: StoredLayer) -> bool:
+    """True where a layer of latent attention picks what it looks at by keys of its own."""
+    return any("indexer." in name for name in layer.modules)
+
+
 def _one(layer: StoredLayer, *ends: str, within: str = "") -> Matrix | None:
     return next((m for n, m in layer.modules.items() if n.rpartition(".")[2] in ends and within in n), None)
 
@@ -90,46 +96,63 @@ def _matching(layer: StoredLayer, pattern: re.Pattern[str]) -> Matrix | None:
     return next((m for n, m in layer.modules.items() if pattern.search(n)), None)
 
 
+class _Sides(NamedTuple):
+    """Widths of all queries, keys and outputs of a layer's heads; ``None`` where no tensor tells."""
+
+    queries: int | None
+    keys: int | None
+    output: int | None
+
+
+def _sides(layer: StoredLayer, spec: MixerSpec, hidden: int) -> _Sides:
+    queries, keys, output, fused = (
+        width(_matching(layer, pattern), hidden) for pattern in (_QUERY, _KEY, _OUTPUT, _FUSED)
+    )
+    if queries is None and keys is None and fused is not None and output is not None and not spec.output_gate:
+        return _Sides(output, (fused - output) // 2, output)
+    return _Sides(queries, keys, output)
+
+
+def explains(spec: MixerSpec, layer: StoredLayer, hidden: int) -> bool:
+    """False where a layer's projections are not of as many heads as a mixer has, whose keys and values are kept per head."""
+    if _READERS.get(spec.kind) is not _per_head or not spec.heads:
+        return True
+    return _fits(spec, _sides(layer, spec, hidden))
+
+
 def _per_head(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     """Heads, key/value heads and their width: the explanation of the projections' sides that differs least from the config."""
-    output = width(_matching(layer, _OUTPUT), hidden)
-    queries = width(_matching(layer, _QUERY), hidden)
-    keys = width(_matching(layer, _KEY), hidden)
-    fused = width(_matching(layer, _FUSED), hidden)
-    if queries is None and keys is None and fused is not None and output is not None and not spec.output_gate:
-        queries, keys = output, (fused - output) // 2
-    if queries is None:
-        return {}
+    sides = _sides(layer, spec, hidden)
+    queries, keys, output = sides
     own = _head_norm(layer, queries)
-    if _fits(spec, queries, keys, output) and own in (None, spec.head_dim):
+    if queries is None or (_fits(spec, sides) and own in (None, spec.head_dim)) or not (own or spec.heads):
         return {}
     if output is not None and queries == 2 * output:
         queries = output  # the other half are gates
     choices = [own] if own else [queries // (spec.heads or 1), spec.head_dim, (keys or 0) // (spec.kv_heads or 1)]
-    if not own and not spec.heads:
-        return {}
-    solutions = [s for d in choices if d and (s := _solved(spec, queries, keys, output, d)) is not None]
+    solutions = [s for d in choices if d and (s := _solved(spec, _Sides(queries, keys, output), d)) is not None]
     return min(
         solutions, key=lambda s: sum(getattr(spec, k) != s[k] for k in ("heads", "kv_heads", "head_dim")), default={}
     )
 
 
-def _fits(spec: MixerSpec, queries: int, keys: int | None, output: int | None) -> bool:
-    """True where the sides of the projections are what the config makes them, gates beside queries included."""
+def _fits(spec: MixerSpec, sides: _Sides) -> bool:
+    """True where the sides of the projections are what a mixer makes them, gates beside queries included."""
     heads, head_dim = spec.heads or 0, spec.head_dim or 0
-    fits_keys = keys is None or spec.shares_kv or keys == (spec.kv_heads or 0) * head_dim
-    is_gated = output != queries
-    asked = {heads * head_dim, *((2 * heads * head_dim, heads * head_dim + heads) if is_gated else ())}
-    return fits_keys and queries in asked
+    fits_keys = sides.keys is None or spec.shares_kv or sides.keys == (spec.kv_heads or 0) * head_dim
+    is_gated = sides.output != sides.queries
+    asked = {None, heads * head_dim, *((2 * heads * head_dim, heads * head_dim + heads) if is_gated else ())}
+    return fits_keys and sides.queries in asked
 
 
-def _head_norm(layer: StoredLayer, queries: int) -> int | None:
+def _head_norm(layer: StoredLayer, queries: int | None) -> int | None:
     """Width of a head, where a norm over one is stored."""
     lengths = {prod(m.shape) for n, m in layer.modules.items() if _HEAD_NORM.search(n) and m.times == 1}
     return lengths.pop() if len(lengths) == 1 and queries not in lengths else None
 
 
-def _solved(spec: MixerSpec, queries: int, keys: int | None, output: int | None, head_dim: int) -> Sizes | None:
+def _solved(spec: MixerSpec, sides: _Sides, head_dim: int) -> Sizes | None:
+    queries, keys, output = sides.queries or 0, sides.keys, sides.output
     heads, kv_heads = queries // head_dim, (keys // head_dim if keys is not None else spec.kv_heads)
     if not heads or not kv_heads or queries % head_dim or (keys or 0) % head_dim or heads % kv_heads:
         return None
@@ -147,6 +170,9 @@ def _latent(layer: StoredLayer, spec: MixerSpec, hidden: int) -> Sizes:
     query_rank = width(_one(layer, "q_a_proj"), hidden)
     if query_rank is not None:
         sizes["q_lora_rank"] = query_rank
+    indexed = width(_one(layer, "wk", "wk_proj", "k_proj", within="indexer"), hidden)
+    if indexed is not None:
+        sizes["index_head_dim"] = indexed
     rope, nope, value = sizes.get("rope_head_dim", spec.rope_head_dim), spec.nope_head_dim, spec.v_head_dim
     output = width(_one(layer, "o_proj", "dense"), hidden)
     queries = width(_one(layer, "q_b_proj"), query_rank) or width(_one(layer, "q_proj"), hidden)
