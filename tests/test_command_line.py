@@ -326,3 +326,30 @@ class TestOnATerminal:
 @pytest.mark.parametrize("value", ["nan", "inf"])
 def test_what_is_no_number_is_wrong_usage(ask: Callable[..., Result], option: str, value: str) -> None:
     assert ask("-m", "Qwen/Qwen3-8B", "--offline", option, value).code == ExitCode.USAGE
+
+
+class TestNames:
+    """What a stranger types first."""
+
+    def test_a_name_without_its_owner_is_taken_for_the_one_that_is_called_so(self, ask: Ask) -> None:
+        for words in (("qwen3-32b",), ("--model", "Qwen3-32B")):
+            assert ask(*words, "--offline").out.startswith("Qwen/Qwen3-32B "), words
+
+    def test_several_of_a_name_are_named(self, ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("whichgpu.tui.desk.names.named_alike", lambda _: ["a/one", "b/one"])
+        result = ask("--model", "one", "--offline")
+        assert (result.code, "a/one, b/one" in result.err) == (2, True)
+
+    def test_a_group_alone_prints_its_help(self, ask: Ask) -> None:
+        for group in ("catalog", "prices", "atlas"):
+            result = ask(group)
+            assert result.code == 0
+            assert f"Usage: whichgpu {group}" in result.out
+            assert "\ufffd" not in result.out + result.err
+
+    def test_a_card_of_no_vendor_and_a_vendor_alone(self, ask: Ask) -> None:
+        answer = json.loads(ask("openai/gpt-oss-20b", "--offline", "--vendor", "amd", "--json").out)["answer"]
+        assert {p["vendor"] for p in answer["plans"]} == {"amd"}
+        assert (
+            "No accelerator is left" in ask("openai/gpt-oss-20b", "--offline", "--gpu", "H100", "--vendor", "amd").err
+        )

@@ -47,6 +47,7 @@ class TestAccess:
     def test_missing_repository_answers_401_without_a_token(self, start_hub: Start, ask: Ask) -> None:
         start_hub({})
         check(ask("--model", "no/where"), 4, "No such repository", "HF_TOKEN")
+        check(ask("--model", "Qwen/Qwen3-33B"), 4, "Did you mean Qwen/Qwen3-32B")
 
     def test_missing_repository_answers_404_with_a_token(
         self, start_hub: Start, ask: Ask, monkeypatch: pytest.MonkeyPatch

@@ -230,7 +230,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(401, b"{}", headers={"X-Error-Message": "Invalid credentials in Authorization header"})
             return None
         if found is None or (found[1].private and not good):
-            self._send(401 if token is None else 404, b"{}", headers={"X-Error-Code": "RepoNotFound"})
+            words = {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Invalid username or password."}
+            self._send(401 if token is None else 404, b"{}", headers=words)
             return None
         if found[1].renamed_to is not None:
             self._redirect(f"/api/models/{found[1].renamed_to}?blobs=true")

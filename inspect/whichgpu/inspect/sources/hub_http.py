@@ -238,7 +238,8 @@ class HubHttp:
         code, text = response.headers.get("x-error-code", ""), response.headers.get("x-error-message", "")
         if code == "GatedRepo" or (status == 403 and "gated" in text.lower()):
             return AccessError("The repository is gated.", "Accept its terms on its page, then set HF_TOKEN.")
-        if status == 401 and ("Invalid" in text or "invalid" in text):
+        # the Hub says “Invalid username or password” of what is not there, too
+        if status == 401 and code != "RepoNotFound" and "invalid" in text.lower():
             return AccessError("The token is not accepted.", "Log in with `hf auth login`, or correct HF_TOKEN.")
         if status == 403:
             return AccessError(

@@ -56,7 +56,8 @@ class _Tree(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``."""
         rest = click.Command.parse_args(self, ctx, list(args))
-        if rest and rest[0] not in COMMANDS and _names_model(rest[0]) and ctx.params.get("model") is None:
+        is_free = rest and rest[0] not in COMMANDS and ctx.params.get("model") is None
+        if is_free and (_names_model(rest[0]) or _is_short_name(rest[0])):
             place = len(args) - len(rest)
             args = [*args[:place], "--model", *args[place:]]
         return super().parse_args(ctx, args)
@@ -103,6 +104,13 @@ class _Tree(click.Group):
 
 def _names_model(word: str) -> bool:
     return "/" in word or word.endswith((".gguf", ".safetensors")) or os.path.isdir(word)
+
+
+def _is_short_name(word: str) -> bool:
+    """True for a name without its owner that some model of the atlas has."""
+    from whichgpu.tui.desk.names import named_alike
+
+    return bool(named_alike(word))
 
 
 @click.group(
@@ -174,6 +182,9 @@ def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
         raise BrokenPipeError from None
     except click.exceptions.Exit as error:
         return error.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx is not None else "")
+        return ExitCode.OK
     except click.ClickException as error:
         hint = "Try whichgpu --help."
         return complain(error.format_message(), hint, ExitCode.USAGE)

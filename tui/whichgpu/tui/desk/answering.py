@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from whichgpu.catalog.errors import CatalogError
 from whichgpu.catalog.people import pseudonym
 from whichgpu.catalog.records import Finding, Stamp, answer_finding, inspection_finding
 from whichgpu.catalog.store import Catalog
-from whichgpu.inspect.errors import NetworkError, OfflineError, SourceError
+from whichgpu.inspect.errors import NetworkError, NotFoundError, OfflineError, SourceError
 from whichgpu.inspect.inspector import inspect_model
 from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
@@ -27,6 +27,7 @@ from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
 from whichgpu.tui.desk.bundled import bundled_atlas
 from whichgpu.tui.desk.facts import Own, facts_for
+from whichgpu.tui.desk.names import whole_name
 from whichgpu.tui.desk.release import release
 
 
@@ -109,13 +110,29 @@ def look_up(question: Question, progress: Progress = silent) -> LookedUp:
     Raises:
         WhichgpuError: the model cannot be found or read.
     """
-    reference = parse_reference(question.model)
+    reference = _reference_of(question.model)
     try:
         return _find(question, reference, progress)
     except SourceError as error:
+        if isinstance(error, NotFoundError) and reference.kind == "hub" and reference.revision is None:
+            error.hint = f"{_did_you_mean(reference.name)}{error.hint}"
         if reference.kind == "hub" and Path(reference.name).is_dir():
             error.hint = f"A folder of that name is here; for it, write ./{clean(reference.name)}. {error.hint}"
         raise
+
+
+def _reference_of(model: str) -> Reference:
+    """Read a model reference; a name without its owner stands for the one model of the atlas that is called so."""
+    reference = parse_reference(model)
+    if reference.kind != "hub" or "/" in reference.name:
+        return reference
+    whole = whole_name(reference.name)
+    return replace(reference, name=whole) if whole is not None else reference
+
+
+def _did_you_mean(name: str) -> str:
+    similar = bundled_atlas().similar(name)
+    return f"Did you mean {', '.join(similar)}? " if similar else ""
 
 
 def _find(question: Question, reference: Reference, progress: Progress) -> LookedUp:
