@@ -353,3 +353,11 @@ class TestNames:
         assert (
             "No accelerator is left" in ask("openai/gpt-oss-20b", "--offline", "--gpu", "H100", "--vendor", "amd").err
         )
+
+    def test_a_million_tokens_without_a_model(self, ask: Ask) -> None:
+        said = ask("cpm", "--usd", "3.92", "--tps", "4000", "--watts", "700").out
+        assert said.startswith("$0.27 per million tokens: $3.92 an hour for 14.40 million tokens an hour")
+        assert "5.71 tokens/s per watt, 0.05 kWh per million tokens" in said
+        assert json.loads(ask("cpm", "--usd", "1", "--tps", "100", "--busy", "0.5", "--json").out)[
+            "usd_per_million"
+        ] == pytest.approx(5.5556, rel=1e-4)

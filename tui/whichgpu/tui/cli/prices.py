@@ -34,7 +34,12 @@ from whichgpu.tui.words.units import NOTHING, dollars, is_stale, sign, wrapped
 
 @click.command("list")
 @click.argument("gpu", required=False)
-@click.option("--provider", "providers", multiple=True, help="Only this provider's; may be repeated.")
+@click.option(
+    "--provider",
+    "providers",
+    multiple=True,
+    help="Only this provider's, or of cloud, hyperscaler, marketplace; may be repeated.",
+)
 @click.option("--spot", is_flag=True, help="Only spot prices.")
 @with_desk
 @as_json_option
@@ -50,7 +55,7 @@ def prices_list(gpu: str | None, providers: tuple[str, ...], spot: bool, desk: D
         for o in combined(facts.offers, listed, contracts)
         if key in (None, o.accelerator)
         and (not spot or o.kind == SPOT)
-        and (not provider_names or o.provider.lower() in provider_names)
+        and (not provider_names or {o.provider.lower(), o.seller.value} & provider_names)
     ]
     matches.sort(key=lambda o: (o.accelerator, o.usd_per_hour, o.provider))
     if not matches:
@@ -67,24 +72,24 @@ def _table(offers: Sequence[PriceOffer]) -> str:
         (
             o.accelerator,
             dollars(o.usd_per_hour),
-            clean(o.provider, 14),
+            clean(o.provider, 16),
+            "yours" if o.contract else o.seller.value,
             "contract" if o.contract else o.kind,
             NOTHING if o.count is None else str(o.count),
-            clean(o.region or NOTHING, 16),
             _date_cell(o),
         )
         for o in offers
     ]
-    headers = ("card", f"{sign()}/hour", "provider", "kind", "cards", "region", "date")
+    headers = ("card", f"{sign()}/hour", "provider", "seller", "kind", "cards", "date")
     table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
-    note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old; undated prices are listed but not used."
+    note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old, ~ of a month that was inferred."
     return str(table) + "\n\n" + "\n".join(wrapped(note))
 
 
 def _date_cell(offer: PriceOffer) -> str:
     if offer.date is None:
         return "undated"
-    return offer.date + ("*" if is_stale(offer.date) else "")
+    return offer.date + ("*" if is_stale(offer.date) else "") + ("~" if offer.inferred else "")
 
 
 @click.command("refresh")

@@ -38,7 +38,7 @@ def answer_lines(reply: Reply, terminal: Terminal) -> str:
     else:
         blocks += [
             _plan(answer, plan, terminal),
-            _command(plan),
+            _command(plan, terminal),
             _instead(answer, terminal),
             _sure(inspection, answer, plan, terminal),
         ]
@@ -58,7 +58,8 @@ def _head(reply: Reply, terminal: Terminal) -> str:
         )
     asked += f"   (vLLM {reply.answer.vllm}; {reply.origin})"
     lines = wrapped(f"{name}    {_model_words(inspection)}", hang=4, width=terminal.width)
-    return "\n".join([terminal.bold(lines[0]), *lines[1:], terminal.dim(asked)])
+    workload_lines = wrapped(asked, hang=4, width=terminal.width)
+    return "\n".join([terminal.bold(lines[0]), *lines[1:], *map(terminal.dim, workload_lines)])
 
 
 def _model_words(inspection: Inspection) -> str:
@@ -171,14 +172,18 @@ def _ms(value: float) -> str:
     return f"{value / 1000:.1f} s" if value >= 1000 else f"{value:.0f} ms" if value >= 10 else f"{value:.1f} ms"
 
 
-def _command(plan: Plan) -> str:
+def _command(plan: Plan, terminal: Terminal) -> str:
     lines = [f"  {plan.command}"] if plan.command is not None else []
-    lines += [line for reason in plan.reasons[:_REASONS] for line in wrapped(f"but: {reason}", 2)]
+    lines += [line for reason in plan.reasons[:_REASONS] for line in wrapped(f"but: {reason}", 2, 4, terminal.width)]
     if len(plan.reasons) > _REASONS:
         lines[-1] += f"  (+{len(plan.reasons) - _REASONS})"
     if plan.verdict is Verdict.TIGHT:
-        lines += cures(plan, _CURES)
+        lines += _cures(plan, terminal)
     return "\n".join(lines)
+
+
+def _cures(plan: Plan, terminal: Terminal) -> list[str]:
+    return [part for line in cures(plan, _CURES) for part in wrapped(line.strip(), 4, 11, terminal.width)]
 
 
 _KINDS = {InsteadOf.CHEAPEST: "cheapest", InsteadOf.SURER: "surer", InsteadOf.FAST: "fast", InsteadOf.ROOMY: "roomy"}
@@ -299,7 +304,7 @@ def _nothing(answer: Answer, terminal: Terminal) -> str:
     lines += [line for reason in list(reasons)[:6] for line in wrapped(reason, 2, 4, terminal.width)]
     cured = next((p for p in answer.plans if p.remedies), None)
     if cured is not None:
-        lines += [f"On {cured.accelerator_name}:", *cures(cured, _CURES)]
+        lines += [f"On {cured.accelerator_name}:", *_cures(cured, terminal)]
     return "\n".join(lines)
 
 

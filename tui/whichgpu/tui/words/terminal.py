@@ -75,7 +75,7 @@ class Terminal:
 
     def folded(self, text: str) -> str:
         """Wrap a line of narration on a terminal; a log keeps it whole."""
-        return "\n".join(wrapped(text, hang=2)) if self.narrate else text
+        return "\n".join(wrapped(text, hang=2, width=self.width)) if self.narrate else text
 
     def bold(self, text: str) -> str:
         return click.style(text, bold=True) if self.colour else text
