@@ -41,7 +41,8 @@ def read_steps(path: Path, names: Models, inspect: Callable[[str], Inspection]) 
             continue
         machine = CALIBRATION.machine(card, layout)
         if row["kind"] == "prefill":
-            seconds = prefill_time(operations, machine, int(row["prefill_tokens"]))
+            new, prefix = int(row["prefill_tokens"]), int(row.get("prefix_tokens") or 0)
+            seconds = prefill_time(operations, machine, new + prefix, prefix)
         else:
             step = step_time(operations, machine, Load(row["batch"] * row["dp"], int(row["mean_kv_tokens"]), 2))
             seconds = step.total - step.prefill

@@ -305,3 +305,13 @@ def test_a_queue_and_a_burst_delay_the_first_token() -> None:
     for one in (few, many):
         assert one.ttft_burst_ms is not None
         assert one.ttft_burst_ms.expected > one.ttft_ms.expected
+
+
+def test_a_prompt_that_is_cached_is_not_computed_again() -> None:
+    whole, half, all_of_it = (
+        speed("Qwen/Qwen3-32B", "h200_sxm", context=16_384, prompt=15_000, output=256, prefix_share=share)
+        for share in (0.0, 0.5, 1.0)
+    )
+    assert whole.ttft_ms.expected > 1.6 * half.ttft_ms.expected
+    assert half.ttft_ms.expected > 3 * all_of_it.ttft_ms.expected
+    assert whole.output_tokens_per_second.expected < half.output_tokens_per_second.expected

@@ -89,6 +89,8 @@ class Workload(Record):
     price_kind: str = "on-demand"
     busy: float = 1.0
     """Share of the paid time that the load is there; costs per token are divided by it."""
+    prefix_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of a prompt's tokens that vLLM finds in its prefix cache: they are not computed again."""
     max_tpot_ms: float | None = None
     max_ttft_ms: float | None = None
     max_usd_per_hour: float | None = None

@@ -54,7 +54,7 @@ class _Served:
 
     def at(self, running: int, waiting: int = 0) -> _Point:
         prompt, output = lengths(self.case.workload)
-        load = Load(running, prompt, output)
+        load = Load(running, prompt, output, int(prompt * self.case.workload.prefix_share))
         return _Point(load, step_time(self.operations, self.machine, load), waiting)
 
     def tpot(self, point: _Point) -> float:

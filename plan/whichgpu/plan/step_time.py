@@ -58,6 +58,8 @@ class Load(NamedTuple):
     running: float
     prompt: int
     output: int
+    cached: int = 0
+    """Tokens of each prompt that are found in the prefix cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ def step_time(operations: Operations, machine: Machine, load: Load) -> Step:
         + batch * host.sequence
         + host.step / stages
     )
-    alone = prefill_time(operations, machine, load.prompt)
+    alone = prefill_time(operations, machine, load.prompt, load.cached)
     each = host.prefill * alone / stages / load.output
     return Step(
         weights=weights.memory * stages,
@@ -167,14 +169,15 @@ def padded_batch(batch: float) -> float:
 _SMALL_GRAPHS, _FINE_GRAPHS, _LARGEST_GRAPH = (1, 2, 4), 256, 512
 
 
-def prefill_time(operations: Operations, machine: Machine, prompt: int) -> float:
-    """Seconds for one prompt alone, over all pipeline stages."""
-    chunks = -(-prompt // _CHUNK)
-    tokens = prompt / chunks
+def prefill_time(operations: Operations, machine: Machine, prompt: int, cached: int = 0) -> float:
+    """Seconds for one prompt alone, over all pipeline stages; its first ``cached`` tokens are attended to, not computed."""
+    new = max(1, prompt - cached)  # vLLM computes the last token in any case
+    chunks = -(-new // _CHUNK)
+    tokens = new / chunks
     times, rates, host = machine.times, machine.rates, machine.host
     spent_here = _matrices(operations, machine, tokens).and_(_experts(operations.experts, machine, tokens))
     layers = sum(a.layers for a in operations.attention)
-    flop = sum(a.flop * a.pairs(prompt) for a in operations.attention) / chunks
+    flop = sum(a.flop * (a.pairs(prompt) - a.pairs(prompt - new)) for a in operations.attention) / chunks
     attended = spent(times.prefill, layers, 0.0, flop, (rates.memory, rates.bf16))
     scanned = spent(
         times.scan, operations.state_layers, 0.0, _scan_flop(operations, tokens), (rates.memory, rates.bf16)

@@ -157,6 +157,8 @@ WORKLOAD: tuple[Ask, ...] = (
         "prices"),
     Ask("--busy", "busy", _W, {"type": Finite(0, 1, min_open=True), "default": 1.0, "show_default": True,
         "help": "Share of the paid time that the load is there; divides the cost of a token."}, usual=1.0),
+    Ask("--prefix-share", "prefix_share", _W, {"type": Finite(0, 1), "default": 0.0, "show_default": True,
+        "help": "Share of each prompt that the prefix cache has already (a system prompt, a conversation)."}, usual=0.0),
     Ask("--spot/--on-demand", "price_kind", _W, {"default": False, "help": "Which prices to compare (default: on-demand)."},
         "spot", read=lambda spot: SPOT if spot else ON_DEMAND, spelled=lambda kind: ["--spot"] if kind == SPOT else []),
     Ask("--provider", "providers", _O, {"multiple": True, "metavar": "NAME|KIND",
