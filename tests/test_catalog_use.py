@@ -32,7 +32,7 @@ from tests.test_catalog_sharing import STAMP, inspected
 from whichgpu.catalog import files
 from whichgpu.catalog.errors import CatalogError, QueryError
 from whichgpu.catalog.query import compiled, search
-from whichgpu.catalog.records import answer_finding, inspection_finding, note_finding, tag_finding
+from whichgpu.catalog.records import Finding, answer_finding, inspection_finding, note_finding, tag_finding
 from whichgpu.catalog.schema import migrations
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.records import Inspection
@@ -163,6 +163,13 @@ for number in range(count):
             assert store.find("1")[0].made_by == "ada"
 
 
+def with_terms(model: str, **terms: str | bool | None) -> Finding:
+    """The finding of an inspection whose licence, gate and date are these."""
+    inspection = atlas_model(model)
+    source = inspection.source.model_copy(update=terms)
+    return inspection_finding(inspection.model_copy(update={"source": source}), STAMP)
+
+
 def step_back(database: Database, first: str) -> None:
     """Make a file one from before a migration, as far as those after it made tables; and close it."""
     for table in ("marks", "unchanged", "remembered"):
@@ -176,7 +183,7 @@ class TestTheFile:
     def test_a_file_from_before_the_terms_gains_them_empty(self, tmp_path: Path) -> None:
         path = tmp_path / "c.db"
         store = Catalog(path)
-        store.add(inspected("Qwen/Qwen3-8B"))
+        store.add(with_terms("Qwen/Qwen3-8B", licence=None, gated=None, modified=None))
         database = Database(path)
         for name in ("licence", "gated", "modified"):
             database.execute(f"ALTER TABLE inspections DROP COLUMN {name}")
@@ -204,11 +211,8 @@ class TestTheFile:
 
     def test_terms_of_the_hub_are_searched(self, tmp_path: Path) -> None:
         store = Catalog(tmp_path / "c.db")
-        found = atlas_model("Qwen/Qwen3-8B")
-        terms = {"licence": "apache-2.0", "gated": True, "modified": "2026-03-01"}
-        source = found.source.model_copy(update=terms)
-        store.add(inspection_finding(found.model_copy(update={"source": source}), STAMP))
-        store.add(inspected("openai/gpt-oss-20b"))
+        store.add(with_terms("Qwen/Qwen3-8B", licence="apache-2.0", gated=True, modified="2026-03-01"))
+        store.add(with_terms("openai/gpt-oss-20b", licence=None, gated=None, modified=None))
         for query in ("licence:apache", "license:apache-2.0", "gated:yes", "modified:2026-02"):
             assert [r.model for r in search(store, query)] == ["Qwen/Qwen3-8B"], query
         for query in ("gated:no", "modified:2026-04", "licence:mit"):

@@ -73,6 +73,8 @@ class Generation(Record):
     """A sparse FP8 latent is kept with its scales."""
     wide_graphs: bool = False
     """CUDA graphs are captured to 1,024 tokens, else to 512."""
+    built: bool = True
+    """False where the vendor's build of vLLM leaves these parts out (its installation docs)."""
     timed_like: str = ""
     """Card whose kernel times (``kernel_times.json``) stand for cards of it that name no nearer relative."""
     kubernetes_resource: str = "nvidia.com/gpu"
@@ -85,6 +87,8 @@ class Accelerator(Record):
     key: str
     name: str
     vendor: str
+    copy_of: str = ""
+    """Key of the known card that this is one of: as it stands in a machine, or with another memory."""
     aliases: tuple[str, ...] = ()
     listed_as: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(:[0-9]{1,5})?$")], ...] = ()
     """Spellings of price lists without punctuation; ``a100:80`` where the memory in GB tells cards apart."""
@@ -127,6 +131,11 @@ class Accelerator(Record):
     def __hash__(self) -> int:
         """By its key: two cards of one key in one answer are one, and ``sources`` can't be hashed."""
         return hash(self.key)
+
+    @property
+    def known_key(self) -> str:
+        """Key under which the facts know it."""
+        return self.copy_of or self.key
 
     @property
     def per_machine(self) -> int:

@@ -35,7 +35,7 @@ class Calibration:
             return SpeedBasis.UNIFIED
         if self.kernels.has_tables_of(card):
             return SpeedBasis.TABLES
-        return SpeedBasis.CONSUMER if card.timed_like == card.key else SpeedBasis.RELATIVE
+        return SpeedBasis.CONSUMER if self.kernels.is_derived(card) else SpeedBasis.RELATIVE
 
     def covers(self, card: Accelerator) -> bool:
         """True for the kinds of cards that the measurements are of."""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import ValidationError
 
 from whichgpu.inspect.bounded import json_of
+from whichgpu.inspect.text import clean
 from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
 from whichgpu.plan.records import Accelerator, Generation
 
@@ -77,19 +79,40 @@ def find(name: str, accelerators: Sequence[Accelerator]) -> Accelerator:
     for accelerator in accelerators:
         if is_called(accelerator, name):
             return accelerator
-    keys = ", ".join(a.key for a in accelerators)
-    raise UnknownAcceleratorError(f"No accelerator is called “{name}”.", f"Known: {keys}.")
+    meant = _neighbours(name, accelerators)
+    hint = f"Did you mean {', '.join(meant)}? " if meant else ""
+    raise UnknownAcceleratorError(
+        f"No accelerator is called “{clean(name, 60)}”.", f"{hint}whichgpu gpus lists all of them."
+    )
+
+
+def _neighbours(name: str, accelerators: Sequence[Accelerator]) -> list[str]:
+    """Keys of up to three cards whose names are nearest to one that none has, nearest first."""
+    owners: dict[str, str] = {}
+    for card in accelerators:
+        for spelling in (card.key, card.name, *card.aliases):
+            owners.setdefault(_plain(spelling), card.key)
+    near = get_close_matches(_plain(name), owners, _SPELLINGS_ASKED, 0.6)
+    return list(dict.fromkeys(owners[spelling] for spelling in near))[:3]
+
+
+_SPELLINGS_ASKED = 12
+"""Near spellings that are looked at: several may be of one card."""
 
 
 def read_card(spec: str, accelerators: Sequence[Accelerator]) -> tuple[Accelerator, float | None]:
-    """Read ``NAME[:80GB][:$1.85]``: a known card, perhaps with another memory, and its price per hour.
+    """Read ``NAME[:80GB][:1g.10gb][:$1.85]``: a known card, perhaps with another memory or a slice of it, and its price per hour.
 
     Raises:
         UnknownAcceleratorError: no such name, or a part that is neither memory nor price.
     """
     name, *parts = spec.split(":")
-    card, price = find(name, accelerators), None
-    for part in parts:
+    whole, _, profile = _MIG_WORD.sub(" MIG ", name).partition(" MIG ")
+    card, price = find(whole, accelerators), None
+    for part in (*([profile] if profile else ()), *parts):
+        if mig := _MIG.fullmatch(part.strip()):
+            card = _slice_of(card, int(mig[1]), int(mig[2]))
+            continue
         memory, money = _MEMORY.fullmatch(part.strip()), _MONEY.fullmatch(part.strip())
         if money and float(money[1]) > 0:
             price = float(money[1])
@@ -100,8 +123,50 @@ def read_card(spec: str, accelerators: Sequence[Accelerator]) -> tuple[Accelerat
     return card, price
 
 
+_MIG_WORD = re.compile(r"\s+mig\s+", re.IGNORECASE)
+_MIG = re.compile(r"(?:mig\s+)?([1-7])g\.(\d{1,3})gb(?:\+me)?", re.IGNORECASE)
+_MIG_SLICES = 7
+"""Slices of compute that a card with MIG has (NVIDIA MIG user guide: A100 to B300)."""
+
+_MIG_CARDS = ("8.0", "9.0", "10.0", "10.3")
+"""Capabilities of data-centre cards that can be sliced."""
+
 _MEMORY = re.compile(r"(\d{1,5})\s*G(?:i?B)?", re.IGNORECASE)
 _MONEY = re.compile(r"\$(\d+(?:\.\d+)?)")
+
+
+def _slice_of(card: Accelerator, slices: int, gigabytes: int) -> Accelerator:
+    """One MIG instance: its share of compute, and of memory and its rate; it has no links.
+
+    Raises:
+        UnknownAcceleratorError: a card that has no such slices.
+    """
+    if card.capability not in _MIG_CARDS or gigabytes > card.marketed_gb:
+        profile = f"{slices}g.{gigabytes}gb"
+        raise UnknownAcceleratorError(
+            f"{card.name} has no MIG profile {profile}.", "Write a profile of its own: H100:1g.10gb."
+        )
+    compute, memory = slices / _MIG_SLICES, min(1.0, gigabytes / card.marketed_gb)
+    return card.model_copy(
+        update={
+            "key": f"{card.key}_mig_{slices}g_{gigabytes}gb",
+            "name": f"{card.name} MIG {slices}g.{gigabytes}gb",
+            "usable_gib": round(card.usable_gib * memory, 2),
+            "marketed_gb": gigabytes,
+            "bandwidth_gbs": card.bandwidth_gbs * memory,
+            "bf16_tflops": card.bf16_tflops * compute if card.bf16_tflops else None,
+            "fp8_tflops": card.fp8_tflops * compute if card.fp8_tflops else None,
+            "link_gbs": 0,
+            "linked_cards": 1,
+            "node_counts": (1,),
+            "board_watts": None,
+            "facility_watts": None,
+            "aliases": (),
+            "listed_as": (),
+            "names": {},
+            "sources": {**card.sources, "mig": "its share of the whole card's figures"},
+        }
+    )
 
 
 def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
@@ -112,6 +177,7 @@ def _with_memory(card: Accelerator, gigabytes: int) -> Accelerator:
     return card.model_copy(
         update={
             "key": f"{card.key}_{gigabytes}gb",
+            "copy_of": card.known_key,
             "name": f"{card.name} {gigabytes} GB",
             "usable_gib": usable,
             "marketed_gb": gigabytes,
@@ -128,5 +194,11 @@ def is_called(accelerator: Accelerator, name: str) -> bool:
     return _plain(name) in {_plain(n) for n in (accelerator.key, accelerator.name, *accelerator.aliases)}
 
 
+_MAKERS = re.compile(
+    r"\b(nvidia|geforce|tesla|quadro|amd|instinct|radeon|graphics|intel|series)\b|\((r|tm)\)", re.IGNORECASE
+)
+"""Words that nvidia-smi, rocm-smi and torch put around a card's name."""
+
+
 def _plain(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
+    return re.sub(r"[^a-z0-9]", "", _MAKERS.sub(" ", name).lower())

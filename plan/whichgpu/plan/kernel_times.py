@@ -187,7 +187,13 @@ class KernelCatalog:
 
     def has_tables_of(self, card: Accelerator) -> bool:
         """True where this very card's kernels were measured."""
-        return card.timed_like == card.key and card.key in self._times and self._times[card.key].measured
+        own = self._times.get(card.timed_like)
+        return own is not None and own.measured and card.known_key == card.timed_like
+
+    def is_derived(self, card: Accelerator) -> bool:
+        """True where a card's constants are another's times factors that were chosen for its kind."""
+        times = self._times.get(card.timed_like)
+        return times is not None and not times.measured
 
     def links(self, card: Accelerator) -> Links:
         """Return how its cards reach each other."""

@@ -159,6 +159,8 @@ def model_refusal(model: ServedModel, card: Accelerator) -> str | None:
         if vendors is not None and card.vendor in _CHECKED_VENDORS and card.vendor not in vendors:
             there = " and ".join(_VENDOR_WORDS[v] for v in vendors)
             return f"vLLM {model.registry.get('vllm', version)} has {name} for {there} cards alone"
+    if not card.generation.built:
+        return f"vLLM's own builds leave {card.capability} out, which {card.name} is"
     capability, least = card.compute_capability, model.engine.sparse_latent_capability
     mixers = model.architecture.mixers if model.architecture is not None else ()
     is_sparse = any(traits(m.kind).latent and (m.index_head_dim or m.kind is MixerKind.COMPRESSED) for m in mixers)

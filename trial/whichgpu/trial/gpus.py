@@ -127,6 +127,7 @@ def _card_here(card: Accelerator, mib: int, count: int, reader: str) -> Accelera
     return card.model_copy(
         update={
             "key": f"{card.key}_here",
+            "copy_of": card.known_key,
             "name": f"{card.name} (here)",
             "aliases": (),
             "listed_as": (),

@@ -72,7 +72,7 @@ def _table(offers: Sequence[PriceOffer]) -> str:
         (
             o.accelerator,
             dollars(o.usd_per_hour),
-            clean(o.provider, 16),
+            clean(f"{o.provider} {o.region}" if o.region else o.provider, 28),
             "yours" if o.contract else o.seller.value,
             "contract" if o.contract else o.kind,
             NOTHING if o.count is None else str(o.count),
