@@ -35,6 +35,10 @@ _MIDDLE = "15"
 """Day that stands for an inferred month."""
 
 
+_NO_REGION = ("", "not stated", "any", "all (one price)", "cheapest")
+"""What the list writes where a price is of no region in particular."""
+
+
 def offers(rows: Sequence[Mapping[str, str]]) -> Iterator[dict[str, Any]]:
     """Yield the offers of all rows that are prices."""
     owners = {(r["accelerator"], r["provider"]) for r in rows if " (via " not in r["provider"]}
@@ -74,7 +78,7 @@ def _offer(row: Mapping[str, str], kind: str, usd: float) -> dict[str, Any]:
         "kind": kind,
         "date": row["date"] if whole else f"{row['date']}-{_MIDDLE}",
         "source": re.sub(r"@([0-9a-f]{7})[0-9a-f]+", r"@\1", row["source"])[:120],
-        "region": row["region"] or None,
+        "region": None if row["region"] in _NO_REGION else row["region"],
         "count": int(row["count"]) if row["count"] else None,
         "instance": row["instance"] or None,
         "inferred": row["date_kind"] == "inferred",

@@ -73,17 +73,22 @@ def _table(offers: Sequence[PriceOffer]) -> str:
             o.accelerator,
             dollars(o.usd_per_hour),
             clean(f"{o.provider} {o.region}" if o.region else o.provider, 28),
-            "yours" if o.contract else o.seller.value,
-            "contract" if o.contract else o.kind,
+            _seller_cell(o),
             NOTHING if o.count is None else str(o.count),
             _date_cell(o),
         )
         for o in offers
     ]
-    headers = ("card", f"{sign()}/hour", "provider", "seller", "kind", "cards", "date")
-    table = tabulate(rows, headers, tablefmt="plain", disable_numparse=True)
+    headers = ("card", f"{sign()}/hour", "provider", "seller", "cards", "date")
+    table = tabulate([headers, *rows], tablefmt="plain", disable_numparse=True)
     note = "US dollars a card-hour; cards: in the rented machine; * over 60 days old, ~ of a month that was inferred."
     return str(table) + "\n\n" + "\n".join(wrapped(note))
+
+
+def _seller_cell(offer: PriceOffer) -> str:
+    if offer.contract:
+        return "your contract"
+    return offer.seller.value if offer.kind == ON_DEMAND else f"{offer.seller.value}, {offer.kind}"
 
 
 def _date_cell(offer: PriceOffer) -> str:
