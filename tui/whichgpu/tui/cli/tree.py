@@ -39,6 +39,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "command": ("answer:command_for", "Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."),
     "compare": ("compare:compare", "Set models side by side on one workload; ≠ marks what differs."),
     "cpm": ("cpm:cpm", "Say what a million tokens cost at a price and a rate: dollars an hour ÷ (tokens/s × 3,600 ÷ 1,000,000)."),
+    "decide": ("decide:decide", "Say in figures whether custom chips are your question: what a claim has to beat, bring or prove."),
     "fleet": ("fleet:fleet", "Size a list of served models and pack them on the cheapest machines."),
     "gpus": ("gpus:gpus", "List accelerators: memory, rates, price; with NAME one in full, with its sources."),
     "prices": ("prices:prices", "What card-hours cost: list, refresh, and the team's contracts."),
