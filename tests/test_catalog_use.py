@@ -453,6 +453,43 @@ class TestWhatItSaysOfItself:
         assert "Qwen/Qwen3-8B, 16 × 8,192: $99.00/h before" in out
         assert "2 of 2 findings checked, 0 wrong; 1 answers would change" in " ".join(out.split())
 
+    def test_verify_asks_with_the_prices_of_the_question(self, ask: Run, tmp_path: Path) -> None:
+        """A price that was typed is in the plans: it is no change that the list knows another."""
+        ask(
+            "-m",
+            "Qwen/Qwen3-8B",
+            "--offline",
+            "--gpu",
+            "H100",
+            "--price",
+            "h100=1.25",
+            "--catalog",
+            str(tmp_path / "catalog.db"),
+        )
+        assert "0 answers would change" in " ".join(ask("catalog", "verify").out.split())
+
+    @pytest.mark.parametrize(
+        ("before", "said"),
+        [
+            ({"accelerator": "h100_sxm", "accelerator_name": "H100 SXM5", "usd_per_hour": 1.0}, "the price changed"),
+            ({"accelerator": "t4", "accelerator_name": "T4", "count": 1}, "it takes"),
+            ({"accelerator": "p40", "accelerator_name": "Tesla P40"}, "it no longer fits"),
+            ({"accelerator": "gone", "accelerator_name": "Gone"}, "is not asked any more"),
+        ],
+    )
+    def test_verify_tells_why_another_plan_is_recommended(
+        self, ask: Run, tmp_path: Path, before: dict[str, object], said: str
+    ) -> None:
+        store = Catalog(tmp_path / "catalog.db")
+        found = inspected()
+        cards = ("a100_80_sxm", "h100_sxm", "t4", "p40")
+        answer = plans_of("Qwen/Qwen3-8B", *cards)
+        best = answer.recommended
+        assert best is not None
+        other = answer.model_copy(update={"recommended": best.model_copy(update=before)})
+        store.add(found, answer_finding(found, other, STAMP))
+        assert said in " ".join(ask("catalog", "verify").out.split())
+
     def test_verify_finds_what_was_altered(self, ask: Run, tmp_path: Path) -> None:
         path = tmp_path / "catalog.db"
         Catalog(path).add(inspected(), inspected("openai/gpt-oss-20b"))
@@ -520,9 +557,10 @@ class TestWhatItSaysOfItself:
         assert (found["models"], found["kinds"], found["journal"]) == (1, {"inspection": 1}, "wal")
 
     def test_tags_are_one_word(self, ask: Run, tmp_path: Path) -> None:
-        assert ask("catalog", "tag", "a/b", "two words").code == ExitCode.USAGE
-        assert "a/b: prod test." in ask("catalog", "tag", "a/b", "test", "prod").out
-        assert "a/b: prod." in ask("catalog", "tag", "a/b", "test", "--off").out
+        model = "Qwen/Qwen3-8B"
+        assert ask("catalog", "tag", model, "two words").code == ExitCode.USAGE
+        assert f"{model}: prod test." in ask("catalog", "tag", model, "test", "prod").out
+        assert f"{model}: prod." in ask("catalog", "tag", model, "test", "--off").out
 
 
 def test_datasette_serves_it_read_only(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def test_the_asked_context_is_cut_to_the_models(ask: Ask) -> None:
         ("--model", "a/b", "--context", "many"),
         ("--model", "a/b", "--precision", "fp7"),
         ("--model", "a/b/c"),
-        ("--model", "openai/gpt-oss-20b", "--offline", "--gpu", "H1000"),
+        ("--model", "openai/gpt-oss-20b", "--offline", "--gpu", "H100:zz"),
         ("no-such-command",),
         ("--json",),
     ],

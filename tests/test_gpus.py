@@ -65,7 +65,10 @@ def test_one_card_shows_its_sources_and_offers(ask: Run) -> None:
 
 def test_no_match_is_one_sentence(ask: Run) -> None:
     result = ask("gpus", "no-such-card")
-    assert result.code == ExitCode.USAGE
+    assert result.code == ExitCode.NOT_FOUND
+    assert "No accelerator is called “no-such-card”" in result.err
+    result = ask("gpus", "--min-memory", "9000")
+    assert result.code == ExitCode.NOT_FOUND
     assert "No accelerator matches" in result.err
 
 

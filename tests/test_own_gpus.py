@@ -126,7 +126,7 @@ def test_no_driver_no_gpu_and_unknown_ones_are_said(monkeypatch: pytest.MonkeyPa
     with pytest.raises(NoGpuError, match="no known card"):
         as_accelerators(gpus_here(), FACTS.accelerators)
     monkeypatch.setitem(sys.modules, "pynvml", None)
-    with pytest.raises(NoGpuError, match="library is missing"):
+    with pytest.raises(NoGpuError, match="library is not installed"):
         gpus_here()
 
 
@@ -180,7 +180,9 @@ def test_a_tool_that_says_nothing_leaves_no_gpu(
 ) -> None:
     install_rocm(tmp_path, monkeypatch, said)
     assert amd_gpus() == ()
-    assert "NVIDIA's management library is missing" in ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "here").err
+    assert (
+        "NVIDIA's management library is not installed" in ask("-m", "Qwen/Qwen3-8B", "--offline", "--gpu", "here").err
+    )
 
 
 def test_power_of_amd_cards_is_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

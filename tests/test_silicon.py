@@ -86,7 +86,7 @@ def test_the_command(ask: Run) -> None:
     assert {v["chip"]: v["outlook"] for v in verdicts}["etched_sohu"] == "not for this architecture"
     text = ask("silicon", "-m", "Qwen/Qwen3-32B", "--offline").out
     assert max(map(len, text.splitlines())) <= 80
-    assert "Known: jalapeno" in ask("silicon", "abacus").err
+    assert "Did you mean etched_sohu" in ask("silicon", "etched_sohoo").err
 
 
 def test_damaged_facts_are_one_sentence() -> None:

@@ -25,6 +25,7 @@ from tests.fake_vllm import Handler
 from tests.tiny_models import CONFIGS
 from tests.trying import VLLM, gone, left_over, needs_vllm, words_of
 from whichgpu.catalog.store import Catalog
+from whichgpu.inspect.errors import install_line
 from whichgpu.trial.errors import TrialError
 from whichgpu.trial.failures import explain
 from whichgpu.trial.launch import launcher_of
@@ -489,7 +490,7 @@ class TestPieces:
         monkeypatch.setattr(sys, "executable", "/nowhere/python")
         with pytest.raises(TrialError, match="vLLM is not installed") as caught:
             launcher_of(None)
-        assert "pip install 'whichgpu[vllm]'" in caught.value.hint
+        assert install_line("vllm") in caught.value.hint
 
     def test_energy_is_the_area_under_power(self) -> None:
         readings = [_Reading(at, watts, 0, 0, 0, 0) for at, watts in ((0.0, 100.0), (1.0, 300.0), (3.0, 300.0))]
@@ -518,8 +519,8 @@ class TestPieces:
     def test_no_gpu_at_all_is_one_sentence(self, ask: Run, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pynvml", None)
         result = ask("trial", "-m", "Qwen/Qwen3-8B", "--offline")
-        assert result.code == ExitCode.SYSTEM
-        assert "NVIDIA's management library is missing" in result.err
+        assert result.code == ExitCode.USAGE
+        assert "NVIDIA's management library is not installed" in result.err
 
     def test_sweeps_are_lists_of_numbers(self, ask: Run) -> None:
         for text in ("a", "0", "1,,2", "1@2", "1@0:5", "1@2:3:4", "1@:5", ""):

@@ -13,7 +13,7 @@ from typing import Any
 
 from whichgpu.catalog import bundles
 from whichgpu.catalog.bundles import Policy
-from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.errors import CatalogError, MissingLibraryError
 from whichgpu.catalog.records import Stamp
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.text import clean
@@ -86,7 +86,7 @@ def _optional_module(module: str) -> Any:
     try:
         return __import__(module)
     except ImportError as error:
-        raise CatalogError(f"{module} is not installed.", "pip install 'whichgpu[export]'") from error
+        raise MissingLibraryError(module, "export") from error
 
 
 def _arrow(rows: Rows) -> Any:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from whichgpu.catalog import files, own_host
-from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.errors import MissingLibraryError
 
 _QUESTIONS = {
     "cheapest": ("Cheapest plans that fit", "SELECT * FROM cheapest_plans ORDER BY usd_per_hour"),
@@ -38,7 +38,7 @@ def served(path: Path, port: int) -> Iterator[list[str]]:
         CatalogError: Datasette is not installed, or the file cannot be copied.
     """
     if importlib.util.find_spec("datasette") is None:
-        raise CatalogError("Datasette is not installed.", "pip install 'whichgpu[serve]'")
+        raise MissingLibraryError("Datasette", "serve")
     with tempfile.TemporaryDirectory(prefix="whichgpu-") as name:
         folder = Path(name)
         copy = _copied(path, folder / f"{path.stem}.db")

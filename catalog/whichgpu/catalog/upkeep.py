@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from whichgpu.catalog import files
-from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.errors import CatalogError, NothingKeptError
 from whichgpu.catalog.records import INSPECTION, Finding
 from whichgpu.catalog.store import SAME_MODEL, Catalog
 from whichgpu.inspect.records import Record
@@ -100,7 +100,7 @@ def _inspection_named(catalog: Catalog, text: str) -> Finding:
         1,
     )
     if not findings:
-        raise CatalogError(f"The catalog has nothing of {clean(text)}.", "whichgpu catalog list shows what it has.")
+        raise NothingKeptError(f"The catalog has nothing of {clean(text)}.", "whichgpu catalog list shows what it has.")
     return findings[0]
 
 

@@ -2,6 +2,7 @@
 
     WhichgpuError                 base: one sentence for the user, and what to do next
       UsageError                  the question itself is wrong (exit 2)
+        MissingExtraError         it needs an extra that is not installed (exit 2)
       SourceError                 the model could not be read
         NetworkError              the Hub or mirror did not answer properly (exit 3)
           OfflineError            the network is switched off and nothing local knows the model
@@ -27,6 +28,24 @@ class WhichgpuError(Exception):
 
 class UsageError(WhichgpuError):
     """The question is malformed: a bad model reference, an unknown option value."""
+
+
+_PUBLISHED = False
+"""Whether PyPI has the package: until then nothing that we print installs it by its name."""
+
+
+def install_line(extra: str) -> str:
+    """Return the command that installs an extra today."""
+    if _PUBLISHED:
+        return f"pip install 'whichgpu[{extra}]'"
+    return f"In a checkout: pip install '.[{extra}]'"
+
+
+class MissingExtraError(UsageError):
+    """What is asked needs a library of an extra that is not installed."""
+
+    def __init__(self, library: str, extra: str, otherwise: str = "") -> None:
+        super().__init__(f"{library} is not installed.", f"{install_line(extra)}{otherwise}")
 
 
 class SourceError(WhichgpuError):

@@ -165,7 +165,10 @@ def _choose_model(sets: list[FileSet], variant: str | None) -> Choice:
     ggufs = [s for s in main if s.suffix == ".gguf" and not _is_projector(s)]
     others = [s for s in main if s.suffix != ".gguf"]
     best = _best([s for s in others if not s.folder])
-    if best is None and ggufs:
+    if ggufs and (best is None or variant is not None):
+        choice.ignored += [
+            (s.label, "copy beside GGUF files, of which one was asked for") for s in others if not s.folder
+        ]
         choice.variants = ggufs
         best = _pick_gguf(ggufs, variant)
         choice.ignored += [(s.label, "another quantisation") for s in ggufs if s is not best]

@@ -22,6 +22,14 @@ class UnknownAcceleratorError(PlanError):
     """No accelerator of that name is known."""
 
 
+class CardsError(UnknownAcceleratorError):
+    """Cards or their prices are spelled or combined in a way that says nothing (exit 2)."""
+
+
+class UnknownChipError(PlanError):
+    """No custom chip has this name."""
+
+
 class UnknownVersionError(PlanError):
     """No such version of vLLM is known."""
 

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from whichgpu.plan.errors import FactsError
+from whichgpu.inspect.errors import MissingExtraError
 from whichgpu.plan.fleet import Choice, Member, Packing, SharedCard, Way, pack, packed
 
 _SCALE = 10_000
@@ -21,14 +21,12 @@ def solved(members: Sequence[Member], sold: Mapping[str, tuple[int, ...] | None]
     """Place every member on the cheapest cards; never dearer than the heuristic.
 
     Raises:
-        FactsError: OR-tools is not installed.
+        MissingExtraError: OR-tools is not installed.
     """
     try:
         from ortools.sat.python import cp_model
     except ImportError as error:
-        raise FactsError(
-            "OR-tools is not installed.", "pip install 'whichgpu[fleet]', or leave --solver out."
-        ) from error
+        raise MissingExtraError("OR-tools", "fleet", ", or leave --solver out.") from error
     first = pack(members, sold)
     model = _Model(cp_model, members)
     solver = cp_model.CpSolver()

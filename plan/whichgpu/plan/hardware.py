@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
-from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.errors import CardsError, FactsError, UnknownAcceleratorError
 from whichgpu.plan.records import Accelerator, Generation
 
 
@@ -119,7 +119,7 @@ def read_card(spec: str, accelerators: Sequence[Accelerator]) -> tuple[Accelerat
         elif memory and int(memory[1]) > 0:
             card = _with_memory(card, int(memory[1]))
         else:
-            raise UnknownAcceleratorError(f"“{part}” is neither memory nor a price.", "Write H100:80GB:$1.85.")
+            raise CardsError(f"“{part}” is neither memory nor a price.", "Write H100:80GB:$1.85.")
     return card, price
 
 

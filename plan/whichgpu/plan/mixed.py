@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from whichgpu.plan.accelerators import Accelerator
-from whichgpu.plan.errors import UnknownAcceleratorError
+from whichgpu.plan.errors import CardsError
 
 _WORTH_SAYING = 0.5
 """GiB left unused that nobody minds."""
@@ -19,12 +19,12 @@ def mixed_card(cards: Sequence[Accelerator]) -> Accelerator:
     """Return what each card of a machine counts as, where the machine holds all of these.
 
     Raises:
-        UnknownAcceleratorError: fewer than two, or of different vendors.
+        CardsError: fewer than two, or of different vendors.
     """
     if len(cards) < 2:
-        raise UnknownAcceleratorError("Mixed cards are at least two.", "Name each card of the machine with --gpu.")
+        raise CardsError("Mixed cards are at least two.", "Name each card of the machine with --gpu.")
     if len({card.vendor for card in cards}) > 1:
-        raise UnknownAcceleratorError(
+        raise CardsError(
             "One build of vLLM runs on one vendor's cards.", "Name cards of one vendor, or ask for each apart."
         )
     smallest = min(cards, key=lambda card: card.usable_gib)

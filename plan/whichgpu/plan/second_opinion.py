@@ -15,8 +15,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from whichgpu.inspect.errors import MissingExtraError
 from whichgpu.inspect.records import Inspection
-from whichgpu.plan.errors import FactsError
 from whichgpu.plan.operations import Operations
 from whichgpu.plan.records import Accelerator, Layout, Plan, Precision, SecondOpinion
 from whichgpu.plan.step_time import Load, Machine, least_time
@@ -81,7 +81,7 @@ def time_per_token(comparison: Comparison) -> float | str:
     try:
         from aiconfigurator_core.sdk import EngineHandle
     except ImportError as error:
-        raise FactsError("aiconfigurator-core is not installed.", "pip install 'whichgpu[second-opinion]'") from error
+        raise MissingExtraError("aiconfigurator-core", "second-opinion") from error
     logging.getLogger("aiconfigurator_core").setLevel(logging.CRITICAL)
     system = comparison.card.names.get("aiconfigurator")
     if system is None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Accelerator
-from whichgpu.trial.errors import NoGpuError
+from whichgpu.trial.errors import NoGpuError, NoReaderError
 from whichgpu.trial.rocm import amd_gpus
 
 _MIB, _GIB = 2**20, 2**30
@@ -52,7 +52,7 @@ def _nvidia() -> tuple[LocalGpu, ...]:
     try:
         import pynvml
     except ImportError as error:
-        raise NoGpuError("NVIDIA's management library is missing.", "pip install 'whichgpu[local]'") from error
+        raise NoReaderError("NVIDIA's management library", "local") from error
     try:
         pynvml.nvmlInit()
         try:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from whichgpu.inspect.text import clean
-from whichgpu.trial.errors import TrialError
+from whichgpu.trial.errors import NoVllmError, TrialError
 
 _CONTAINERS = ("docker", "podman", "nerdctl")
 # Docker takes their values from the environment of its client: none stands in a command line.
@@ -54,9 +54,7 @@ def launcher_of(text: str | None) -> Launcher:
         beside = Path(sys.executable).with_name("vllm")
         executable = str(beside) if beside.is_file() else shutil.which("vllm")
         if executable is None:
-            raise TrialError(
-                "vLLM is not installed here.", "pip install 'whichgpu[vllm]', or name one with --vllm PATH."
-            )
+            raise NoVllmError("vLLM", "vllm", ", or name one with --vllm PATH.")
         return Launcher((executable,))
     words = shlex.split(text)
     if words and Path(words[0]).name in _CONTAINERS:

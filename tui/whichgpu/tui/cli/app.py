@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from whichgpu.inspect.errors import UsageError
+from whichgpu.inspect.errors import MissingExtraError
 from whichgpu.tui.cli.common import Shell, pass_shell
 from whichgpu.tui.desk.desk import open_desk
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -62,7 +62,7 @@ def make_server(port: int, offline: bool) -> Any:
         from aiohttp import web
         from textual_serve.server import Server
     except ImportError as error:
-        raise UsageError("textual-serve is not installed.", "pip install 'whichgpu[serve]'") from error
+        raise MissingExtraError("textual-serve", "serve") from error
 
     ours, secret = {f"{_LOOPBACK}:{port}", f"localhost:{port}"}, secrets.token_urlsafe(24)
 

@@ -9,13 +9,13 @@ from typing import Any
 import click
 
 from whichgpu.catalog import upkeep
-from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.errors import NothingKeptError
 from whichgpu.catalog.query import search as search_catalog
 from whichgpu.catalog.records import INSPECTION, note_finding, tag_finding
 from whichgpu.inspect.text import clean
 from whichgpu.tui.cli import catalog_sharing, catalog_watch
 from whichgpu.tui.cli.common import as_json_option, with_desk
-from whichgpu.tui.desk.annotating import annotate, tag_word
+from whichgpu.tui.desk.annotating import annotate, check_is_known, tag_word
 from whichgpu.tui.desk.answering import stamp
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.words.catalog_words import (
@@ -86,7 +86,9 @@ def show(model: str, as_json: bool, desk: Desk) -> int:
         iter(store.find("kind = ? AND model = ?", (INSPECTION, model), 1)), None
     )
     if finding is None:
-        raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
+        raise NothingKeptError(
+            f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has."
+        )
     inspection, answers = finding.inspection(), store.answers_to(finding.identity)
     if as_json:
         record = {
@@ -137,6 +139,7 @@ def diff(first: str, second: str | None, desk: Desk) -> int:
 @with_desk
 def note(model: str, text: str, desk: Desk) -> int:
     """Keep a note on a model; an empty text takes yours back."""
+    check_is_known(desk.store, model)
     annotate(desk.store, note_finding(model, text.strip(), stamp()))
     click.echo(
         Terminal.detect().text(f"{'Noted on' if text.strip() else 'No note of yours any more on'} {clean(model)}.")
@@ -151,8 +154,10 @@ def note(model: str, text: str, desk: Desk) -> int:
 @with_desk
 def tag(model: str, tags: tuple[str, ...], off: bool, desk: Desk) -> int:
     """Put tags on a model; those tagged “served” are the fleet view."""
-    for word in tags:
-        annotate(desk.store, tag_finding(model, tag_word(word), not off, stamp()))
+    words = [tag_word(tag) for tag in tags]
+    check_is_known(desk.store, model)
+    for word in words:
+        annotate(desk.store, tag_finding(model, word, not off, stamp()))
     click.echo(Terminal.detect().text(f"{clean(model)}: {' '.join(upkeep.tags(desk.store, model)) or 'no tags'}."))
     return ExitCode.OK
 

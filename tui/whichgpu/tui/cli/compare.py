@@ -26,6 +26,8 @@ from whichgpu.tui.words.terminal import Terminal
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def compare(models: tuple[str, ...], as_json: bool, **options: Any) -> int:
     """Set models side by side on one workload; ≠ marks what differs."""
+    if len(models) == 1:
+        raise click.UsageError(f"Name two models or more to compare; whichgpu {clean(models[0])} answers for one.")
     desk = open_desk(options["catalog"])
     terminal = Terminal.detect()
     replies: list[Reply] = []

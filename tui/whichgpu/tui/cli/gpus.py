@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from whichgpu import assets
 from whichgpu.plan import hardware, prices
+from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
 from whichgpu.tui.asking.table import Finite
@@ -49,7 +50,9 @@ def gpus(name: str | None, vendor: str | None, min_memory: float | None, sort: s
     offers = prices.parse_prices(assets.read("prices.json"))
     matches = _matching(cards, name, vendor, min_memory)
     if not matches:
-        raise click.ClickException("No accelerator matches. Run whichgpu gpus without options for all of them.")
+        if name is not None:
+            hardware.find(name, cards)  # raises, with the nearest names
+        raise UnknownAcceleratorError("No accelerator matches.", "whichgpu gpus without options lists all of them.")
     book = PriceBook(offers)
     priced = {c.key: book.listed(c) for c in matches}
     matches.sort(key=lambda c: (_SORTS[sort](c, priced[c.key]), c.key))

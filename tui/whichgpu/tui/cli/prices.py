@@ -16,7 +16,7 @@ from tabulate import tabulate
 from whichgpu.catalog.records import price_finding
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.bounded import read_bounded
-from whichgpu.inspect.errors import NetworkError
+from whichgpu.inspect.errors import MissingExtraError, NetworkError
 from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.choices import ON_DEMAND, SPOT
@@ -144,7 +144,7 @@ def _query_gpuhunt(providers: Sequence[str]) -> list[Any]:
     try:
         import gpuhunt
     except ImportError as error:
-        raise FactsError("gpuhunt is not installed.", "pip install 'whichgpu[prices]'") from error
+        raise MissingExtraError("gpuhunt", "prices") from error
     logging.getLogger("gpuhunt").setLevel(logging.CRITICAL)  # its tracebacks; what failed is said in one sentence
     folder = os.environ.get("GPUHUNT_CATALOG_DIR")
     catalog = gpuhunt.Catalog(auto_reload=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from whichgpu import assets
+from whichgpu.inspect.text import clean
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
+from whichgpu.plan.errors import UnknownChipError
 from whichgpu.plan.records import Workload
 from whichgpu.plan.silicon import Chip, parse_silicon
 from whichgpu.tui.asking.options import source_options
@@ -63,6 +66,7 @@ def matching_chips(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
         c for c in chips if query in f"{c.key} {c.name} {c.builder}".lower()
     )
     if not matches:
-        keys = ", ".join(c.key for c in chips)
-        raise click.ClickException(f"No chip matches “{name}”. Known: {keys}.")
+        near = get_close_matches(query, [c.key for c in chips], 3, 0.5)
+        hint = f"Did you mean {', '.join(near)}? " if near else ""
+        raise UnknownChipError(f"No chip matches “{clean(name, 60)}”.", f"{hint}whichgpu silicon lists all of them.")
     return matches

@@ -44,6 +44,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "gpus": ("gpus:gpus", "List accelerators: memory, rates, price; with NAME one in full, with its sources."),
     "prices": ("prices:prices", "What card-hours cost: list, refresh, and the team's contracts."),
     "read-log": ("trial_upkeep:read_log", "Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."),
+    "schema": ("schema:schema", "Print the JSON Schema of what COMMAND prints with --json; without COMMAND the names that have one."),
     "serve": ("app:serve_app", "Serve the app to a browser on this machine (extra: serve); it reads no folders or files there."),
     "silicon": ("silicon:silicon", "List custom chips (TPU, Trainium, Groq, …): who can use them, and what a model can expect."),
     "trial": ("trial:trial", "Prove a plan with a short real vLLM run on this machine, and keep what was measured."),

@@ -79,6 +79,7 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     workload = question.workload.model_copy(update={"accelerators": keys})
     looked = look_up(question, progress)
     inspection = looked.inspection
+    _check_variant(question.variant, inspection)
     result = answer(inspection, workload, facts)
     if question.second_opinion:
         result = with_second_opinion(inspection, result, facts)
@@ -89,6 +90,20 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
         except CatalogError as error:
             warnings.append(f"Not kept: {error.message} {error.hint}".strip())
     return Reply(inspection, result, looked.origin, looked.note, tuple(warnings), facts)
+
+
+def _check_variant(variant: str | None, inspection: Inspection) -> None:
+    """Refuse to pick among files that are not there.
+
+    Raises:
+        NotFoundError: a variant is asked of a model that has no GGUF files.
+    """
+    if variant is not None and not inspection.variants:
+        name = clean(inspection.source.name)
+        raise NotFoundError(
+            f"{name} has no GGUF files, of which --variant could pick one.",
+            "Leave --variant out, or name the repository of its GGUF copies.",
+        )
 
 
 @dataclass(frozen=True, slots=True)

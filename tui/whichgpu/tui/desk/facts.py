@@ -21,7 +21,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan import hardware
 from whichgpu.plan.calibration import parse_calibration
 from whichgpu.plan.engine import Engines
-from whichgpu.plan.errors import FactsError, UnknownAcceleratorError
+from whichgpu.plan.errors import CardsError, FactsError
 from whichgpu.plan.kernels import KernelFacts
 from whichgpu.plan.learned import Learned, TrialFact
 from whichgpu.plan.measurements import Measurements
@@ -151,7 +151,7 @@ def _narrowed(
     named = list(keys) or [a.key for a in accelerators if book.has(a, kind)]
     left = [k for k in named if k not in out and (not own.vendors or by_key[k].vendor in own.vendors)]
     if not left:
-        raise UnknownAcceleratorError("No accelerator is left.", "Name fewer with --exclude, or another --vendor.")
+        raise CardsError("No accelerator is left.", "Name fewer with --exclude, or another --vendor.")
     return left
 
 
@@ -202,7 +202,7 @@ def read_price(spec: str, accelerators: list[Accelerator]) -> tuple[Accelerator,
         hardware.read_card(spec.replace("=", ":$").replace("$$", "$"), accelerators) if "=" in spec else (None, None)
     )
     if card is None or price is None:
-        raise UnknownAcceleratorError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
+        raise CardsError(f"“{clean(spec)}” is no price.", "Write H100=1.85.")
     return card, price
 
 

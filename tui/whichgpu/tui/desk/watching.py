@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from whichgpu.catalog.checking import answers_to_check, remember_unchanged
 from whichgpu.catalog.store import Catalog
 from whichgpu.inspect.errors import WhichgpuError
+from whichgpu.plan.prices import combined, own_price
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Answer
 from whichgpu.plan.search import Facts
@@ -45,7 +46,7 @@ def rederived(store: Catalog, facts: Facts, only_older: bool = False, everything
         try:
             before = finding.answer()
             source = store.find("identity = ?", (finding.about,), 1)
-            after = answer(source[0].inspection(), before.workload, facts) if source else before
+            after = answer(source[0].inspection(), before.workload, _as_asked(facts, before)) if source else before
         except WhichgpuError:
             continue  # of another version: integrity has said what is damaged
         if _substance(before) != _substance(after) or pool_shift(before, after) is not None:
@@ -53,6 +54,13 @@ def rederived(store: Catalog, facts: Facts, only_older: bool = False, everything
         else:
             unchanged.append(finding.identity)
     remember_unchanged(store, unchanged, digest)
+
+
+def _as_asked(facts: Facts, before: Answer) -> Facts:
+    """The facts with the prices that the question itself named: they are in its plans."""
+    own = {p.accelerator: p.price for p in before.plans if p.price is not None and p.price.yours}
+    typed = [own_price(key, price.usd_per_hour, price.kind, price.newest) for key, price in own.items()]
+    return replace(facts, offers=tuple(combined(facts.offers, typed))) if typed else facts
 
 
 def _substance(answer: Answer) -> tuple[object, ...]:

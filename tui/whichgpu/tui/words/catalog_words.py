@@ -9,12 +9,12 @@ from pydantic import ValidationError
 from tabulate import tabulate
 
 from whichgpu.catalog import files, upkeep
-from whichgpu.catalog.errors import CatalogError
+from whichgpu.catalog.errors import NothingKeptError
 from whichgpu.catalog.query import Row
 from whichgpu.catalog.records import Finding
 from whichgpu.catalog.store import SAME_MODEL, Catalog
 from whichgpu.inspect.text import clean
-from whichgpu.plan.records import Answer, Plan
+from whichgpu.plan.records import Answer, Plan, Verdict
 from whichgpu.tui.desk.watching import Changed, pool_shift
 from whichgpu.tui.words.plans import cards_in_words, plan_in_words, price_in_words
 from whichgpu.tui.words.units import NOTHING, WIDTH, dollars, parameters, sign, tokens, wrapped
@@ -82,7 +82,9 @@ def history_text(store: Catalog, model: str) -> str:
     """
     findings = store.find(SAME_MODEL, (model,))
     if not findings:
-        raise CatalogError(f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has.")
+        raise NothingKeptError(
+            f"The catalog has nothing of {clean(model)}.", "whichgpu catalog list shows what it has."
+        )
     rows = [
         tuple(
             clean(c, 40)
@@ -143,14 +145,32 @@ def change_in_words(change: Changed) -> str:
     return "; ".join(_changes(change.before, change.after))
 
 
+def _why(one: Plan, two: Plan, after: Answer) -> str:
+    """Why another plan than ``one`` is recommended today: it is not possible any more, costs more, or another costs less."""
+    today = next((p for p in after.plans if p.accelerator == one.accelerator and p.precision is one.precision), None)
+    if today is None:
+        return f"{one.accelerator_name} is not asked any more"
+    if today.verdict is not Verdict.FITS:
+        return (
+            f"on {one.accelerator_name} it no longer fits: {today.reasons[0]}" if today.reasons else "it no longer fits"
+        )
+    if (today.count, today.replicas) != (one.count, one.replicas):
+        return f"of {one.accelerator_name} it takes {cards_in_words(today)} now"
+    if today.total_usd_per_hour != one.total_usd_per_hour:
+        return f"the price changed: {cards_in_words(one)} was {price_in_words(one)}, is {price_in_words(today)}"
+    if today.missed:
+        return f"{cards_in_words(one)} fits, and misses a limit now"
+    return f"{cards_in_words(one)} still fits at its price; {cards_in_words(two)} is better"
+
+
 def _changes(before: Answer, after: Answer) -> Iterator[str]:
     one, two = before.recommended, after.recommended
     if one is None or two is None:
         yield "nothing fitted, now something does" if one is None else "something fitted, now nothing does"
         return
     if (one.accelerator, one.count, one.replicas) != (two.accelerator, two.count, two.replicas):
-        yield f"{cards_in_words(one)} before, {cards_in_words(two)} now"
-    if one.total_usd_per_hour != two.total_usd_per_hour:
+        yield f"{cards_in_words(one)} before, {cards_in_words(two)} now ({_why(one, two, after)})"
+    elif one.total_usd_per_hour != two.total_usd_per_hour:
         yield f"{price_in_words(one)} before, {price_in_words(two)} now"
     shift = pool_shift(before, after)
     if shift is not None:

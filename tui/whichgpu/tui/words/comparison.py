@@ -19,7 +19,7 @@ def compared_record(reply: Reply) -> dict[str, Any]:
     """One model of ``compare --json``."""
     return {
         "model": reply.inspection.source.name,
-        "inspection": reply.inspection.model_dump(mode="json", exclude={"tensors"}),
+        "inspection": reply.inspection.model_dump(mode="json"),
         "answer": reply.answer.model_dump(mode="json"),
     }
 

@@ -22,10 +22,10 @@ class ExitCode(IntEnum):
 
 MEANINGS = {
     ExitCode.OK: "answered",
-    ExitCode.NOTHING_FITS: "answered, but nothing fits",
-    ExitCode.USAGE: "wrong usage",
+    ExitCode.NOTHING_FITS: "answered, and it is a no: nothing fits, pays or matches",
+    ExitCode.USAGE: "wrong usage, or an extra that is not installed",
     ExitCode.NETWORK: "network or Hub failure",
-    ExitCode.NOT_FOUND: "no such model, revision or file",
+    ExitCode.NOT_FOUND: "no such model, revision, file, card, chip or version",
     ExitCode.NO_ACCESS: "gated, private or unauthorised",
     ExitCode.UNREADABLE: "not a model, or unreadable",
     ExitCode.SYSTEM: "the system refused: disk full, output closed",
@@ -36,21 +36,31 @@ MEANINGS = {
 
 def code_of(error: Exception) -> ExitCode:
     """Map a failure to its exit code, most specific class first."""
-    from whichgpu.catalog.errors import CatalogError, QueryError
+    from whichgpu.catalog.errors import CatalogError, NothingKeptError, QueryError
     from whichgpu.inspect import errors
-    from whichgpu.plan.errors import FleetError, TargetError, UnknownAcceleratorError, UnknownVersionError
+    from whichgpu.plan.errors import (
+        CardsError,
+        FleetError,
+        TargetError,
+        UnknownAcceleratorError,
+        UnknownChipError,
+        UnknownVersionError,
+    )
     from whichgpu.trial.errors import NoGpuError, NothingToTryError, TrialError
 
     mapping: tuple[tuple[type[Exception], ExitCode], ...] = (
         (errors.UsageError, ExitCode.USAGE),
-        (UnknownAcceleratorError, ExitCode.USAGE),
-        (UnknownVersionError, ExitCode.USAGE),
+        (CardsError, ExitCode.USAGE),
+        (UnknownAcceleratorError, ExitCode.NOT_FOUND),
+        (UnknownChipError, ExitCode.NOT_FOUND),
+        (UnknownVersionError, ExitCode.NOT_FOUND),
         (TargetError, ExitCode.USAGE),
         (FleetError, ExitCode.USAGE),
         (NoGpuError, ExitCode.SYSTEM),
         (NothingToTryError, ExitCode.NOTHING_FITS),
         (TrialError, ExitCode.SYSTEM),
         (QueryError, ExitCode.USAGE),
+        (NothingKeptError, ExitCode.NOT_FOUND),
         (CatalogError, ExitCode.SYSTEM),
         (errors.NetworkError, ExitCode.NETWORK),
         (errors.NotFoundError, ExitCode.NOT_FOUND),
