@@ -49,6 +49,14 @@ def commands_in(path: Path) -> list[str]:
     return [line for line in printed if re.match(r"whichgpu(\s|$)", line)]
 
 
+_INLINE = re.compile(r"`(whichgpu [^`]+)`")
+
+
+def inline_commands_in(path: Path) -> list[str]:
+    """The commands of a page's sentences; what they are given may be left to the reader."""
+    return _INLINE.findall(" ".join(_BLOCK.sub("", path.read_text()).split()))
+
+
 def words_of(command: str) -> list[str]:
     """Its words, up to a pipe or a redirection."""
     words = shlex.split(command)[1:]
@@ -73,13 +81,26 @@ def test_a_printed_command_is_one(page: str, command: str) -> None:
         context = found.make_context(name, rest, parent=context)
 
 
+@pytest.mark.parametrize("path", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_commands_and_options_named_in_sentences_exist(path: Path) -> None:
+    for line in inline_commands_in(path):
+        found: click.Command = cli
+        for word in re.findall(r"[^\s|]+", line)[1:]:
+            context = click.Context(found)
+            if isinstance(found, click.Group) and (under := found.get_command(context, word)) is not None:
+                found = under
+            elif word.startswith("-") and word != "-":
+                options = {opt for param in found.get_params(context) for opt in (*param.opts, *param.secondary_opts)}
+                assert word.split("=")[0] in options, line
+
+
 def is_run(command: str) -> bool:
     line = " ".join(words_of(command))
     begins = any(line == start or (start and f"{line} ".startswith(f"{start} ")) for start in _ELSEWHERE)
     return not begins and not any(need in line for need in _WITH_HARDWARE)
 
 
-@pytest.mark.parametrize("command", sorted({command for _, command in ALL if is_run(command)}))
+@pytest.mark.parametrize("command", sorted({c for path in PAGES for c in commands_in(path) if is_run(c)}))
 def test_a_printed_command_runs(ask: Ask, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, with a team's list of models, a fine-tune and a model that was looked at before."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

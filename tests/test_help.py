@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -13,6 +14,7 @@ import pytest
 from click.shell_completion import ShellComplete
 from click.testing import CliRunner
 
+from tests.conftest import Result
 from tests.findings import finding
 from tests.render_docs import commands_of
 from whichgpu.catalog.query import FIELDS
@@ -21,6 +23,7 @@ from whichgpu.tui.asking.helping import TOPICS
 from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD
 from whichgpu.tui.cli.tree import cli
 
+Ask = Callable[..., Result]
 TOPICAL = ("command", "compare", "fleet", "breakeven", "trial")
 
 
@@ -38,6 +41,11 @@ class TestHelp:
         assert len(lines) <= 60
         assert max(map(len, lines)) <= 80
         assert all(f"{topic.title}:" in lines for topic in TOPICS)
+
+    def test_is_met_by_who_asks_for_it_in_a_word(self) -> None:
+        assert help_of("help") == help_of("--help")
+        assert help_of("help", "fleet") == help_of("fleet", "--help")
+        assert help_of("help", "catalog", "search") == help_of("catalog", "search", "--help")
 
     @pytest.mark.parametrize("command", TOPICAL)
     def test_of_a_command_has_its_own_options_first(self, command: str) -> None:
@@ -145,6 +153,11 @@ class TestCompletion:
 
     def test_a_path_is_left_to_the_shell(self) -> None:
         assert completed("whichgpu ./my") == ["./my"]
+
+    def test_a_shell_is_to_be_named(self, ask: Ask) -> None:
+        result = ask("completion")
+        assert result.code == 2
+        assert "Choose from: bash, zsh, fish" in result.err
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
     def test_the_script_of_a_shell_asks_us(self, shell: str) -> None:

@@ -67,7 +67,9 @@ class _Tree(TopicalGroup):
     """Commands that are imported when they are called; the list of them is the table's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``."""
+        """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``; ``help COMMAND`` as its --help."""
+        if args and args[0] == "help":
+            args = [*args[1:], "--help"]
         rest = click.Command.parse_args(self, ctx, list(args))
         is_free = rest and rest[0] not in COMMANDS and ctx.params.get("model") is None
         if is_free and (_names_model(rest[0]) or _is_short_name(rest[0])):
@@ -220,7 +222,7 @@ def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
         return ExitCode.OK
     except click.ClickException as error:
         hint = "Try whichgpu --help."
-        return complain(error.format_message(), hint, ExitCode.USAGE)
+        return complain(" ".join(error.format_message().split()), hint, ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - the outermost frame
         return _report_error(error)
 
