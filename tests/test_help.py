@@ -24,7 +24,7 @@ from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD
 from whichgpu.tui.cli.tree import cli
 
 Ask = Callable[..., Result]
-TOPICAL = ("command", "compare", "fleet", "breakeven", "trial")
+TOPICAL = ("command", "compare", "decide", "fleet", "breakeven", "trial")
 
 
 def help_of(*words: str, width: int = 80) -> str:

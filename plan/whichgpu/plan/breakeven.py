@@ -51,6 +51,11 @@ _ADVICE = {
 }
 
 
+def advice_for(situation: Situation) -> str:
+    """Return what follows for a situation, whatever the figures."""
+    return _ADVICE[situation]
+
+
 class BreakEven(Record):
     """The sum; dollars per million tokens and dollars."""
 
@@ -58,11 +63,14 @@ class BreakEven(Record):
     theirs: float
     million_tokens_a_month: float
     one_off: float
-    """Migration and reserve."""
+    """Migration and reserve; at the longest migration, where a range was given, as are ``months``, ``needed`` and ``pays``."""
+    one_off_shortest: float
+    """The same at the shortest."""
     saving_a_month: float
     """Negative where theirs costs more."""
     months: float | None
     """Until the one-off is earned back; ``None`` for never."""
+    months_shortest: float | None
     horizon: int
     """Months within which it should be."""
     needed: float | None
@@ -94,12 +102,32 @@ class Move(NamedTuple):
         return self.weeks * self.people * self.weekly_cost + self.reserve
 
 
-def break_even(offer: Offer, move: Move, horizon: int, situation: Situation) -> BreakEven:
-    """Return when moving pays, and which price would make it pay within ``horizon`` months."""
+class Claim(NamedTuple):
+    """What a chip's makers say of it, on this load: of all chips together."""
+
+    tokens_per_second: float
+    usd_per_hour: float
+    watts: float | None = None
+
+    @property
+    def usd_per_million(self) -> float:
+        return self.usd_per_hour / (self.tokens_per_second * 3600 / 1e6)
+
+    @property
+    def tokens_per_joule(self) -> float | None:
+        """Tokens per second and watt."""
+        return self.tokens_per_second / self.watts if self.watts else None
+
+
+def break_even(offer: Offer, move: Move, horizon: int, situation: Situation, shortest: Move | None = None) -> BreakEven:
+    """Return when moving pays, and which price would make it pay within ``horizon`` months.
+
+    ``move`` is the longest that it may take, and decides; ``shortest`` the least.
+    """
     ours, theirs, million_tokens_a_month = offer
-    one_off = move.one_off
+    one_off, one_off_shortest = move.one_off, (shortest or move).one_off
     saving = (ours - theirs) * million_tokens_a_month
-    months = one_off / saving if saving > 0 else (0.0 if one_off == 0 and saving == 0 else math.inf)
+    months, months_shortest = _months(one_off, saving), _months(one_off_shortest, saving)
     needed = ours - one_off / (horizon * million_tokens_a_month)
     pays = months <= horizon and saving > 0
     return BreakEven(
@@ -107,10 +135,19 @@ def break_even(offer: Offer, move: Move, horizon: int, situation: Situation) -> 
         theirs=theirs,
         million_tokens_a_month=million_tokens_a_month,
         one_off=one_off,
+        one_off_shortest=one_off_shortest,
         saving_a_month=saving,
         months=months if math.isfinite(months) else None,
+        months_shortest=months_shortest if math.isfinite(months_shortest) else None,
         horizon=horizon,
         needed=needed if needed > 0 else None,
         pays=pays,
         advice=_ADVICE[situation],
     )
+
+
+def _months(one_off: float, saving: float) -> float:
+    """Months until a one-off is earned back; infinite where nothing is saved."""
+    if saving > 0:
+        return one_off / saving
+    return 0.0 if one_off == 0 and saving == 0 else math.inf

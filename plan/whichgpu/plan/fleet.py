@@ -8,12 +8,14 @@ Without sharing whole numbers of cards the sum of the shares would be the cost, 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from whichgpu.inspect.records import Record
 from whichgpu.plan.records import Answer, Verdict
+from whichgpu.plan.sureness import handicap
 
 _SHARED = 0.95
 """Of a card's budget that models sharing it may fill: each keeps a context and a margin of its own."""
@@ -108,11 +110,15 @@ def room_beside(filled: float) -> float:
 
 
 def ways_of(answer: Answer, watts: Mapping[str, int | None]) -> tuple[Way, ...]:
-    """Return the priced ways of an answer that fit, at the asked precision."""
+    """Return the priced ways of an answer that fit, at the asked precision, and are as sure as what it recommends."""
     ways: list[Way] = []
+    best = answer.recommended
+    least_sure = handicap(best) if best is not None else math.inf
     for plan in answer.plans:
         foot, same_precision = plan.footprint, plan.precision is answer.workload.precision
         if plan.verdict is not Verdict.FITS or plan.missed or not same_precision or foot is None or plan.price is None:
+            continue
+        if handicap(plan) > least_sure:
             continue
         needed = foot.budget - foot.pool_low + (foot.kv_needed or 0)
         alone = plan.count > 1 or foot.kv_needed is None or needed > _LARGE * foot.budget

@@ -51,7 +51,8 @@ class PriceBook:
 
     def listed(self, card: Accelerator, kind: str = ON_DEMAND) -> Price | None:
         """Return the price of a card in the smallest machine that it is sold in."""
-        return self.price(card, kind, min(self.counts(card) or (1,)))
+        sold = [o.count for o in self._by_card.get(card.key, ()) if o.kind == kind and o.count is not None]
+        return self.price(card, kind, min(sold, default=1))
 
     def counts(self, card: Accelerator) -> tuple[int, ...] | None:
         """Return how many cards the known machines hold; ``None`` where none is known, or the user's own price is for any number."""

@@ -55,6 +55,8 @@ class Chip(Record):
     as_of: str
     source: str
     confidence: str
+    called_fixed: bool = False
+    """The press calls it a chip of fixed function, for which its rule of thumb is: dense transformers and nothing else."""
 
 
 class Outlook(StrEnum):
@@ -74,6 +76,10 @@ class ChipVerdict(Record):
     chip: str
     outlook: Outlook
     why: str
+    barred_by_rule: bool
+    """By the rule of thumb that fixed-function chips serve dense transformers alone it would be a non-starter."""
+    barred: bool
+    """By the chip's own documents it is one."""
     chips: int | None
     """Chips whose memory the published weights fill at least; ``None`` where either is unknown."""
 
@@ -93,7 +99,33 @@ def parse_silicon(data: bytes) -> tuple[Chip, ...]:
 def verdict_on(chip: Chip, inspection: Inspection) -> ChipVerdict:
     """Say what a model can expect of a chip."""
     outlook, why = _outlook(chip, inspection)
-    return ChipVerdict(chip=chip.key, outlook=outlook, why=why, chips=_chips(chip, inspection))
+    classes = _classes(inspection)
+    return ChipVerdict(
+        chip=chip.key,
+        outlook=outlook,
+        why=why,
+        barred_by_rule=chip.called_fixed and bool(classes - {ModelClass.DENSE}),
+        barred=bool(classes & set(chip.never)),
+        chips=_chips(chip, inspection),
+    )
+
+
+def missing_evidence(chip: Chip, inspection: Inspection | None = None) -> tuple[str, ...]:
+    """Return what an outsider can't know or do today, of what a decision for a chip needs."""
+    missing = []
+    if chip.access is not Access.RENT:
+        missing.append(f"a machine to rent and measure ({chip.rentable})")
+    if chip.vllm_state in ("none", "internal"):
+        missing.append(f"a vLLM that runs on it ({chip.vllm})")
+    if chip.memory_gb is None or chip.bandwidth_gbs is None:
+        missing.append("memory and its bandwidth, published")
+    if chip.confidence == "low":
+        missing.append("a first-hand source of its figures")
+    if chip.access in (Access.CONTRACT, Access.CAPTIVE):
+        missing.append("a measurement by anybody else")
+    if inspection is not None and not serves_by_design(chip, inspection):
+        missing.append(f"its makers' word that it serves {inspection.label}")
+    return tuple(missing)
 
 
 def serves_by_design(chip: Chip, inspection: Inspection) -> bool:

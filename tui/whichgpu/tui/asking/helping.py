@@ -44,7 +44,7 @@ TOPICS = (
         "--cards": ("N", "Exactly so many of them."),
         "--vendor": ("NAME", "nvidia, amd or intel."),
         "--provider": ("NAME", "A provider, or cloud, hyperscaler, marketplace."),
-    }, ("--price", "--price-file", "--spot", "--exclude", "--gpu-file", "--mixed", "--no-calibration")),
+    }, ("--price", "--price-file", "--spot", "--exclude", "--gpu-file", "--mixed")),
     Topic("vLLM", {
         "--vllm": ("VERSION", "Predict for this version (default: the newest known)."),
         "--layout": ("TP2xPP3", "This layout alone."),
@@ -54,7 +54,7 @@ TOPICS = (
         "--explain": ("", "Every byte of a card, and what would change it."),
         "--json": ("", "The records as JSON."),
         "--quiet": ("", "The recommendation alone, on one line."),
-    }, ("--open", "--second-opinion", "--version")),
+    }, ("--open", "--second-opinion", "--no-calibration", "--version")),
 )  # fmt: skip
 """In the order in which ``--help`` shows them. An option that a command has for itself stands under “Options”."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -29,6 +30,23 @@ class Finite(click.FloatRange):
         if not math.isfinite(number) or abs(number) > _MOST or 0 < abs(number) < 1 / _MOST:
             self.fail(f"{value} is no number to reckon with", param, ctx)
         return float(number)
+
+
+class Span(click.ParamType[tuple[float, float]]):
+    """A number, or two with a dash between them: ``2-6``."""
+
+    name = "number or range"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, float]:
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(
+            r"(\d+(?:\.\d+)?(?:e\d+)?)(?:-(\d+(?:\.\d+)?(?:e\d+)?))?", str(value).strip(), re.IGNORECASE
+        )
+        low, high = (float(match[1]), float(match[2] or match[1])) if match else (1.0, 0.0)
+        if not low <= high < 1e15:
+            self.fail(f"“{value}” is neither a number nor a range such as 2-6.", param, ctx)
+        return low, high
 
 
 class Owner(StrEnum):

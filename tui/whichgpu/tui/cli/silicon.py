@@ -30,7 +30,7 @@ def silicon(chip: str | None, model: str | None, as_json: bool, **options: Any) 
     terminal = Terminal.detect()
     chips = parse_silicon(assets.read("silicon.json"))
     if chip is not None:
-        chips = _matching_chips(chips, chip)
+        chips = matching_chips(chips, chip)
     if model is None:
         text = whole(chips[0]) if len(chips) == 1 else _table(chips)
         click.echo(json.dumps([c.model_dump(mode="json") for c in chips], indent=2) if as_json else terminal.text(text))
@@ -57,7 +57,7 @@ def silicon(chip: str | None, model: str | None, as_json: bool, **options: Any) 
     return ExitCode.OK
 
 
-def _matching_chips(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
+def matching_chips(chips: Sequence[Chip], name: str) -> tuple[Chip, ...]:
     query = name.lower()
     matches = tuple(c for c in chips if c.key == query) or tuple(
         c for c in chips if query in f"{c.key} {c.name} {c.builder}".lower()

@@ -37,9 +37,8 @@ Examples:
   whichgpu Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
 """
 _BRIEF = """\b
-Try   whichgpu Qwen/Qwen3-32B    whichgpu ./my-finetune --gpu H100 --explain
+Try   whichgpu Qwen/Qwen3-32B    More  whichgpu --help-all, COMMAND --help
 Exit  0 answered, 1 answered but nothing fits, others failed
-More  whichgpu --help-all        whichgpu COMMAND --help
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -51,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "completion": ("completion:completion", "Print the script that completes in bash, zsh or fish."),
     "compare": ("compare:compare", "Set models side by side on one workload; ≠ marks what differs."),
     "cpm": ("cpm:cpm", "Say what a million tokens cost at a price and a rate: dollars an hour ÷ (tokens/s × 3,600 ÷ 1,000,000)."),
+    "decide": ("decide:decide", "Say in figures whether custom chips are your question: what a claim has to beat, bring or prove."),
     "fleet": ("fleet:fleet", "Size a list of models, and pack them on the cheapest machines."),
     "gpus": ("gpus:gpus", "List accelerators: memory, rates, price; with NAME one in full, with its sources."),
     "prices": ("prices:prices", "What card-hours cost: list, refresh, and the team's contracts."),

@@ -12,9 +12,10 @@ from whichgpu import assets
 from whichgpu.inspect.text import clean
 from whichgpu.plan.fleet import Machine
 from whichgpu.plan.fleet_list import FleetEntry
-from whichgpu.plan.silicon import parse_silicon, serves_by_design
+from whichgpu.plan.silicon import Chip, parse_silicon, serves_by_design, verdict_on
 from whichgpu.tui.desk.fleet import Fleet, Planned
 from whichgpu.tui.words.plans import cards_in_words, short_name
+from whichgpu.tui.words.silicon_words import non_starters
 from whichgpu.tui.words.units import NOTHING, WIDTH, dollars, parameters, sign, wrapped
 
 _HOURS_A_MONTH = 730
@@ -37,6 +38,7 @@ def fleet_record(fleet: Fleet) -> dict[str, Any]:
                 "classes": [c.value for c in p.inspection.classes],
                 "label": p.inspection.label,
                 "origin": p.origin,
+                "non_starter_for": _barred(p),
                 "recommended": p.answer.recommended.model_dump(mode="json") if p.answer.recommended else None,
             }
             for p in fleet.planned
@@ -65,8 +67,21 @@ def _totals(fleet: Fleet) -> dict[str, Any]:
     }
 
 
+def _chips() -> tuple[Chip, ...]:
+    return parse_silicon(assets.read("silicon.json"))
+
+
+def _barred(planned: Planned) -> dict[str, list[str]]:
+    """Chips that a model is barred from: by the press's rule of thumb, and by their own documents."""
+    verdicts = [verdict_on(c, planned.inspection) for c in _chips()]
+    return {
+        "by_rule": [v.chip for v in verdicts if v.barred_by_rule],
+        "by_documents": [v.chip for v in verdicts if v.barred],
+    }
+
+
 def _is_fixed(planned: Planned) -> bool:
-    chip = next(c for c in parse_silicon(assets.read("silicon.json")) if c.key == _FIXED)
+    chip = next(c for c in _chips() if c.key == _FIXED)
     return serves_by_design(chip, planned.inspection)
 
 
@@ -165,4 +180,6 @@ def fleet_sums(fleet: Fleet, model_count: int) -> list[str]:
     if sums["transformer_only_chip"] is not None:
         share = f"{sums['transformer_only_chip']:.0%} of the models"
         lines += wrapped(f"a chip for transformers alone could serve {share} by design (whichgpu silicon)")
+    for line in non_starters([p.inspection for p in fleet.planned], _chips()):
+        lines += wrapped(line)
     return lines

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
 from whichgpu.inspect.records import Inspection
+from whichgpu.inspect.text import clean
 from whichgpu.plan.silicon import Access, Chip, ChipVerdict, Outlook, verdict_on
 from whichgpu.tui.words.units import NOTHING, wrapped
 
@@ -72,4 +73,44 @@ def verdict_table(chips: Sequence[Chip], inspection: Inspection) -> str:
         f"Chips ≥: what the published weights fill, without any cache. As of {chips[0].as_of}; public statements, not"
         " measurements. whichgpu breakeven says what a claim has to beat."
     )
-    return "\n".join([title, "", *(line.rstrip() for line in str(table).splitlines()), "", *wrapped(note)])
+    lines = [title, "", *(line.rstrip() for line in str(table).splitlines()), "", *wrapped(note)]
+    rule = rule_in_words(verdicts, names)
+    return "\n".join([*lines, *(wrapped(rule) if rule else [])])
+
+
+def rule_in_words(verdicts: Sequence[ChipVerdict], names: Mapping[str, str]) -> str:
+    """What the press's rule of thumb says of a model, and where the chips' own documents differ; empty where it says nothing."""
+    by_rule = [v for v in verdicts if v.barred_by_rule]
+    if not by_rule:
+        return ""
+    told = [names[v.chip] for v in by_rule if not v.barred]
+    documents = f"the documents of {', '.join(told)} do not say so" if told else "their documents agree"
+    return (
+        "By the rule that chips of fixed function serve dense transformers alone it is a non-starter for"
+        f" {', '.join(names[v.chip] for v in by_rule)}; {documents}."
+    )
+
+
+def non_starters(inspections: Sequence[Inspection], chips: Sequence[Chip]) -> list[str]:
+    """Of several models: how many the rule of thumb bars from chips of fixed function, and whom each chip's documents do."""
+    fixed = [c for c in chips if c.called_fixed]
+    verdicts = {i.source.name: [verdict_on(c, i) for c in fixed] for i in inspections}
+    by_rule = [name for name, of_chips in verdicts.items() if any(v.barred_by_rule for v in of_chips)]
+    if not by_rule:
+        return []
+    lines = [
+        f"by the rule that chips of fixed function serve dense transformers alone: non-starter for {_named(by_rule)}"
+    ]
+    for index, chip in enumerate(fixed):
+        barred = [name for name, of_chips in verdicts.items() if of_chips[index].barred]
+        lines.append(f"by {chip.name}'s own documents: for {_named(barred) if barred else 'none of them'}")
+    return lines
+
+
+_NAMED = 6
+
+
+def _named(models: Sequence[str]) -> str:
+    short = [clean(m.rsplit("/", 1)[-1], 40) for m in models]
+    more = f" and {len(short) - _NAMED} more" if len(short) > _NAMED else ""
+    return ", ".join(short[:_NAMED]) + more
