@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pty
 import re
 import subprocess
 import sys
 import tempfile
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +18,7 @@ from rich.text import Text
 
 from whichgpu.tui.desk.desk import open_desk
 
-COMMAND = ("--model", "openai/gpt-oss-120b", "--offline", "--catalog", "/dev/null/none")
+COMMAND = ("openai/gpt-oss-120b", "--offline", "--catalog", "/dev/null/none")
 
 
 _SCREENS = {"browse": (), "plan": ("slash", *"gpt-oss-120b", "enter", "p"), "curve": ("u",)}
@@ -51,14 +54,26 @@ def _write(name: str, svg: str) -> None:
 
 
 def draw_answer() -> None:
-    """One answer, as it is printed."""
-    done = subprocess.run([sys.executable, "-m", "whichgpu", *COMMAND], capture_output=True, text=True, check=True)
-    console = Console(record=True, width=84, file=Path("/dev/null").open("w"))  # noqa: SIM115 - lives as long as we do
-    console.print(Text("$ whichgpu --model openai/gpt-oss-120b", style="bold"))
-    for line in done.stdout.splitlines():
-        title = re.match(r"(What|Where|Recommended)", line) is not None
-        console.print(Text(line, style="bold" if title else ""))
+    """One answer, as a terminal of 80 columns shows it."""
+    console = Console(record=True, width=80, file=Path("/dev/null").open("w"))  # noqa: SIM115 - lives as long as we do
+    console.print(Text(f"$ whichgpu {COMMAND[0]}", style="bold"))
+    console.print(Text.from_ansi(_on_a_terminal([sys.executable, "-m", "whichgpu", *COMMAND])), soft_wrap=True)
     _write("answer", console.export_svg(title="whichgpu"))
+
+
+def _on_a_terminal(command: list[str]) -> str:
+    """What a command prints on a pseudo-terminal of 80×50."""
+    master, slave = pty.openpty()
+    termios.tcsetwinsize(slave, (50, 80))
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=slave, stderr=subprocess.DEVNULL)
+    os.close(slave)
+    printed = bytearray()
+    with suppress(OSError):  # what reading gives when the last writer has gone
+        while part := os.read(master, 65_536):
+            printed += part
+    os.close(master)
+    assert process.wait() == 0, printed
+    return printed.decode().replace("\r\n", "\n").rstrip("\n")
 
 
 if __name__ == "__main__":

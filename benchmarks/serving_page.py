@@ -271,8 +271,8 @@ def _beside(files: _Files) -> Iterator[str]:
         yield f"## Beside aiconfigurator-core 0.12.0: {name}\n\n{_THEIRS}\n\n" + _grid(rows, headers)
 
 
-_THEIRS = """Its steps and prefills in one sum; figures kept in `benchmarks/second_opinions.json`. Our seven constants were fitted on these rows and its
-figures were not, which flatters ours; its own rejections (see `--second-opinion`) are not applied."""
+_THEIRS = """Its steps and prefills in one sum; figures kept in `benchmarks/second_opinions.json`. Our seven constants were fitted on the rows of serving.jsonl and
+its figures were not, which flatters ours there; its own rejections (see `--second-opinion`) are not applied."""
 
 
 def _error(ratios: Sequence[float]) -> tuple[str, str]:

@@ -119,13 +119,17 @@ def attribute_docs(model: type[BaseModel]) -> dict[str, str]:
 
 
 def cli_page() -> str:
-    """The help of every command."""
+    """The help of every command; what several take is explained once, with the first."""
     from whichgpu.tui.cli.tree import cli
 
     lines = ["# The command line", "", "<!-- Written by `python -m tests.render_docs`. -->"]
     for arguments in commands_of(cli):
         name = " ".join(["whichgpu", *arguments])
-        text = CliRunner().invoke(cli, [*arguments, "--help"], prog_name="whichgpu", terminal_width=80).output
+        text = (
+            CliRunner()
+            .invoke(cli, [*arguments, "--help" if arguments else "--help-all"], prog_name="whichgpu", terminal_width=80)
+            .output
+        )
         lines += ["", f"## {name}", "", "```text", text.rstrip(), "```"]
     lines += ["", "## Environment", "", "| variable | what |", "|---|---|"]
     lines += [f"| `{name}` | {what} |" for name, what in ENVIRONMENT.items()]

@@ -190,7 +190,7 @@ def test_offline_and_unknown_is_a_network_failure_with_a_suggestion(ask: Ask) ->
 
 
 def test_help_lists_every_exit_code() -> None:
-    text = CliRunner().invoke(cli, ["--help"]).output
+    text = CliRunner().invoke(cli, ["--help-all"]).output
     for code, meaning in MEANINGS.items():
         assert re.search(rf"{int(code)}  {re.escape(meaning)}", text)
     assert len(MEANINGS) == len(ExitCode)

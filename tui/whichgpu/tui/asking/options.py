@@ -1,4 +1,4 @@
-"""The options of a question, in the groups in which ``--help`` shows them."""
+"""The options of a question, by what they are about; ``helping`` says how ``--help`` shows them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from whichgpu.inspect.text import clean
+from whichgpu.tui.asking.completing import complete_models
 from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD
 
 _Command = Callable[..., Any]
@@ -30,10 +31,11 @@ workload_options = together(*(row.declared() for row in WORKLOAD))
 
 question_options = together(
     click.option(
-        "-m", "--model", help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file."
+        "-m", "--model", shell_complete=complete_models,
+        help="Hub id (ORG/NAME, ORG/NAME@REVISION), Hub URL, folder, .safetensors or .gguf file.",
     ),
     workload_options,
-)
+)  # fmt: skip
 """What is asked."""
 
 

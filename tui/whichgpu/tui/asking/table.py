@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, ON_DEMAND, SPOT, KvDtype, Objective, Precision
+from whichgpu.tui.asking.completing import complete_cards
 
 _MOST = 1e15
 """More than anything that is asked for in numbers, and far from where sums lose their meaning."""
@@ -162,17 +163,17 @@ WORKLOAD: tuple[Ask, ...] = (
         "help": "Precision of the weights to recommend for."}, read=Precision, usual=Precision.PUBLISHED),
     Ask("--kv-dtype", "kv_dtype", _W, {**_choice(KvDtype, KvDtype.AUTO, _VLLM_CACHES), "help": "Precision of the KV cache."},
         read=KvDtype, usual=KvDtype.AUTO, also=("--kv-cache-dtype",)),
-    Ask("--gpu", "accelerators", _O, {"multiple": True, "metavar": "NAME[:GB][:$PRICE]",
+    Ask("--gpu", "accelerators", _O, {"multiple": True, "metavar": "NAME[:GB][:$PRICE]", "shell_complete": complete_cards,
         "help": "Consider only this accelerator, with your memory or price an hour; “here” for this machine's; repeatable."},
         "gpus"),
     Ask("--mixed", "mixed", _O, {**_FLAG,
         "help": "The cards named with --gpu stand in one machine (name each as often as it is there) and serve together."}),
     Ask("--cards", "cards", _W, {"type": click.IntRange(1, 4096),
         "help": "Exactly so many cards of one kind (default: as few as serve)."}),
-    Ask("--exclude", "excluded", _O, {"multiple": True, "metavar": "NAME",
+    Ask("--exclude", "excluded", _O, {"multiple": True, "metavar": "NAME", "shell_complete": complete_cards,
         "help": "Leave this accelerator out; may be repeated."}),
-    Ask("--price", "prices", _O, {"multiple": True, "metavar": "NAME=USD", "help": "Your price a card-hour; repeatable."},
-        "prices"),
+    Ask("--price", "prices", _O, {"multiple": True, "metavar": "NAME=USD", "shell_complete": complete_cards,
+        "help": "Your price a card-hour; repeatable."}, "prices"),
     Ask("--busy", "busy", _W, {"type": Finite(0, 1, min_open=True), "default": 1.0, "show_default": True,
         "help": "Share of the paid time that the load is there; divides the cost of a token."}, usual=1.0),
     Ask("--prefix-share", "prefix_share", _W, {"type": Finite(0, 1), "default": 0.0, "show_default": True,

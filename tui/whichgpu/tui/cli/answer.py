@@ -13,6 +13,7 @@ from whichgpu.plan.choices import TARGETS
 from whichgpu.plan.hardware import find
 from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Verdict
+from whichgpu.tui.asking.helping import Topical
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.cli.common import Shell
@@ -61,7 +62,7 @@ def _on_terminal() -> bool:
     return sys.stdin.isatty() and sys.stdout.isatty()
 
 
-@click.command("command")
+@click.command("command", cls=Topical)
 @question_options
 @engine_options
 @source_options

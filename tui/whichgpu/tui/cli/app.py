@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from whichgpu.inspect.errors import MissingExtraError
+from whichgpu.tui.asking.completing import complete_models
 from whichgpu.tui.cli.common import Shell, pass_shell
 from whichgpu.tui.desk.desk import open_desk
 from whichgpu.tui.words.exit_codes import ExitCode
@@ -31,7 +32,7 @@ _PAGE_HEADERS = {
 
 
 @click.command("app")
-@click.argument("model", required=False)
+@click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--offline", is_flag=True, help="Use no network: catalog, Hugging Face cache, bundled atlas.")
 @click.option("--served", is_flag=True, hidden=True, help="As whichgpu serve runs it.")
 @pass_shell

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from whichgpu.plan.breakeven import BreakEven, Claim, Move, Offer, Situation, break_even
+from whichgpu.tui.asking.helping import Topical
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.asking.table import Finite, Span
@@ -19,7 +20,7 @@ from whichgpu.tui.words.terminal import Terminal
 from whichgpu.tui.words.units import dollars, wrapped
 
 
-@click.command()
+@click.command(cls=Topical)
 @click.option(
     "--ours", type=Finite(0, min_open=True), help="Dollars per million tokens here; without it predicted for --model."
 )

@@ -13,6 +13,7 @@ from whichgpu.catalog.errors import NothingKeptError
 from whichgpu.catalog.query import search as search_catalog
 from whichgpu.catalog.records import INSPECTION, note_finding, tag_finding
 from whichgpu.inspect.text import clean
+from whichgpu.tui.asking.completing import complete_fields, complete_models
 from whichgpu.tui.cli import catalog_sharing, catalog_watch
 from whichgpu.tui.cli.common import as_json_option, with_desk
 from whichgpu.tui.desk.annotating import annotate, check_is_known, tag_word
@@ -68,7 +69,7 @@ def list_models(sort: str, limit: int, page: int, form: str, desk: Desk) -> int:
 
 
 @click.command()
-@click.argument("query", nargs=-1, required=True)
+@click.argument("query", nargs=-1, required=True, shell_complete=complete_fields)
 @_page_options
 def search(query: tuple[str, ...], sort: str, limit: int, page: int, form: str, desk: Desk) -> int:
     """Find models by words and fields: llama class:moe params:>100B gpu:H200 cpm:<0.5 tag:served since:2026-11."""
@@ -76,7 +77,7 @@ def search(query: tuple[str, ...], sort: str, limit: int, page: int, form: str, 
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @as_json_option
 @with_desk
 def show(model: str, as_json: bool, desk: Desk) -> int:
@@ -115,7 +116,7 @@ def show(model: str, as_json: bool, desk: Desk) -> int:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @with_desk
 def history(model: str, desk: Desk) -> int:
     """List every finding on a model."""
@@ -124,8 +125,8 @@ def history(model: str, desk: Desk) -> int:
 
 
 @click.command()
-@click.argument("first")
-@click.argument("second", required=False)
+@click.argument("first", shell_complete=complete_models)
+@click.argument("second", required=False, shell_complete=complete_models)
 @with_desk
 def diff(first: str, second: str | None, desk: Desk) -> int:
     """Say what differs between two models (NAME or NAME@COMMIT), or the two newest readings of one."""
@@ -134,7 +135,7 @@ def diff(first: str, second: str | None, desk: Desk) -> int:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("text")
 @with_desk
 def note(model: str, text: str, desk: Desk) -> int:
@@ -148,7 +149,7 @@ def note(model: str, text: str, desk: Desk) -> int:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.argument("tags", nargs=-1, required=True)
 @click.option("--off", is_flag=True, help="Take them off.")
 @with_desk

@@ -9,6 +9,8 @@ import click
 
 from whichgpu.inspect.errors import WhichgpuError
 from whichgpu.inspect.text import clean
+from whichgpu.tui.asking.completing import complete_models
+from whichgpu.tui.asking.helping import Topical
 from whichgpu.tui.asking.options import engine_options, source_options, workload_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.desk.answering import Reply, reply_to
@@ -18,8 +20,8 @@ from whichgpu.tui.words.exit_codes import ExitCode, code_of
 from whichgpu.tui.words.terminal import Terminal
 
 
-@click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL…")
+@click.command(cls=Topical)
+@click.argument("models", nargs=-1, required=True, metavar="MODEL MODEL…", shell_complete=complete_models)
 @workload_options
 @engine_options
 @source_options

@@ -11,6 +11,7 @@ from whichgpu import assets
 from whichgpu.plan import decide as sums
 from whichgpu.plan.breakeven import Move, Situation
 from whichgpu.plan.silicon import Access, Chip, parse_silicon
+from whichgpu.tui.asking.helping import Topical
 from whichgpu.tui.asking.options import engine_options, question_options, source_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.asking.table import Finite, Span
@@ -23,7 +24,7 @@ from whichgpu.tui.words.exit_codes import ExitCode
 from whichgpu.tui.words.terminal import Terminal
 
 
-@click.command()
+@click.command(cls=Topical)
 @click.argument("situation", required=False, type=click.Choice([s.value for s in Situation]))
 @click.option(
     "--megawatts",

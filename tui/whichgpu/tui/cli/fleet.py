@@ -11,6 +11,7 @@ from pydantic_core import to_json
 
 from whichgpu.inspect.text import clean
 from whichgpu.plan.fleet_list import read_fleet
+from whichgpu.tui.asking.helping import Topical
 from whichgpu.tui.asking.options import engine_options, source_options, workload_options
 from whichgpu.tui.asking.question import question_of
 from whichgpu.tui.asking.table import Finite
@@ -21,7 +22,7 @@ from whichgpu.tui.words.fleet_report import fleet_record, fleet_report
 from whichgpu.tui.words.terminal import Terminal
 
 
-@click.command()
+@click.command(cls=Topical)
 @click.argument("source", metavar="FILE|-")
 @workload_options
 @engine_options
@@ -39,7 +40,7 @@ from whichgpu.tui.words.terminal import Terminal
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 def fleet(source: str, fresh: float, solver: float | None, as_json: bool, **options: Any) -> int:
-    """Size a list of served models and pack them on the cheapest machines.
+    """Size a list of models, and pack them on the cheapest machines.
 
     FILE has ids one a line, a CSV with a model column, or YAML; settings of a model: context, concurrency, input,
     output, rate, precision, kv_dtype, replicas.

@@ -14,6 +14,7 @@ from whichgpu.plan import hardware, prices
 from whichgpu.plan.errors import UnknownAcceleratorError
 from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import Accelerator, Price, PriceOffer
+from whichgpu.tui.asking.completing import complete_cards
 from whichgpu.tui.asking.table import Finite
 from whichgpu.tui.words.exit_codes import ExitCode
 from whichgpu.tui.words.terminal import Terminal
@@ -33,7 +34,7 @@ _SORTS: dict[str, _Key] = {
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_cards)
 @click.option("--vendor", type=click.Choice(["nvidia", "amd", "intel"]), help="Only this vendor's.")
 @click.option("--min-memory", type=Finite(0), metavar="GIB", help="Only with at least so much usable memory.")
 @click.option(

@@ -23,6 +23,7 @@ from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.errors import FactsError
 from whichgpu.plan.prices import Listing, combined, own_price, read_gpuhunt, read_prices
 from whichgpu.plan.records import PriceOffer
+from whichgpu.tui.asking.completing import complete_cards
 from whichgpu.tui.cli.common import as_json_option, with_desk
 from whichgpu.tui.desk.answering import stamp
 from whichgpu.tui.desk.desk import Desk
@@ -33,7 +34,7 @@ from whichgpu.tui.words.units import NOTHING, dollars, is_stale, sign, wrapped
 
 
 @click.command("list")
-@click.argument("gpu", required=False)
+@click.argument("gpu", required=False, shell_complete=complete_cards)
 @click.option(
     "--provider",
     "providers",
@@ -202,7 +203,7 @@ def _keep_contract(specs: Sequence[str], provider: str, desk: Desk, withdrawn: b
 
 
 @click.command("set")
-@click.argument("specs", nargs=-1, required=True, metavar="NAME=USD…")
+@click.argument("specs", nargs=-1, required=True, metavar="NAME=USD…", shell_complete=complete_cards)
 @click.option("--provider", default="contract", show_default=True, help="Who sells it.")
 @with_desk
 def prices_set(specs: tuple[str, ...], provider: str, desk: Desk) -> int:
@@ -211,7 +212,7 @@ def prices_set(specs: tuple[str, ...], provider: str, desk: Desk) -> int:
 
 
 @click.command("unset")
-@click.argument("names", nargs=-1, required=True, metavar="NAME…")
+@click.argument("names", nargs=-1, required=True, metavar="NAME…", shell_complete=complete_cards)
 @click.option("--provider", default="contract", show_default=True, help="Whose contract.")
 @with_desk
 def prices_unset(names: tuple[str, ...], provider: str, desk: Desk) -> int:

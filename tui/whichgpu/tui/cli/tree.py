@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
 from whichgpu.inspect.text import clean
+from whichgpu.tui.asking.completing import complete_models
+from whichgpu.tui.asking.helping import TopicalGroup, shows_all
 from whichgpu.tui.asking.options import engine_options, output_options, question_options, source_options
 from whichgpu.tui.cli.common import Shell
 from whichgpu.tui.desk.paths import config_path
 from whichgpu.tui.words.exit_codes import MEANINGS, ExitCode, code_of
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _CODES = "\n".join(f"  {int(code):>3}  {text}" for code, text in MEANINGS.items())
 _EPILOG = f"""\b
@@ -26,9 +32,13 @@ Exit codes:
 \b
 Examples:
   whichgpu Qwen/Qwen3-32B
-  whichgpu --model openai/gpt-oss-120b --context 32768 --gpu H100
-  whichgpu --model ./my-finetune --precision fp8 --json
-  whichgpu --model Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
+  whichgpu openai/gpt-oss-120b --context 32768 --gpu H100
+  whichgpu ./my-finetune --precision fp8 --json
+  whichgpu Qwen/Qwen3-32B --gpu H100 --concurrency 64 --explain
+"""
+_BRIEF = """\b
+Try   whichgpu Qwen/Qwen3-32B    More  whichgpu --help-all, COMMAND --help
+Exit  0 answered, 1 answered but nothing fits, others failed
 """
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -37,10 +47,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "breakeven": ("breakeven:breakeven", "Say when moving to another chip pays, and which price per million tokens it has to beat."),
     "catalog": ("catalog:catalog", "What is kept: find it again, annotate it, share it."),
     "command": ("answer:command_for", "Print the recommended plan as a command or file: vLLM, docker, SGLang, TensorRT-LLM, Kubernetes, SkyPilot."),
+    "completion": ("completion:completion", "Print the script that completes in bash, zsh or fish."),
     "compare": ("compare:compare", "Set models side by side on one workload; ≠ marks what differs."),
     "cpm": ("cpm:cpm", "Say what a million tokens cost at a price and a rate: dollars an hour ÷ (tokens/s × 3,600 ÷ 1,000,000)."),
     "decide": ("decide:decide", "Say in figures whether custom chips are your question: what a claim has to beat, bring or prove."),
-    "fleet": ("fleet:fleet", "Size a list of served models and pack them on the cheapest machines."),
+    "fleet": ("fleet:fleet", "Size a list of models, and pack them on the cheapest machines."),
     "gpus": ("gpus:gpus", "List accelerators: memory, rates, price; with NAME one in full, with its sources."),
     "prices": ("prices:prices", "What card-hours cost: list, refresh, and the team's contracts."),
     "read-log": ("trial_upkeep:read_log", "Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."),
@@ -53,11 +64,13 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Name to (module of this package:command, the first sentence of its help; empty hides it)."""
 
 
-class _Tree(click.Group):
+class _Tree(TopicalGroup):
     """Commands that are imported when they are called; the list of them is the table's."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``."""
+        """Take what stands where a command would and names a model (ORG/NAME, a URL, a path) as ``--model``; ``help COMMAND`` as its --help."""
+        if args and args[0] == "help":
+            args = [*args[1:], "--help"]
         rest = click.Command.parse_args(self, ctx, list(args))
         is_free = rest and rest[0] not in COMMANDS and ctx.params.get("model") is None
         if is_free and (_names_model(rest[0]) or _is_short_name(rest[0])):
@@ -69,6 +82,8 @@ class _Tree(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """UsageError: neither a command nor what could be a model."""
+        if ctx.resilient_parsing and args[0] not in COMMANDS:
+            return None, None, []  # the tab key; nobody is to be told off
         if args[0] in COMMANDS:
             return super().resolve_command(ctx, args)
         from difflib import get_close_matches
@@ -93,16 +108,37 @@ class _Tree(click.Group):
         command: click.Command = getattr(import_module(f"whichgpu.tui.cli.{module}"), name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Offer commands without importing them, and models where no command begins so."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return click.Command.shell_complete(self, ctx, incomplete)
+        if ctx.params.get("model") is not None:
+            return []
+        commands = [CompletionItem(n, help=t) for n, (_, t) in COMMANDS.items() if t and n.startswith(incomplete)]
+        return commands or complete_models(ctx, self.params[0], incomplete)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Exit codes and examples in full are for ``--help-all``."""
+        self.epilog = _EPILOG if shows_all(ctx) else _BRIEF
+        super().format_epilog(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list without importing what it lists."""
         room = formatter.width - 6 - max(map(len, COMMANDS))
-        rows = [
-            (name, click.Command(name, help=text).get_short_help_str(room))
-            for name, (_, text) in COMMANDS.items()
-            if text
-        ]
+        rows = [(name, _shortened(text, room)) for name, (_, text) in COMMANDS.items() if text]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _shortened(sentence: str, room: int) -> str:
+    """The sentence, or what of it stands before the last pause that there is room for."""
+    if len(sentence) <= room:
+        return sentence
+    pauses = [[m.start() for m in re.finditer(mark, sentence) if m.start() < room] for mark in ("[;:] ", ", ")]
+    place = next((places[-1] for places in pauses if places), None)
+    return f"{sentence[:place]}." if place else click.Command("", help=sentence).get_short_help_str(room)
 
 
 def _names_model(word: str) -> bool:
@@ -120,7 +156,6 @@ def _is_short_name(word: str) -> bool:
     cls=_Tree,
     invoke_without_command=True,
     subcommand_metavar="[MODEL | COMMAND [ARGS]...]",
-    epilog=_EPILOG,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @question_options
@@ -129,10 +164,8 @@ def _is_short_name(word: str) -> bool:
 @source_options
 @click.pass_context
 def cli(context: click.Context, /, **options: Any) -> int | None:
-    """Which GPU does a model need, how many, and at what price?
-
-    Reads a model's config and tensor headers (never its weights, never its code) and says what it is, what
-    vLLM needs for it at each precision, and where it runs.
+    """Which GPU does a model need, how many, and at what price? Reads config and tensor headers, never weights or code.
+    Without arguments it opens the app.
     """
     if options["version"]:
         from importlib.metadata import version
@@ -190,7 +223,7 @@ def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
         return ExitCode.OK
     except click.ClickException as error:
         hint = "Try whichgpu --help."
-        return complain(error.format_message(), hint, ExitCode.USAGE)
+        return complain(" ".join(error.format_message().split()), hint, ExitCode.USAGE)
     except Exception as error:  # noqa: BLE001 - the outermost frame
         return _report_error(error)
 

@@ -17,6 +17,7 @@ from whichgpu.trial.nodes import Left, Place, lend, read_place
 from whichgpu.trial.process import new_name
 from whichgpu.trial.records import Load, Outcome, Trial
 from whichgpu.trial.run import Progress, Step, TrialRequest, measure_server, run_trial
+from whichgpu.tui.asking.helping import TopicalGroup
 from whichgpu.tui.asking.question import question_of, workload_words
 from whichgpu.tui.asking.trial_options import trial_options
 from whichgpu.tui.cli import trial_upkeep
@@ -30,7 +31,7 @@ from whichgpu.tui.words.trial_words import before
 from whichgpu.tui.words.units import wrapped
 
 
-@click.group(invoke_without_command=True)
+@click.group(cls=TopicalGroup, invoke_without_command=True)
 @trial_options
 @click.pass_context
 def trial(context: click.Context, /, **options: Any) -> int | None:
