@@ -21,12 +21,18 @@ _MOST_FIGURE = 15
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _PROCESS = re.compile(r"^\((?:[\w-]+ ){0,4}(?:pid=)?\d+(?:, ip=[\d.:a-f]+)?\)\s*")
 # before 0.8 "model_runner.py:1115]", since then "[core.py:58]"; journald, Docker and Kubernetes write their own before it
-LOGGED = re.compile(r"^.{0,200}?\b(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[^\]\s]{1,120}\]\s?")
-"""How a line of vLLM's logger begins."""
+_LOGGED = re.compile(
+    r"^.{0,200}?\b(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[^\]\s]{1,120}\]\s?"
+)
 _HARMLESS = ("WARNING", "INFO", "DEBUG")
 _NOISE = re.compile(r"Errno 24|See root cause above|Traceback|^\s*File |^\s*\^|DeprecationWarning|FutureWarning")
 _ERROR = re.compile(
     r"\b\w*(?:Error|Exception)\b: |Value error, |error: |(?:CUDA|HIP|XPU) out of memory|Killed|Segmentation fault"
+)
+# V1's engine (0.6.4–0.33), V0's engine process and workers
+_END = re.compile(
+    r"Engine core initialization failed|EngineCore(?:Proc)? failed to start|EngineCore encountered a fatal error|WorkerProc failed to start"
+    r"|Engine process (?:\(pid \d+\) )?(?:died|failed to start)|Engine core proc \S{1,40} died|VllmWorkerProcess pid \d+ died"
 )
 _UNITS = {"B": 1, "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
 _HELD = re.compile(r"this process has ([\d.]+ \w{1,5}) memory in use")
@@ -71,8 +77,18 @@ def explain(log: str, return_code: int | None = None) -> Failure:
 
 
 def shows_an_end(log: str) -> bool:
-    """True for a log with an error in it: one that only stops may be of a server that still runs."""
-    return any(_ERROR.search(line) and not _NOISE.search(line) for line in _messages(log))
+    """True where a process said that it ends, or an error has nothing after it: a server that refuses one request goes on."""
+    has_error = False
+    for raw in log.splitlines():
+        line = _ANSI.sub("", raw[:_MOST_LINE])
+        if _END.search(line):
+            return True
+        level = _LOGGED.match(line)
+        if level is not None and level[1] in _HARMLESS:
+            has_error = False
+        elif _ERROR.search(line) and not _NOISE.search(line):
+            has_error = True
+    return has_error
 
 
 def refuses_in_its_own_words(log: str) -> bool:
@@ -149,7 +165,7 @@ def _messages(log: str) -> Iterator[str]:
     """What processes said, without who and when; what they call harmless is left out."""
     for raw in log.splitlines():
         line = _ANSI.sub("", raw[:_MOST_LINE])
-        level = LOGGED.match(line)
+        level = _LOGGED.match(line)
         if level is None:
             yield _PROCESS.sub("", line).rstrip()
         elif level[1] not in _HARMLESS:
