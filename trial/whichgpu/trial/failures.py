@@ -24,6 +24,8 @@ _PROCESS = re.compile(r"^\((?:[\w-]+ ){0,4}(?:pid=)?\d+(?:, ip=[\d.:a-f]+)?\)\s*
 _LOGGED = re.compile(
     r"^.{0,200}?\b(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[^\]\s]{1,120}\]\s?"
 )
+_MOST_BEFORE = 360
+"""Characters in which a line has said who speaks and how gravely."""
 _HARMLESS = ("WARNING", "INFO", "DEBUG")
 _NOISE = re.compile(r"Errno 24|See root cause above|Traceback|^\s*File |^\s*\^|DeprecationWarning|FutureWarning")
 _ERROR = re.compile(
@@ -78,17 +80,20 @@ def explain(log: str, return_code: int | None = None) -> Failure:
 
 def shows_an_end(log: str) -> bool:
     """True where a process said that it ends, or an error has nothing after it: a server that refuses one request goes on."""
-    has_error = False
-    for raw in log.splitlines():
+    if _END.search(log):
+        return True
+    for raw in reversed(log.splitlines()):
         line = _ANSI.sub("", raw[:_MOST_LINE])
-        if _END.search(line):
-            return True
-        level = _LOGGED.match(line)
-        if level is not None and level[1] in _HARMLESS:
-            has_error = False
-        elif _ERROR.search(line) and not _NOISE.search(line):
-            has_error = True
-    return has_error
+        if _ERROR.search(line) and not _NOISE.search(line):
+            return not _is_harmless(line)
+        if _is_harmless(line):
+            return False
+    return False
+
+
+def _is_harmless(line: str) -> bool:
+    level = _LOGGED.search(line, 0, _MOST_BEFORE)
+    return level is not None and level[1] in _HARMLESS
 
 
 def refuses_in_its_own_words(log: str) -> bool:
@@ -165,7 +170,7 @@ def _messages(log: str) -> Iterator[str]:
     """What processes said, without who and when; what they call harmless is left out."""
     for raw in log.splitlines():
         line = _ANSI.sub("", raw[:_MOST_LINE])
-        level = _LOGGED.match(line)
+        level = _LOGGED.search(line, 0, _MOST_BEFORE)
         if level is None:
             yield _PROCESS.sub("", line).rstrip()
         elif level[1] not in _HARMLESS:

@@ -88,7 +88,14 @@ _STAGES = (
 )
 _LOGGED = re.compile(r"\b(?:ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[\w./-]{1,100}\.py:\d+\]")
 """A line of vLLM's logger, in any version."""
+_TELLING = re.compile(
+    r"Gi?B|KV cache size|stored in KV cache|max_seq_len|max seq len|Auto-fit|Maximum concurrency|blocks: |block_size|memory.utilization"
+    r"|version|LLM engine|\bsecs?\b|\btook |\btakes |compil|startup complete|Uvicorn"
+)
+"""A word that each line with a figure has: what a server prints while it serves is most of a long log."""
 _V0_BLOCK = 16
+_MOST_BEFORE = 360
+"""Characters in which a line of the logger has begun."""
 _MOST_LINE = 4000
 """Characters of a line that are looked at."""
 
@@ -115,7 +122,8 @@ class LoggedStart(Record):
 
 def read_log(text: str) -> LoggedStart:
     """Read a log; what it does not say is ``None``."""
-    lines = [_ANSI.sub("", line[:_MOST_LINE]) for line in text.splitlines()]
+    every = text.splitlines()
+    lines = [_ANSI.sub("", line[:_MOST_LINE]) for line in every if _TELLING.search(line, 0, _MOST_LINE)]
     memory = _memory(lines)
     engines = _by_engine(_CONCURRENCY, 2, lines)
     tokens = _by_engine(_TOKENS[0], 1, lines)
@@ -136,7 +144,7 @@ def read_log(text: str) -> LoggedStart:
         is_of_vllm=version is not None
         or bool(stages)
         or memory != Memory()
-        or any(_LOGGED.search(line) for line in lines),
+        or any(_LOGGED.search(line, 0, _MOST_BEFORE) for line in every),
     )
 
 

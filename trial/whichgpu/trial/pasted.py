@@ -89,16 +89,16 @@ def decoded(data: bytes) -> str:
 
 def starts_in(text: str) -> list[str]:
     """Return what each start said: a container that restarts writes one log."""
-    lines = text.splitlines(keepends=True)
-    edges, has_ended = [0], False
-    for number, line in enumerate(lines):
-        short = line[:2000]
-        if has_ended and _BEGINNING.search(short):
-            edges.append(number)
-            has_ended = False
-        has_ended = has_ended or _ENDING.search(short) is not None
+    edges, position = [0], 0
+    while (end := _ENDING.search(text, position)) is not None:
+        beginning = _BEGINNING.search(text, end.end())
+        if beginning is None:
+            break
+        # the line's own start: who speaks, and when, stands before the words
+        edges.append(max(text.rfind("\n", 0, beginning.start()) + 1, end.end()))
+        position = beginning.end()
     edges = [0, *edges[1:][-_MOST_STARTS:]]
-    return ["".join(lines[edge:end]) for edge, end in zip(edges, [*edges[1:], len(lines)], strict=True)]
+    return [text[edge:following] for edge, following in zip(edges, [*edges[1:], len(text)], strict=True)]
 
 
 def _failure_in(text: str) -> Failure | None:
