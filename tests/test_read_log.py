@@ -49,6 +49,13 @@ MESSAGES: dict[str, tuple[str, Kind, dict[str, object]]] = {
         _v1("ValueError: To serve at least one request with the models's max seq len (32768), (4.5 GB KV cache is needed, which is larger than the"
             " available KV cache memory (2.125 GB). Try increasing `gpu_memory_utilization`"),
         Kind.CACHE_TOO_SMALL, {"asked": 32768, "would_do": None, "free_bytes": round(2.125 * GIB)}),
+    "0.7-0.33: broken in two": (
+        ("ValueError: To serve at least one request with the model's max seq len (32768), (4.5\nGiB KV cache is needed, which is larger than the available KV"
+         " cache memory\n(2.125 GiB).\n"),
+        Kind.CACHE_TOO_SMALL, {"asked": 32768, "free_bytes": None}),
+    "an estimate without the rest": (
+        "ValueError: the model's max seq len (4096), ... the estimated maximum model length is 896.\n", Kind.CACHE_TOO_SMALL,
+        {"asked": 4096, "would_do": 896, "needed_bytes": None}),
     "V0, 0.3-0.10": (
         _v0("ValueError: The model's max seq len (16384) is larger than the maximum number of tokens that can be stored in KV cache (9008). Try"),
         Kind.CACHE_TOO_SMALL, {"asked": 16384, "would_do": 9008}),
@@ -180,7 +187,7 @@ class TestMessages:
     def test_every_message_that_is_known_has_a_line(self) -> None:
         first = {next(c for c in CAUSES if c.rule.search(line)).rule.pattern for line, *_ in MESSAGES.values()}
         assert [c.rule.pattern for c in CAUSES if c.rule.pattern not in first] == []
-        assert len(CAUSES) >= 49
+        assert len(CAUSES) >= 52
 
     @pytest.mark.parametrize(
         "before",
@@ -255,6 +262,20 @@ class TestStages:
         adapters = _v1("non-default args: {'enable_lora': True, 'max_loras': 8}", "INFO")
         assert "--max-loras" in explain(adapters + _LOADED + _POOLED + _v1(_OOM.format("CUDA", "38.50"))).hint
         assert "--max-loras" not in explain(_LOADED + _POOLED + _v1(_OOM.format("CUDA", "38.50"))).hint
+
+    def test_an_encoder_that_is_profiled_is_the_first_to_look_at(self) -> None:
+        """0.7-0.33 (gpu_model_runner); vllm issues 34209, 41239."""
+        encoder = _v1(
+            "Encoder cache will be initialized with a budget of 12288 tokens, and profiled with 2 video items of the maximum feature size.",
+            "INFO",
+        )
+        found = explain(_LOADED + encoder + _v1(_OOM.format("CUDA", "38.50")))
+        assert found.stage is Stage.PROFILE
+        assert found.hint.startswith(
+            "A smaller --limit-mm-per-prompt: the encoder was profiled with 2 video items, 12288 tokens."
+        )
+        assert read_log(encoder).encoder_tokens == 12_288
+        assert read_log(_LOADED).encoder_tokens is None
 
 
 FIGURES = (

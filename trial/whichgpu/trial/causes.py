@@ -53,8 +53,8 @@ _CACHE = (
     # 0.8.3–0.20 "models's", 0.22–0.33 "model's" (v1/core/kv_cache_utils, from 0.30 kv_cache_planning), where a shorter length would do
     _cause(
         Kind.CACHE_TOO_SMALL,
-        rf"models?'s max seq len \((?P<asked>\d+)\), \({_gib('needed')} KV cache is needed.*?memory \({_gib('free')}\)"
-        r"\.\s{0,3}Based on the available memory,\s{1,3}the estimated maximum model length is (?P<would_do>\d+)",
+        rf"models?'s max seq len \((?P<asked>\d+)\)(?:, \({_gib('needed')} KV cache is needed)?"
+        rf"(?:.{{0,200}}?available KV cache memory \({_gib('free')}\))?.*?estimated maximum model length is (?P<would_do>\d+)",
         "The KV cache holds {would_do} tokens at most, and {asked} were asked for.",
         f"--max-model-len {{would_do}}, {_MORE_CACHE}",
     ),
@@ -63,6 +63,13 @@ _CACHE = (
         Kind.CACHE_TOO_SMALL,
         rf"models?'s max seq len \((?P<asked>\d+)\), \({_gib('needed')} KV cache is needed.*?larger than the available KV cache memory \({_gib('free')}\)",
         "The KV cache can't hold one sequence of {asked} tokens: it takes {needed} GiB, and {free} GiB are there.",
+        f"A shorter --max-model-len, {_MORE_CACHE}",
+    ),
+    # the same, broken by whoever passed it on
+    _cause(
+        Kind.CACHE_TOO_SMALL,
+        r"models?'s max seq len \((?P<asked>\d+)\).*?larger than the available KV cache memory",
+        "The KV cache can't hold one sequence of {asked} tokens.",
         f"A shorter --max-model-len, {_MORE_CACHE}",
     ),
     # V0, 0.3–0.10 (worker.raise_if_cache_size_invalid; the CPU's and OpenVINO's name other options)

@@ -52,13 +52,14 @@ _DOING = {
 _ROOM = {
     None: "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens.",
     StartStage.LOAD: "More cards (--tensor-parallel-size), or a smaller precision.",
-    StartStage.PROFILE: "A smaller --max-num-batched-tokens or --max-num-seqs, a smaller --limit-mm-per-prompt where it takes images, or more cards.",
+    StartStage.PROFILE: "A smaller --max-num-batched-tokens or --max-num-seqs, or more cards.",
     StartStage.CACHE: "A smaller --gpu-memory-utilization; check that nothing else uses the card.",
     StartStage.GRAPHS: "A smaller --gpu-memory-utilization or --max-num-seqs, or --enforce-eager.",
     StartStage.WARM_UP: "A smaller --max-num-seqs or --gpu-memory-utilization.",
     StartStage.SERVING: "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens.",
 }
 _BESIDE = " Adapters take memory beside the pool: fewer --max-loras or a smaller --max-lora-rank help too."
+_ENCODER = re.compile(r"budget of ([\d,]{1,15}) tokens, and profiled with (\d{1,9}) (\w{1,20}) items")
 _ADAPTERS = re.compile(r"enable_lora['\"]?[=:] ?True|--enable-lora|lora_config=(?!None)", re.IGNORECASE)
 
 
@@ -118,6 +119,10 @@ def _failure(cause: Cause, match: re.Match[str], text: str, log: str, excerpt: t
         sentence += f" It was {_DOING[stage]}." if stage is not None else ""
         others = _held_by_others(text[match.start() : match.start() + 1000], free, total)
         sentence += f" Something else holds {others / 2**30:.1f} GiB of it." if others else ""
+        encoder = _ENCODER.search(log) if stage is StartStage.PROFILE else None
+        if encoder is not None:
+            profiled = f"the encoder was profiled with {encoder[2]} {encoder[3]} items, {encoder[1]} tokens"
+            hint = f"A smaller --limit-mm-per-prompt: {profiled}. {hint}"
         hint += _BESIDE if stage is not StartStage.LOAD and _ADAPTERS.search(log) else ""
     return Failure(
         kind=cause.kind,

@@ -73,6 +73,7 @@ _CONCURRENCY = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request:
 _LONGEST = re.compile(r"(?:\bmax_seq_len=|Auto-fit max_model_len: reduced from \d+ to |models?'s max seq len \()(\d+)")
 # 0.5–0.6 "GPU", 0.7–0.10 the device ("CUDA", "cuda", "rocm"); V1 of 0.6.4–0.7 without the CPU's
 _BLOCKS = re.compile(r"# (?!CPU)\w{1,12} blocks: ([\d,]+)")
+_ENCODER = re.compile(r"Encoder cache will be initialized with a budget of ([\d,]+) tokens")  # 0.7–0.33
 _BLOCK_SIZE = re.compile(r"\bblock_size['\"]?(?:=|: )(\d{1,5})\b")
 """Where it was asked for: among the arguments."""
 # 0.9–0.10.1 "EngineCore_0", since then "EngineCore_DP0"; under Ray "DPEngineCoreActor_DP0"
@@ -89,7 +90,7 @@ _STAGES = (
 _LOGGED = re.compile(r"\b(?:ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[\w./-]{1,100}\.py:\d+\]")
 """A line of vLLM's logger, in any version."""
 _TELLING = re.compile(
-    r"Gi?B|KV cache size|stored in KV cache|max_seq_len|max seq len|Auto-fit|Maximum concurrency|blocks: |block_size|memory.utilization"
+    r"Gi?B|KV cache size|Encoder cache|stored in KV cache|max_seq_len|max seq len|Auto-fit|Maximum concurrency|blocks: |block_size|memory.utilization"
     r"|version|LLM engine|\bsecs?\b|\btook |\btakes |compil|startup complete|Uvicorn"
 )
 """A word that each line with a figure has: what a server prints while it serves is most of a long log."""
@@ -116,6 +117,8 @@ class LoggedStart(Record):
     """Of all engines: sequences of the longest length."""
     tokens_all: int | None = None
     """Of all engines' caches."""
+    encoder_tokens: int | None = None
+    """Of its cache for images and videos."""
     is_of_vllm: bool = False
     """True where anything in it is what vLLM alone prints: a figure, a version, or a line of its logger."""
 
@@ -139,6 +142,7 @@ def read_log(text: str) -> LoggedStart:
         concurrency_all=round(sum(engines.values()), 2) if len(engines) > 1 else memory.concurrency,
         tokens_all=int(sum(tokens.values())) if len(tokens) > 1 else memory.tokens,
         memory=memory,
+        encoder_tokens=_whole(_last(_ENCODER, lines)),
         stages=stages,
         ready=any("Application startup complete" in line or "Uvicorn running on" in line for line in lines),
         is_of_vllm=version is not None
