@@ -474,9 +474,18 @@ class TestAnyFile:
         assert (result.code, result.out) == (ExitCode.UNREADABLE, "")
         assert words in " ".join(result.err.split())
 
-    def test_one_line_of_vllm_s_own_is_enough(self, ask: Run, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "ValueError: No available memory for the cache blocks. Try increasing\n",
+            "usage: vllm serve [model_tag] [options]\nvllm: error: unrecognized arguments: --kv-cache\n",
+            '  File "/x/site-packages/vllm/v1/worker/gpu_worker.py", line 9, in load_model\ntorch.OutOfMemoryError: CUDA out of memory.\n',
+        ],
+        ids=["message", "command line", "traceback"],
+    )
+    def test_one_line_of_vllm_s_own_is_enough(self, text: str, ask: Run, tmp_path: Path) -> None:
         path = tmp_path / "x.log"
-        path.write_text("ValueError: No available memory for the cache blocks. Try increasing\n")
+        path.write_text(text)
         result = ask("read-log", str(path))
         assert result.code == ExitCode.OK
         assert "version      unknown" in result.out

@@ -89,6 +89,8 @@ _STAGES = (
 )
 _LOGGED = re.compile(r"\b(?:ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[\w./-]{1,100}\.py:\d+\]")
 """A line of vLLM's logger, in any version."""
+_PROGRAM = re.compile(r"\bvllm(?: \w{1,20})?: error: |\busage: vllm\b|[/\\]vllm[/\\][\w/\\]{1,200}\.py\"")
+"""Its command line, or its modules in a traceback."""
 _TELLING = re.compile(
     r"Gi?B|KV cache size|Encoder cache|stored in KV cache|max_seq_len|max seq len|Auto-fit|Maximum concurrency|blocks: |block_size|memory.utilization"
     r"|version|LLM engine|\bsecs?\b|\btook |\btakes |compil|startup complete|Uvicorn"
@@ -148,7 +150,7 @@ def read_log(text: str) -> LoggedStart:
         is_of_vllm=version is not None
         or bool(stages)
         or memory != Memory()
-        or any(_LOGGED.search(line, 0, _MOST_BEFORE) for line in every),
+        or any(_LOGGED.search(line, 0, _MOST_BEFORE) or _PROGRAM.search(line, 0, _MOST_LINE) for line in every),
     )
 
 
