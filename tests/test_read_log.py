@@ -56,7 +56,7 @@ MESSAGES: dict[str, tuple[str, Kind, dict[str, object]]] = {
     "an estimate without the rest": (
         "ValueError: the model's max seq len (4096), ... the estimated maximum model length is 896.\n", Kind.CACHE_TOO_SMALL,
         {"asked": 4096, "would_do": 896, "needed_bytes": None}),
-    "V0, 0.3-0.10": (
+    "V0, 0.5-0.10": (
         _v0("ValueError: The model's max seq len (16384) is larger than the maximum number of tokens that can be stored in KV cache (9008). Try"),
         Kind.CACHE_TOO_SMALL, {"asked": 16384, "would_do": 9008}),
     "V0 to V1: nothing left": (
@@ -282,7 +282,7 @@ FIGURES = (
     ("0.8.0", "Model loading took 14.25 GB and 4.5 seconds", "weights_bytes", 14.25),
     ("0.11-0.33", "Model loading took 14.25 GiB memory and 4.5 seconds", "weights_bytes", 14.25),
     ("V0", "Loading model weights took 14.2500 GB", "weights_bytes", 14.25),
-    ("V0, 0.6.5-0.10", "model weights take 14.25GiB; non_torch_memory takes 0.50GiB", "weights_bytes", 14.25),
+    ("V0, 0.6.6-0.10", "model weights take 14.25GiB; non_torch_memory takes 0.50GiB", "weights_bytes", 14.25),
     ("0.9.1-0.26", "non-torch forward increase memory: 0.50GiB; weights memory: 14.25GiB.", "weights_bytes", 14.25),
     ("0.10.2-0.26", "Actual usage is 14.25 GiB for weight, 1.5 GiB for peak activation", "weights_bytes", 14.25),
     ("0.9.1-0.33", "Available KV cache memory: 21.5 GiB", "pool_bytes", 21.5),
@@ -359,7 +359,7 @@ class TestFigures:
         assert [rule.pattern for rule in rules if not any(rule.search(line) for line in lines)] == []
 
     def test_a_peak_with_the_weights_in_it(self) -> None:
-        """0.6.3 and 0.6.4 print torch's whole peak."""
+        """0.6.4 prints torch's whole peak."""
         log = _v0("Loading model weights took 14.2500 GB", "INFO") + _v0("peak_torch_memory=16.75GiB", "INFO")
         assert read_log(log).memory.activation_bytes == round(2.5 * GIB)
         assert read_log(_v0("peak_torch_memory=16.75GiB", "INFO")).memory.activation_bytes is None

@@ -50,7 +50,7 @@ def _gib(name: str) -> str:
 
 
 _CACHE = (
-    # 0.8.3–0.20 "models's", 0.22–0.33 "model's" (v1/core/kv_cache_utils, from 0.30 kv_cache_planning), where a shorter length would do
+    # 0.8.5–0.20 "models's", 0.22–0.33 "model's" (v1/core/kv_cache_utils, from 0.30 kv_cache_planning), where a shorter length would do
     _cause(
         Kind.CACHE_TOO_SMALL,
         rf"models?'s max seq len \((?P<asked>\d+)\)(?:, \({_gib('needed')} KV cache is needed)?"
@@ -58,7 +58,7 @@ _CACHE = (
         "The KV cache holds {would_do} tokens at most, and {asked} were asked for.",
         f"--max-model-len {{would_do}}, {_MORE_CACHE}",
     ),
-    # 0.7–0.33: no estimate before 0.8.3 (figures in "GB" then), and none later where not even one token fits
+    # 0.7–0.33: no estimate up to 0.8.0 (figures in "GB" then), and none later where not even one token fits
     _cause(
         Kind.CACHE_TOO_SMALL,
         rf"models?'s max seq len \((?P<asked>\d+)\), \({_gib('needed')} KV cache is needed.*?larger than the available KV cache memory \({_gib('free')}\)",
@@ -72,7 +72,7 @@ _CACHE = (
         "The KV cache can't hold one sequence of {asked} tokens.",
         f"A shorter --max-model-len, {_MORE_CACHE}",
     ),
-    # V0, 0.3–0.10 (worker.raise_if_cache_size_invalid; the CPU's and OpenVINO's name other options)
+    # V0, 0.5–0.10 (worker.raise_if_cache_size_invalid; the CPU's and OpenVINO's name other options)
     _cause(
         Kind.CACHE_TOO_SMALL,
         r"max seq len \((?P<asked>\d+)\) is larger than the maximum number of tokens that can be stored in KV cache \((?P<would_do>\d+)\)",
@@ -136,7 +136,7 @@ _MEMORY = (
     # 0.13–0.33 (v1/worker/gpu_model_runner); TPU 0.10–0.13
     _cause(Kind.OUT_OF_MEMORY, r"Failed to load model - not enough GPU memory|model is too large for the current device's HBM memory",
            "The weights do not fit on the card.", "More cards (--tensor-parallel-size), or a smaller precision.", StartStage.LOAD),
-    # torch 2.1–2.11 on CUDA, ROCm ("HIP") and XPU; the card's number is left out by some
+    # torch on CUDA, ROCm ("HIP") and XPU; the card's number is left out by some
     _anyones(Kind.OUT_OF_MEMORY,
              r"out of memory\. Tried to allocate (?P<size>[\d.]+ \w+)\. GPU \S{0,8}\s?has a total capac\w+ of (?P<capacity>[\d.]+ \w+) of which (?P<left>[\d.]+ \w+) is free",
              "The card ran out of memory: {size} were asked for, and {left} were free.", None),

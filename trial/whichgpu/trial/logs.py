@@ -18,34 +18,34 @@ _N = r"(-?[\d.]+)"
 """A figure: a pool that is short is negative."""
 
 _VERSION = (
-    # 0.5–0.33; since 0.12 "version" stands alone, or beside the logo
+    # 0.5–0.33; later "version" stands alone, or beside the logo
     re.compile(r"vLLM (?:API server|batch processing API|server) version v?([0-9][\w.+]*)"),
     re.compile(r"LLM engine \(v([0-9][\w.+]*)\)"),
     re.compile(r"(?:\]|[\u2580-\u259f])\s+version v?([0-9]+\.[0-9]+\.[0-9][\w.+]*)"),
 )
 _WEIGHTS = (
     re.compile(rf"Model loading took {_N} ?Gi?B"),  # V1, 0.8–0.33; "GB" in 0.8.0, GiB all the same
-    re.compile(rf"Loading model weights took {_N} ?Gi?B"),  # V0, 0.3–0.8
-    re.compile(rf"model weights take {_N} ?Gi?B"),  # V0, 0.6.5–0.10
+    re.compile(rf"Loading model weights took {_N} ?Gi?B"),  # V0, 0.5–0.9
+    re.compile(rf"model weights take {_N} ?Gi?B"),  # V0, 0.6.6–0.10
     re.compile(rf"weights memory: {_N} ?GiB"),  # V1 when it profiles, 0.9–0.33
     re.compile(rf"Actual usage is {_N} GiB for weight,"),  # 0.10.2–0.26
 )
 _POOL = (
     re.compile(rf"Available KV cache memory: {_N} ?GiB"),  # 0.9.1–0.33
-    re.compile(rf"memory reserved for KV Cache is {_N} ?GiB"),  # V0, 0.6.5–0.10
+    re.compile(rf"memory reserved for KV Cache is {_N} ?GiB"),  # V0, 0.6.6–0.10
     re.compile(rf"Explicitly set \({_N}/[\d.]+\) GiB for KV cache"),  # CPU, 0.20–0.33
     re.compile(rf"Auto set \({_N}/[\d.]+\) GiB for KV cache"),
-    re.compile(rf"\bkv_cache_size={_N} ?GiB"),  # V0, 0.6.3–0.6.4
+    re.compile(rf"\bkv_cache_size={_N} ?GiB"),  # V0, 0.6.4
     re.compile(rf"reserved {_N} ?GiB memory for KV Cache as specified"),  # --kv-cache-memory-bytes, 0.10.2–0.33
     re.compile(rf"kv cache memory in use is {_N} GiB"),  # 0.11–0.33
     re.compile(rf"larger than the available KV cache memory \({_N} ?Gi?B\)"),  # 0.7–0.9.0 say it in the refusal alone
 )
 _PEAK = (
-    re.compile(rf"PyTorch activation peak memory takes {_N} ?GiB"),  # V0, 0.6.5–0.10
+    re.compile(rf"PyTorch activation peak memory takes {_N} ?GiB"),  # V0, 0.6.6–0.10
     re.compile(rf"{_N} GiB for peak activation"),  # 0.10.2–0.33
     re.compile(rf"torch peak memory increase: {_N} ?GiB"),  # 0.9.1–0.33
 )
-_PEAK_WITH_WEIGHTS = (re.compile(rf"\bpeak_torch_memory={_N} ?GiB"),)  # 0.6.3–0.6.4
+_PEAK_WITH_WEIGHTS = (re.compile(rf"\bpeak_torch_memory={_N} ?GiB"),)  # 0.6.4
 _BESIDE_TORCH = (
     re.compile(rf"non_torch_memory(?: takes |=){_N} ?GiB"),  # V0
     re.compile(rf"{_N} GiB for non-torch memory"),  # 0.10.2–0.26
