@@ -1,160 +1,185 @@
-"""Why vLLM did not serve: the messages that it really prints, each as a sentence and the flag that mends it.
+"""Why vLLM did not serve: its log's decisive message as a sentence, with its figures and the flag that mends it.
 
-Sources: logs of vLLM 0.32 on CPU for what is marked so in the tests; for CUDA the texts in v1/worker and config.
+The messages stand in ``causes``, by version; what was going on is worked out in ``stages``.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
 from whichgpu.inspect.text import clean
-from whichgpu.trial.records import Failure
+from whichgpu.trial.causes import CAUSES, Cause
+from whichgpu.trial.records import Failure, FailureKind, StartStage
+from whichgpu.trial.stages import stage_of
 
 _SHOWN = 6
-_NEAR = 2000
-"""Characters that a message may have between its parts."""
-
 _MOST_LINE, _MOST_LINES = 4000, 4000
+_MOST_FIGURE = 15
+"""Digits of a figure that is believed."""
+
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
-_PROCESS = re.compile(r"^\((?:[\w-]+ )*(?:pid=)?\d+\)\s*")
-_LEVEL = re.compile(r"^(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d [\d:]+ \[[^\]]*\]\s*")
+_PROCESS = re.compile(r"^\((?:[\w-]+ ){0,4}(?:pid=)?\d+(?:, ip=[\d.:a-f]+)?\)\s*")
+# before 0.8 "model_runner.py:1115]", since then "[core.py:58]"; journald, Docker and Kubernetes write their own before it
+_LOGGED = re.compile(
+    r"^.{0,200}?\b(ERROR|CRITICAL|WARNING|INFO|DEBUG)\s+\d\d-\d\d \d\d:[\d:.,]+ \[?[^\]\s]{1,120}\]\s?"
+)
+_MOST_BEFORE = 360
+"""Characters in which a line has said who speaks and how gravely."""
 _HARMLESS = ("WARNING", "INFO", "DEBUG")
 _NOISE = re.compile(r"Errno 24|See root cause above|Traceback|^\s*File |^\s*\^|DeprecationWarning|FutureWarning")
-_ERROR = re.compile(r"\b\w*(?:Error|Exception)\b: |Value error, |error: |CUDA out of memory|Killed|Segmentation fault")
+_ERROR = re.compile(
+    r"\b\w*(?:Error|Exception)\b: |Value error, |error: |(?:CUDA|HIP|XPU) out of memory|Killed|Segmentation fault"
+)
+# V1's engine (0.6.4–0.33), V0's engine process and workers
+_END = re.compile(
+    r"Engine core initialization failed|EngineCore(?:Proc)? failed to start|EngineCore encountered a fatal error|WorkerProc failed to start"
+    r"|Engine process (?:\(pid \d+\) )?(?:died|failed to start)|Engine core proc \S{1,40} died|VllmWorkerProcess pid \d+ died"
+)
+_UNITS = {"B": 1, "bytes": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40}
+_HELD = re.compile(r"this process has ([\d.]+ \w{1,5}) memory in use")
+_NOTABLE = 2**30
+"""Bytes: what others hold of a card is said from here on; drivers and displays take less."""
 
-
-@dataclass(frozen=True, slots=True)
-class _Known:
-    kind: str
-    rule: re.Pattern[str]
-    sentence: Callable[[re.Match[str]], str]
-    hint: Callable[[re.Match[str]], str]
-
-
-def _cause(kind: str, rule: str, sentence: str, hint: str) -> _Known:
-    def filled(text: str) -> Callable[[re.Match[str]], str]:
-        return lambda found: text.format(*[clean(g or "", 80) for g in found.groups()])
-
-    near = rule.replace(
-        ".*?", f".{{0,{_NEAR}}}?"
-    )  # a log of nothing but beginnings would be searched to its end for each
-    return _Known(kind, re.compile(near, re.DOTALL), filled(sentence), filled(hint))
-
-
-_KNOWN = (
-    _cause(
-        "cache too small",
-        r"models?'s max seq len \((\d+)\).*?estimated maximum model length is (\d+)",
-        "The KV cache holds {1} tokens at most, and {0} were asked for.",
-        "--max-model-len {1}, a larger --gpu-memory-utilization, or more cards.",
-    ),
-    _cause(
-        "cache too small",
-        r"max seq len \((\d+)\) is larger than the maximum number of tokens that can be stored in KV cache \((\d+)\)",
-        "The KV cache holds {1} tokens at most, and {0} were asked for.",
-        "--max-model-len {1}, a larger --gpu-memory-utilization, or more cards.",
-    ),
-    _cause(
-        "cache too small",
-        r"models?'s max seq len \((\d+)\).*?larger than the available KV cache memory",
-        "The KV cache can't hold one sequence of {0} tokens.",
-        "A shorter --max-model-len, a larger --gpu-memory-utilization, or more cards.",
-    ),
-    _cause("cache too small", r"No available memory for the cache blocks", "Nothing is left for the KV cache.",
-           "A larger --gpu-memory-utilization, a smaller --max-num-batched-tokens, or more cards."),
-    _cause("memory", r"kv cache allocation is less than requested memory for kv \(([\d.]+) GiB\)",
-           "This machine has less than the {0} GiB that were asked for the cache.", "A smaller --kv-cache-memory-bytes."),
-    _cause("busy", r"Free memory on device (?:\S+ )?\(([\d.]+)/([\d.]+) GiB\) on startup is less than desired",
-           "Only {0} of {1} GiB are free: something else uses the card.", "End it, or a smaller --gpu-memory-utilization."),
-    _cause("too many sequences for the state", r"max_num_seqs \((\d+)\) exceeds available Mamba cache blocks \((\d+)\)",
-           "The pool holds {1} blocks of recurrent state, and {0} sequences were allowed.",
-           "--max-num-seqs {1}, or a larger --gpu-memory-utilization."),
-    _cause("layout", r"[Tt]otal number of attention heads \((\d+)\) must be divisible by (?:the )?tensor parallel size \((\d+)\)",
-           "{0} attention heads do not divide by {1} cards.", "Another --tensor-parallel-size."),
-    _cause("out of memory", r"out of memory occurred when warming up sampler with (\d+) dummy requests",
-           "The card ran out of memory warming up the sampler for {0} sequences.",
-           "--max-num-seqs below {0}, or a smaller --gpu-memory-utilization."),
-    _cause("out of memory", r"Failed to load model - not enough GPU memory", "The weights do not fit on the card.",
-           "More cards (--tensor-parallel-size), or a smaller precision."),
-    _cause("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+).{0,200}?of which ([\d.]+ \w+) is free",
-           "The card ran out of memory: {0} were asked for, and {1} were free.",
-           "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens."),
-    _cause("out of memory", r"(?:CUDA|HIP) out of memory\. Tried to allocate ([\d.]+ \w+)",
-           "The card ran out of memory when {0} more were asked for.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
-    _cause("out of memory", r"OutOfMemoryError|CUDA out of memory|CUDA error: out of memory",
-           "The card ran out of memory.", "A smaller --gpu-memory-utilization or --max-num-batched-tokens."),
-    _cause("too long", r"User-specified max_model_len \((\d+)\) is greater than the derived max_model_len \(\w+=([\d.]+)",
-           "The model takes {1} tokens at most, and {0} were asked for.", "A shorter --context."),
-    _cause("architecture", r"Model architectures \['([^']+)'\] are not supported", "vLLM does not know {0}.",
-           "A newer vLLM, or a plugin; whichgpu --model says what is known."),
-    _cause("architecture", r"model type `([^`]+)` but Transformers does not recognize", "Neither vLLM nor Transformers knows {0}.",
-           "A newer vLLM and transformers."),
-    _cause("architecture", r"Model architecture (\S+) was supported in vLLM until (v[\d.]+)",
-           "vLLM dropped {0} after {1}.", "--vllm with that version."),
-    _cause("library", r"ModuleNotFoundError: No module named '([\w.]+)'", "vLLM's environment lacks {0}, which this model needs.",
-           "Install it there, in the build that goes with its torch."),
-    _cause("operator", r"'_OpNamespace' '\w+' object has no attribute '(\w+)'", "This build of vLLM has no {0}.",
-           "A build for this hardware; the CPU build lacks some kernels."),
-    _cause("operator", r"is_act_and_mul=False is supported only for ([\w, ]+?)(?: for now|[.\n])",
-           "This build of vLLM has no kernel for experts without a gate; {0} have.",
-           "A build for that hardware; the CPU build lacks some kernels."),
-    _cause("gated", r"GatedRepoError|Access to model \S+ is restricted|401 Client Error",
-           "The model is gated, and the token may not read it.", "Ask for access on its page, and set HF_TOKEN."),
-    _cause("not found", r"LocalEntryNotFoundError|RepositoryNotFoundError|is not a local folder and is not a valid model",
-           "vLLM does not find the model.", "Check its name, the network and HF_HUB_OFFLINE."),
-    _cause("no gpu", r"No CUDA GPUs are available|Failed to infer device type|Found no NVIDIA driver",
-           "vLLM sees no GPU here.", "Check nvidia-smi, CUDA_VISIBLE_DEVICES, and the container's --gpus."),
-    _cause("driver", r"driver on your system is too old|CUDA driver version is insufficient|forward compatibility was attempted",
-           "The driver is too old for this build of vLLM.", "A newer driver, or a vLLM built for an older CUDA."),
-    _cause("architecture of the card", r"no kernel image is available for execution",
-           "This build of vLLM has no kernels for the card.", "A build for its compute capability."),
-    _cause("port", r"Address already in use", "The port was taken by something else.", "Run it again: another is chosen."),
-    _cause("flag", r"unrecognized arguments: (.+)", "This vLLM does not know {0}.", "Another --vllm version."),
-    _cause("disk", r"No space left on device", "The disk is full.", "Make room, or another --folder."),
-    _cause("machines apart", r"Gloo connectFullMesh failed.*?remote=\[([^\]]+)\]",
-           "The machines do not find each other: one looked for another at {0}.",
-           "VLLM_HOST_IP and GLOO_SOCKET_IFNAME, set on each to its address and interface on their common network."),
-    _cause("machine lost", r"gloo/transport/tcp/\S+ .*?(?:Connection reset|closed by peer)|ncclRemoteError",
-           "Another of the machines was lost while vLLM served.", "What whichgpu trial says there; then start all again."),
-    _cause("engine died", r"EngineDeadError|EngineCore encountered an issue", "vLLM's engine died while it served.",
-           "The log's first error says why."),
-)  # fmt: skip
+_DOING = {
+    StartStage.LOAD: "while the weights were loaded",
+    StartStage.PROFILE: "in the profiling pass of the largest step",
+    StartStage.CACHE: "while the KV cache was allocated",
+    StartStage.GRAPHS: "while CUDA graphs were captured",
+    StartStage.WARM_UP: "in the warm-up",
+    StartStage.SERVING: "while it served",
+}
+_ROOM = {
+    None: "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens.",
+    StartStage.LOAD: "More cards (--tensor-parallel-size), or a smaller precision.",
+    StartStage.PROFILE: "A smaller --max-num-batched-tokens or --max-num-seqs, or more cards.",
+    StartStage.CACHE: "A smaller --gpu-memory-utilization; check that nothing else uses the card.",
+    StartStage.GRAPHS: "A smaller --gpu-memory-utilization or --max-num-seqs, or --enforce-eager.",
+    StartStage.WARM_UP: "A smaller --max-num-seqs or --gpu-memory-utilization.",
+    StartStage.SERVING: "A smaller --gpu-memory-utilization, --max-num-seqs or --max-num-batched-tokens.",
+}
+_BESIDE = " Adapters take memory beside the pool: fewer --max-loras or a smaller --max-lora-rank help too."
+_ENCODER = re.compile(r"budget of ([\d,]{1,15}) tokens, and profiled with (\d{1,9}) (\w{1,20}) items")
+_ADAPTERS = re.compile(r"enable_lora['\"]?[=:] ?True|--enable-lora|lora_config=(?!None)", re.IGNORECASE)
 
 
 def explain(log: str, return_code: int | None = None) -> Failure:
     """Say why a start or a run failed, from its log; what is unknown shows the log's decisive lines."""
-    lines = list(_messages(log))
-    lines = lines if len(lines) <= 2 * _MOST_LINES else [*lines[:_MOST_LINES], *lines[-_MOST_LINES:]]
-    excerpt = tuple(clean(line, 300) for line in _decisive(lines))
+    lines = _bounded(log)
+    excerpt = tuple(clean(line, 300) for line in _decisive(lines))[:_SHOWN]
     text = "\n".join(line for line in lines if "Errno 24" not in line)
-    for cause in _KNOWN:
-        match = cause.rule.search(text)
-        if match:
-            return Failure(
-                kind=cause.kind, sentence=cause.sentence(match), hint=cause.hint(match), lines=excerpt[:_SHOWN]
-            )
+    found = _cause_in(text)
+    if found is not None:
+        return _failure(*found, text, log, excerpt)
     ended = f" with code {return_code}" if return_code is not None else ""
     if return_code in (-9, 137):
-        return Failure(kind="killed", sentence="vLLM was killed, most likely for its host memory.",
-                       hint="Check dmesg; more host memory, or smaller weights.", lines=excerpt[:_SHOWN])  # fmt: skip
-    return Failure(kind="unknown", sentence=f"vLLM ended{ended} for a reason that is not known here.",
-                   hint="The lines below, and the whole log, say more.", lines=excerpt[:_SHOWN])  # fmt: skip
+        return Failure(kind=FailureKind.KILLED, sentence="vLLM was killed, most likely for its host memory.",
+                       hint="Check dmesg; more host memory, or smaller weights.", lines=excerpt)  # fmt: skip
+    return Failure(kind=FailureKind.UNKNOWN, sentence=f"vLLM ended{ended} for a reason that is not known here.",
+                   hint="The lines below, and the whole log, say more.", lines=excerpt)  # fmt: skip
 
 
 def shows_an_end(log: str) -> bool:
-    """True for a log with an error in it: one that only stops may be of a server that still runs."""
-    return any(_ERROR.search(line) and not _NOISE.search(line) for line in _messages(log))
+    """True where a process said that it ends, or an error has nothing after it: a server that refuses one request goes on."""
+    if _END.search(log):
+        return True
+    for raw in reversed(log.splitlines()):
+        line = _ANSI.sub("", raw[:_MOST_LINE])
+        if _ERROR.search(line) and not _NOISE.search(line):
+            return not _is_harmless(line)
+        if _is_harmless(line):
+            return False
+    return False
+
+
+def _is_harmless(line: str) -> bool:
+    level = _LOGGED.search(line, 0, _MOST_BEFORE)
+    return level is not None and level[1] in _HARMLESS
+
+
+def refuses_in_its_own_words(log: str) -> bool:
+    """True where the cause is a message that nothing but vLLM prints."""
+    found = _cause_in("\n".join(_bounded(log)))
+    return found is not None and found[0].is_vllms
+
+
+def _cause_in(text: str) -> tuple[Cause, re.Match[str]] | None:
+    return next(((cause, match) for cause in CAUSES if (match := cause.rule.search(text))), None)
+
+
+def _failure(cause: Cause, match: re.Match[str], text: str, log: str, excerpt: tuple[str, ...]) -> Failure:
+    said = {name: clean(value or "", 80) for name, value in match.groupdict().items()}
+    is_short = cause.kind is FailureKind.OUT_OF_MEMORY
+    stage = cause.stage or (stage_of(text, match.start(), log.splitlines()) if is_short else None)
+    sentence = cause.sentence.format(**said)
+    hint = (cause.hint or _ROOM[stage]).format(**said)
+    free, total = _gib(said.get("free")), _gib(said.get("total"))
+    if cause.hint is None:
+        free, total = _bytes(said.get("left")), _bytes(said.get("capacity"))
+        sentence += f" It was {_DOING[stage]}." if stage is not None else ""
+        others = _held_by_others(text[match.start() : match.start() + 1000], free, total)
+        sentence += f" Something else holds {others / 2**30:.1f} GiB of it." if others else ""
+        encoder = _ENCODER.search(log) if stage is StartStage.PROFILE else None
+        if encoder is not None:
+            profiled = f"the encoder was profiled with {encoder[2]} {encoder[3]} items, {encoder[1]} tokens"
+            hint = f"A smaller --limit-mm-per-prompt: {profiled}. {hint}"
+        hint += _BESIDE if stage is not StartStage.LOAD and _ADAPTERS.search(log) else ""
+    return Failure(
+        kind=cause.kind,
+        sentence=sentence,
+        hint=hint,
+        lines=excerpt,
+        stage=stage,
+        asked=_count(said.get("asked")),
+        would_do=_count(said.get("would_do")),
+        needed_bytes=_gib(said.get("needed")) if cause.hint is not None else _bytes(said.get("size")),
+        free_bytes=free,
+        total_bytes=total,
+    )
+
+
+def _held_by_others(message: str, free: int | None, total: int | None) -> int | None:
+    """Bytes of the card that neither this process has nor are free; ``None`` below what a driver takes."""
+    held = _HELD.search(message)
+    own = _bytes(held[1]) if held is not None else None
+    if own is None or free is None or total is None:
+        return None
+    others = total - free - own
+    return others if others > _NOTABLE else None
+
+
+def _count(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and len(text) <= _MOST_FIGURE else None
+
+
+def _gib(text: str | None) -> int | None:
+    return _bytes(f"{text} GiB") if text else None
+
+
+def _bytes(text: str | None) -> int | None:
+    """``594.00 MiB`` in bytes; ``None`` for what is none, since a log may hold anything."""
+    number, _, unit = (text or "").partition(" ")
+    try:
+        value = float(number) if len(number) <= _MOST_FIGURE else None
+    except ValueError:
+        return None
+    return round(value * _UNITS[unit]) if value is not None and unit in _UNITS else None
+
+
+def _bounded(log: str) -> list[str]:
+    lines = list(_messages(log))
+    return lines if len(lines) <= 2 * _MOST_LINES else [*lines[:_MOST_LINES], *lines[-_MOST_LINES:]]
 
 
 def _messages(log: str) -> Iterator[str]:
     """What processes said, without who and when; what they call harmless is left out."""
     for raw in log.splitlines():
-        line = _PROCESS.sub("", _ANSI.sub("", raw[:_MOST_LINE]))
-        level = _LEVEL.match(line)
-        if level is None or level[1] not in _HARMLESS:
-            yield _LEVEL.sub("", line).rstrip()
+        line = _ANSI.sub("", raw[:_MOST_LINE])
+        level = _LOGGED.search(line, 0, _MOST_BEFORE)
+        if level is None:
+            yield _PROCESS.sub("", line).rstrip()
+        elif level[1] not in _HARMLESS:
+            yield line[level.end() :].rstrip()
 
 
 def _decisive(lines: list[str]) -> list[str]:

@@ -21,14 +21,74 @@ class Outcome(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class Failure(Record):
-    """Why vLLM did not serve, in a sentence, and what mends it."""
+class FailureKind(StrEnum):
+    """Why vLLM did not serve."""
 
-    kind: str
+    CACHE_TOO_SMALL = "cache too small"
+    MEMORY = "memory"
+    """The host's, not the card's."""
+    BUSY = "busy"
+    """Something else uses the card, or gave memory back while vLLM measured."""
+    TOO_MANY_SEQUENCES = "too many sequences for the state"
+    OUT_OF_MEMORY = "out of memory"
+    ENCODER = "encoder"
+    """One image or video is more than the encoder's cache or a step holds."""
+    LAYOUT = "layout"
+    OPTIONS = "options"
+    """Two options contradict each other."""
+    TOO_LONG = "too long"
+    ARCHITECTURE = "architecture"
+    LIBRARY = "library"
+    OPERATOR = "operator"
+    GATED = "gated"
+    NOT_FOUND = "not found"
+    NO_GPU = "no gpu"
+    DRIVER = "driver"
+    CARD = "architecture of the card"
+    DEVICE_FAULT = "device fault"
+    """A kernel failed on the card."""
+    PORT = "port"
+    FLAG = "flag"
+    DISK = "disk"
+    MACHINES_APART = "machines apart"
+    MACHINE_LOST = "machine lost"
+    ENGINE_DIED = "engine died"
+    KILLED = "killed"
+    HANG = "hang"
+    UNKNOWN = "unknown"
+
+
+class StartStage(StrEnum):
+    """What vLLM was at when it failed."""
+
+    LOAD = "load"
+    PROFILE = "profile"
+    """A forward pass of the largest step, and of the encoder."""
+    CACHE = "allocating the cache"
+    GRAPHS = "capturing graphs"
+    WARM_UP = "warm-up"
+    """Of the sampler or the pooler, or without graphs."""
+    SERVING = "serving"
+
+
+class Failure(Record):
+    """Why vLLM did not serve, in a sentence, and what mends it; figures that the log lacks are ``None``."""
+
+    kind: FailureKind
     sentence: str
     hint: str
     lines: tuple[str, ...] = ()
     """The log's decisive lines."""
+    stage: StartStage | None = None
+    asked: int | None = None
+    """Tokens, sequences, heads or cards, as the message has it."""
+    would_do: int | None = None
+    """The most of it that the log says there is room for."""
+    needed_bytes: int | None = None
+    free_bytes: int | None = None
+    """What there was instead."""
+    total_bytes: int | None = None
+    """The card's."""
 
 
 class Load(Record):

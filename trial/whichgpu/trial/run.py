@@ -22,7 +22,19 @@ from whichgpu.trial.failures import explain
 from whichgpu.trial.launch import Launcher, environment_of, free_port, isolated
 from whichgpu.trial.logs import read_log
 from whichgpu.trial.process import EXTENSION, VllmProcess, new_name
-from whichgpu.trial.records import Failure, Load, LoadPoint, Memory, Outcome, Predicted, Stage, Summary, Tiny, Trial
+from whichgpu.trial.records import (
+    Failure,
+    FailureKind,
+    Load,
+    LoadPoint,
+    Memory,
+    Outcome,
+    Predicted,
+    Stage,
+    Summary,
+    Tiny,
+    Trial,
+)
 from whichgpu.trial.sampling import Live, Sampler
 from whichgpu.trial.server import Server, wait
 
@@ -178,7 +190,7 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> 
         wait(0.25)
     run.outcome = Outcome.OUT_OF_TIME
     run.failure = Failure(
-        kind="hang",
+        kind=FailureKind.HANG,
         sentence=f"vLLM was not ready within {run.request.budget:.0f} seconds.",
         hint="A larger --budget, or the log, which ends as below."
         if run.request.nodes == 1
@@ -191,9 +203,12 @@ def _became_ready(run: _Run, process: VllmProcess, server: Server, own: str) -> 
 def _explain_failure(process: VllmProcess) -> Failure:
     """What the log says; a disk that is full took the words away."""
     failure = explain(process.text(), process.state.get("code"))
-    if failure.kind == "unknown" and shutil.disk_usage(process.folder).free < _NEARLY_FULL:
+    if failure.kind is FailureKind.UNKNOWN and shutil.disk_usage(process.folder).free < _NEARLY_FULL:
         return Failure(
-            kind="disk", sentence="The disk is full.", hint="Make room, or another --folder.", lines=failure.lines
+            kind=FailureKind.DISK,
+            sentence="The disk is full.",
+            hint="Make room, or another --folder.",
+            lines=failure.lines,
         )
     return failure
 
@@ -234,11 +249,10 @@ def _measure(run: _Run, process: VllmProcess, server: Server, launcher: Launcher
         wait(0.5)  # an engine that died writes its last words a moment later
         run.outcome = Outcome.OUT_OF_TIME if run.left <= 0 else Outcome.FAILED
         failure = _explain_failure(process)
-        has_cause = failure.kind != "unknown"
+        has_cause = failure.kind is not FailureKind.UNKNOWN
         sentence = failure.sentence if has_cause else error.message
-        run.failure = Failure(
-            kind=failure.kind, sentence=sentence, hint=failure.hint if has_cause else error.hint, lines=failure.lines
-        )
+        hint = failure.hint if has_cause else error.hint
+        run.failure = failure.model_copy(update={"sentence": sentence, "hint": hint})
 
 
 def _patiently(run: _Run, what: str, request: Callable[[], _Told]) -> _Told:

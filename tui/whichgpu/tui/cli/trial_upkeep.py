@@ -11,25 +11,23 @@ from tabulate import tabulate
 
 from whichgpu.catalog.records import trial_finding
 from whichgpu.inspect.bounded import read_ends, read_piped
-from whichgpu.inspect.errors import UnreadableError
 from whichgpu.inspect.text import clean
 from whichgpu.plan.records import Workload
 from whichgpu.trial.elsewhere import read_record
 from whichgpu.trial.errors import TrialError
-from whichgpu.trial.failures import explain, shows_an_end
-from whichgpu.trial.logs import read_log as read_vllm_log
 from whichgpu.trial.own_wheel import write_own_wheel
+from whichgpu.trial.pasted import read_pasted
 from whichgpu.trial.process import clean_up, end, living, state_of
-from whichgpu.trial.records import Failure
 from whichgpu.tui.asking.trial_options import folder_option
 from whichgpu.tui.cli.common import with_desk
 from whichgpu.tui.desk.answering import Question, keep_trial, reply_to
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.desk.trials import trials_folder
 from whichgpu.tui.words.exit_codes import ExitCode
+from whichgpu.tui.words.log_report import report as log_report
 from whichgpu.tui.words.terminal import Terminal
 from whichgpu.tui.words.trial_report import report as trial_report
-from whichgpu.tui.words.units import NOTHING, memory, wrapped
+from whichgpu.tui.words.units import NOTHING
 
 
 @click.command("list")
@@ -151,44 +149,13 @@ def _percent(value: float | None) -> str:
 @click.option("--json", "as_json", is_flag=True, help="Print the record as JSON.")
 def read_log(source: str, as_json: bool) -> int:
     """Say what a vLLM log holds, of any version from 0.5: memory, stages, and why it failed."""
-    text = _text(source, _MOST_LOG)
-    log = read_vllm_log(text)
-    failure: Failure | None = explain(text)
-    if failure is not None and failure.kind == "unknown" and (log.ready or not shows_an_end(text)):
-        failure = None
-    if failure is None and not log.is_of_vllm:
-        raise UnreadableError(
-            f"{clean(source)} holds nothing that vLLM prints.", "Give the log of vllm serve, from its first line on."
-        )
+    pasted = read_pasted(_data(source, _MOST_LOG), "What is piped in" if source == "-" else source)
     if as_json:
-        reason = failure.model_dump(mode="json") if failure is not None else None
-        click.echo(to_json({**log.model_dump(mode="json"), "failure": reason}, indent=2, ensure_ascii=True).decode())
+        reason = pasted.failure.model_dump(mode="json") if pasted.failure is not None else None
+        record = {**pasted.start.model_dump(mode="json"), "starts": pasted.starts, "failure": reason}
+        click.echo(to_json(record, indent=2, ensure_ascii=True).decode())
         return ExitCode.OK
-    log_memory = log.memory
-    figures = {
-        "version": log.version or "unknown",
-        "weights": memory(log_memory.weights_bytes),
-        "pool": memory(log_memory.pool_bytes),
-        "activations": memory(log_memory.activation_bytes),
-        "CUDA graphs": memory(log_memory.graph_bytes),
-        "tokens": f"{log_memory.tokens:,}" if log_memory.tokens is not None else "unknown",
-        "concurrency": f"{log_memory.concurrency:g} × {log_memory.max_model_len:,}"
-        if log_memory.concurrency and log_memory.max_model_len
-        else "unknown",
-    }
-    if log.engines > 1 and log.concurrency_all is not None:
-        figures["engines"] = (
-            f"{log.engines}, each as above; {log.concurrency_all:g} × {log_memory.max_model_len:,} in all"
-        )
-    lines = [f"{name:<12} {value}" for name, value in figures.items()]
-    lines += [f"{name:<12} {seconds:g} s" for name, seconds in log.stages.items()]
-    if failure is not None:
-        lines += [
-            "",
-            *wrapped(f"{failure.sentence} {failure.hint}", 0, 2),
-            *(f"  | {line[:120]}" for line in failure.lines[:4]),
-        ]
-    click.echo(Terminal.detect().text("\n".join(lines)))
+    click.echo(Terminal.detect().text("\n".join(log_report(pasted))))
     return ExitCode.OK
 
 
@@ -196,15 +163,18 @@ _MOST_RECORD, _MOST_LOG = 16 * 2**20, 64 * 2**20
 
 
 def _text(source: str, most: int) -> str:
+    return _data(source, most).decode(errors="replace")
+
+
+def _data(source: str, most: int) -> bytes:
     """Of what is longer, the start and the end: a log says at one what was planned and at the other why it ended."""
     try:
-        data = read_piped(most) if source == "-" else read_ends(Path(source).expanduser(), most)
+        return read_piped(most) if source == "-" else read_ends(Path(source).expanduser(), most)
     except OSError as error:
         raise TrialError(
             f"{clean(source)} cannot be read: {clean(error.strerror or error)}.",
             "Give a file, or - for what is piped in.",
         ) from error
-    return data.decode(errors="replace")
 
 
 COMMANDS = (list_runs, stop, clean_runs, import_record, wheel, report)
