@@ -6,6 +6,9 @@ from enum import StrEnum
 
 DEFAULT_CONTEXT = 8192
 DEFAULT_CONCURRENCY = 16
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of ``--max-lora-rank`` (vLLM 0.32 config/lora.py MaxLoRARanks)."""
+DEFAULT_LORA_RANK = 16
 
 
 class Precision(StrEnum):

@@ -87,6 +87,11 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
         words.append("--enforce-eager")
     if workload.text_only and architecture is not None and architecture.towers:
         words.append("--language-model-only")
+    if workload.enable_lora:
+        words += [
+            *("--enable-lora", "--max-loras", str(workload.max_loras), "--max-lora-rank", str(workload.max_lora_rank)),
+            *(["--fully-sharded-loras"] if workload.fully_sharded_loras else []),
+        ]
     if workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
         drafts = {"method": "mtp", "num_speculative_tokens": workload.speculative_tokens}
         words += ["--speculative-config", json.dumps(drafts)]

@@ -110,6 +110,13 @@ class Workload(Record):
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
+    enable_lora: bool = False
+    """``--enable-lora``: room for the adapters of a batch is kept on every card."""
+    max_loras: Annotated[int, Field(ge=1)] = 1
+    """Adapters in one batch."""
+    max_lora_rank: Annotated[int, Field(ge=1)] = 16
+    fully_sharded_loras: bool = False
+    """``--fully-sharded-loras``: both halves of an adapter are cut over the cards, not one."""
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Exactly so many cards a stage; with any of these four the layout is the user's, and nothing else is tried."""
     pipeline_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None

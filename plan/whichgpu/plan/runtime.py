@@ -99,6 +99,8 @@ class StageCase(NamedTuple):
     eager: bool
     text_only: bool
     speculative_tokens: int
+    adapters: bool
+    """Graphs are captured with adapters and without."""
     first: bool
     """It holds the encoders."""
     last: bool
@@ -109,7 +111,7 @@ def stage_case(case: Case, kind: CardKind, stage: int) -> StageCase:
     """Return what matters of a case for one pipeline stage."""
     layout, workload = case.layout, case.workload
     ways = Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards == 1)
-    settings = workload.eager, workload.text_only, workload.speculative_tokens
+    settings = workload.eager, workload.text_only, workload.speculative_tokens, workload.enable_lora
     return StageCase(
         case.precision, kind, ways, *settings, first=stage == 0, last=stage == layout.pipeline_parallel - 1
     )
@@ -202,7 +204,9 @@ def graphs(architecture: Architecture, engine: Engine, case: StageCase) -> Size:
     wide = case.card.generation.wide_graphs or by_class
     captured = engine.graph_tokens.wide if wide else engine.graph_tokens.usual
     largest = min(2 * batch.sequences * (1 + case.speculative_tokens), captured, batch.tokens)
-    count = _graph_count(largest, batch.sequences)
+    count = _graph_count(largest, batch.sequences) * (
+        2 if case.adapters else 1
+    )  # v1/cudagraph_dispatcher._get_lora_cases
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
     graph_size = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")

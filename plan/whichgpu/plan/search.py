@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from whichgpu.plan.adapters import adapters_refusal
 from whichgpu.plan.calibration import Calibration
 from whichgpu.plan.case import Case
 from whichgpu.plan.choices import ON_DEMAND, SPOT
@@ -130,6 +131,7 @@ class Planner:
         That is the smallest that fits; where speed is what counts, the best within a node for the asked precision.
         """
         refused = self._gate.attention_refusal(self._workload, card)
+        refused = refused or adapters_refusal(self._sizer.model, self._workload)
         impossible = _impossible(self._sizer, card, precision, refused)
         if impossible is not None:
             return _refused_plan(card, precision, (impossible,))

@@ -13,13 +13,14 @@ from whichgpu.inspect.mixer_kinds import traits
 from whichgpu.inspect.records import Grade, ModelClass, Origin
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
+from whichgpu.plan.adapters import ADAPTERS, WHY, Adapters, adapters_of
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import StageCase, batch_of, has_checked_states, kind_of, runtime_sizes, stage_case
-from whichgpu.plan.terms import GIB, Size
+from whichgpu.plan.terms import GIB, Size, computed
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
 
@@ -40,6 +41,7 @@ class _TableKey(NamedTuple):
     precision: Precision
     speculative: bool
     text_only: bool
+    adapters: Adapters | None
 
 
 class _Loaded(NamedTuple):
@@ -294,10 +296,12 @@ class Sizer:
 
 
 def _table_key(precision: Precision, workload: Workload) -> _TableKey:
-    return _TableKey(precision, workload.speculative_tokens > 0, workload.text_only)
+    return _TableKey(precision, workload.speculative_tokens > 0, workload.text_only, adapters_of(workload))
 
 
 def _tensors(component: str, size: float, error: float, origin: Origin) -> Size:
+    if component == ADAPTERS:
+        return computed(component, size, (1.0, 1.0), WHY, "--max-lora-rank", MemoryGroup.WEIGHTS)
     low, high = size * (1 - error), size * (1 + error)
     return Size(component, size, low, high, origin, "tensors of this component on one card", MemoryGroup.WEIGHTS)
 

@@ -30,12 +30,20 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
         raise click.UsageError(
             f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
         )
+    _check_together(options)
     share = options["gpu_memory_utilization"]
     workload = Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None)
     own = Own(**fields_of(Owner.OWN, _ROWS, options))
     if own.mixed and workload.cards is None:
         workload = workload.model_copy(update={"cards": len(own.accelerators)})
     return Terms(workload, own, options["variant"])
+
+
+def _check_together(options: Mapping[str, Any]) -> None:
+    """Raises UsageError: an option that another contradicts."""
+    for option in ("--max-loras", "--max-lora-rank", "--fully-sharded-loras"):
+        if options.get(option.lstrip("-").replace("-", "_")) and not options.get("enable_lora"):
+            raise click.UsageError(f"{option} is about adapters, which vLLM serves with --enable-lora alone: add it.")
 
 
 def question_of(options: Mapping[str, Any], desk: Desk) -> Question:

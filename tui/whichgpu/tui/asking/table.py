@@ -14,7 +14,17 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, ON_DEMAND, SPOT, KvDtype, Objective, Precision
+from whichgpu.plan.choices import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_CONTEXT,
+    DEFAULT_LORA_RANK,
+    LORA_RANKS,
+    ON_DEMAND,
+    SPOT,
+    KvDtype,
+    Objective,
+    Precision,
+)
 
 _MOST = 1e15
 """More than anything that is asked for in numbers, and far from where sums lose their meaning."""
@@ -188,6 +198,14 @@ ENGINE: tuple[Ask, ...] = (
         "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
     Ask("--text-only", "text_only", _W, {**_FLAG,
         "help": "Leave image and audio encoders out."}, also=("--language-model-only",)),
+    Ask("--enable-lora", "enable_lora", _W, {**_FLAG, "help": "Keep room for LoRA adapters, as vLLM's option does."}),
+    Ask("--max-loras", "max_loras", _W, {"type": click.IntRange(1, 10_000), "metavar": "COUNT",
+        "help": "With --enable-lora: adapters in one batch (default: 1)."}, read=lambda count: count or 1, usual=1),
+    Ask("--max-lora-rank", "max_lora_rank", _W, {"type": click.Choice([str(rank) for rank in LORA_RANKS]),
+        "help": "With --enable-lora: the largest rank (default: 16)."}, read=lambda rank: int(rank or DEFAULT_LORA_RANK),
+        usual=DEFAULT_LORA_RANK),
+    Ask("--fully-sharded-loras", "fully_sharded_loras", _W, {**_FLAG,
+        "help": "With --enable-lora: cut both halves of an adapter over the cards."}),
     Ask("--tp", "tensor_parallel", _W, {"type": _SIZE, "help": "This layout alone: cards that share each layer."},
         also=("--tensor-parallel-size",)),
     Ask("--pp", "pipeline_parallel", _W, {"type": _SIZE, "help": "This layout alone: stages."}, also=("--pipeline-parallel-size",)),

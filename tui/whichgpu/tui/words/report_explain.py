@@ -57,7 +57,7 @@ def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> t
 
 def _reasons(terms: tuple[Term, ...]) -> list[str]:
     """Say why, for everything that is not simply a tensor."""
-    others = (t for t in terms if t.group is not MemoryGroup.WEIGHTS)
+    others = (t for t in terms if t.group is not MemoryGroup.WEIGHTS or t.flag is not None)
     lines = [line for t in others for line in wrapped(f"{t.name}: {t.because}", 2)]
     return ["", *lines] if lines else []
 
