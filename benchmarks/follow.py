@@ -182,6 +182,7 @@ class Release:
             "without_pipeline_parallel": sorted(
                 n for n, (m, c) in places.items() if self._has_pipelines(m, c) is False
             ),
+            "takes_video": [n for n, (m, c) in sorted(places.items()) if self._takes_video(m, c)],
             "lora": self._lora(places),
             "removed": dict(sorted(tables["_PREVIOUSLY_SUPPORTED_MODELS"].items())),
             "plugins": dict(sorted(tables["_OOT_SUPPORTED_MODELS"].items())),
@@ -227,6 +228,11 @@ class Release:
             "heads": [n for n, c in lines.items() if re.search("lm_head|[.]", _first_assigned(c, "embedding_modules"))],
             "fused_experts": [n for n, c in lines.items() if _first_assigned(c, "is_3d_moe_weight") == "True"],
         }
+
+    def _takes_video(self, module: str, name: str) -> bool:
+        """True where the encoder of images is marked as one of videos too."""
+        texts = (ast.unparse(node) for node in self._lineage(module, name))
+        return any(re.search(r"_mark_tower_model\([^)]*'video'", text) for text in texts)
 
     def _lineage(self, module: str, name: str, depth: int = 0) -> list[ast.ClassDef]:
         """Return a class and its bases, nearest first, as far as they are written in models' modules."""

@@ -63,6 +63,14 @@ class InsteadOf(StrEnum):
     ROOMY = "roomy"
 
 
+class Medium(StrEnum):
+    """What a prompt may hold beside text."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+
+
 class MemoryGroup(StrEnum):
     """What a part of a card's memory belongs to."""
 

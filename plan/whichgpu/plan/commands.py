@@ -11,6 +11,7 @@ from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.loading import loading_words
+from whichgpu.plan.media import limits_as_given
 from whichgpu.plan.recipes import is_left_alone
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
@@ -87,6 +88,8 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
         words.append("--enforce-eager")
     if workload.text_only and architecture is not None and architecture.towers:
         words.append("--language-model-only")
+    if workload.media_limits and architecture is not None and architecture.towers:
+        words += ["--limit-mm-per-prompt", json.dumps(limits_as_given(workload.media_limits))]
     if workload.enable_lora:
         words += [
             *("--enable-lora", "--max-loras", str(workload.max_loras), "--max-lora-rank", str(workload.max_lora_rank)),

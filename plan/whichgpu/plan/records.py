@@ -15,6 +15,7 @@ from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Ke
 from whichgpu.plan.choices import (
     InsteadOf,
     KvDtype,
+    Medium,
     MemoryGroup,
     Objective,
     Precision,
@@ -43,6 +44,8 @@ __all__ = [
     "KvDtype",
     "Layout",
     "Measurement",
+    "MediaLimit",
+    "Medium",
     "MemoryGroup",
     "NearestMeasurement",
     "Need",
@@ -64,6 +67,18 @@ __all__ = [
     "Verdict",
     "Workload",
 ]
+
+
+class MediaLimit(Record):
+    """How much of one medium a prompt may hold, and how large it is profiled (vLLM 0.32 config/multimodal.py); pixels, frames."""
+
+    medium: Medium
+    count: Annotated[int, Field(ge=0)] = 999
+    width: Annotated[int, Field(gt=0)] | None = None
+    height: Annotated[int, Field(gt=0)] | None = None
+    num_frames: Annotated[int, Field(gt=0)] | None = None
+    length: Annotated[int, Field(gt=0)] | None = None
+    """Samples of audio."""
 
 
 class Workload(Record):
@@ -110,6 +125,8 @@ class Workload(Record):
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
+    media_limits: tuple[MediaLimit, ...] = ()
+    """``--limit-mm-per-prompt``: what is not named is not limited; an encoder of what may not come is not loaded."""
     enable_lora: bool = False
     """``--enable-lora``: room for the adapters of a batch is kept on every card."""
     max_loras: Annotated[int, Field(ge=1)] = 1

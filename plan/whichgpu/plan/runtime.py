@@ -11,12 +11,12 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.inspect.records import Architecture, Inspection, Part
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Batch, Engine, Spread
 from whichgpu.plan.formats import experts_format
-from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, Precision, Workload
+from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, MediaLimit, Precision, Workload
 from whichgpu.plan.terms import GIB, Size, assumed, computed
 
 _GRAPH_BASE = 0.1 * GIB
@@ -97,7 +97,9 @@ class StageCase(NamedTuple):
     card: CardKind
     ways: Ways
     eager: bool
-    text_only: bool
+    without: frozenset[Part]
+    """Encoders that are not loaded."""
+    media_limits: tuple[MediaLimit, ...]
     speculative_tokens: int
     adapters: bool
     """Graphs are captured with adapters and without."""
@@ -107,11 +109,12 @@ class StageCase(NamedTuple):
     """It samples."""
 
 
-def stage_case(case: Case, kind: CardKind, stage: int) -> StageCase:
+def stage_case(case: Case, kind: CardKind, stage: int, without: frozenset[Part] = frozenset()) -> StageCase:
     """Return what matters of a case for one pipeline stage."""
     layout, workload = case.layout, case.workload
     ways = Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards == 1)
-    settings = workload.eager, workload.text_only, workload.speculative_tokens, workload.enable_lora
+    limits = workload.media_limits if stage == 0 else ()
+    settings = workload.eager, without, limits, workload.speculative_tokens, workload.enable_lora
     return StageCase(
         case.precision, kind, ways, *settings, first=stage == 0, last=stage == layout.pipeline_parallel - 1
     )

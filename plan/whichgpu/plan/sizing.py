@@ -10,7 +10,7 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Grade, ModelClass, Origin
+from whichgpu.inspect.records import Grade, ModelClass, Origin, Part
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
 from whichgpu.plan.adapters import ADAPTERS, WHY, Adapters, adapters_of
@@ -18,6 +18,7 @@ from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
+from whichgpu.plan.media import unloaded_parts
 from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import StageCase, batch_of, has_checked_states, kind_of, runtime_sizes, stage_case
 from whichgpu.plan.terms import GIB, Size, computed
@@ -40,7 +41,8 @@ class _TableKey(NamedTuple):
 
     precision: Precision
     speculative: bool
-    text_only: bool
+    without: frozenset[Part]
+    """Encoders that are not loaded."""
     adapters: Adapters | None
 
 
@@ -148,7 +150,11 @@ class Sizer:
 
     def table(self, precision: Precision, workload: Workload) -> WeightTable:
         """Return the weights at a precision."""
-        return self._table_of(_table_key(precision, workload))
+        return self._table_of(self._table_key(precision, workload))
+
+    def _table_key(self, precision: Precision, workload: Workload) -> _TableKey:
+        without = unloaded_parts(self.model, workload)
+        return _TableKey(precision, workload.speculative_tokens > 0, without, adapters_of(workload))
 
     def _make_table(self, key: _TableKey) -> WeightTable:
         return WeightTable(self.model, *key)
@@ -254,10 +260,12 @@ class Sizer:
     def _stages(self, case: Case, budget: int) -> tuple[StageSizes, ...]:
         """Work out one card of each pipeline stage."""
         kind = kind_of(case.card, self.engine, case.workload)
-        loaded = _Loaded(_table_key(case.precision, case.workload), case.layout, case.card.generation.mxfp4_padding)
+        loaded = _Loaded(
+            self._table_key(case.precision, case.workload), case.layout, case.card.generation.mxfp4_padding
+        )
         stages: list[StageSizes] = []
         for index, (parts, weights) in enumerate(self._weights_of(loaded)):
-            others, size = self._others_of(stage_case(case, kind, index))
+            others, size = self._others_of(stage_case(case, kind, index, loaded.table.without))
             stages.append(StageSizes(weights, (*parts, *others), budget - weights - size))
         return tuple(stages)
 
@@ -293,10 +301,6 @@ class Sizer:
         if (pool.blocks([s - down for s in sizes]) or 0) >= needed_blocks:
             return Verdict.FITS
         return Verdict.TIGHT if (pool.blocks([s + up for s in sizes]) or 0) >= needed_blocks else Verdict.NO
-
-
-def _table_key(precision: Precision, workload: Workload) -> _TableKey:
-    return _TableKey(precision, workload.speculative_tokens > 0, workload.text_only, adapters_of(workload))
 
 
 def _tensors(component: str, size: float, error: float, origin: Origin) -> Size:

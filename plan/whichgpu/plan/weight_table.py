@@ -77,13 +77,13 @@ class WeightTable:
         model: ServedModel,
         precision: Precision,
         speculative: bool = False,
-        text_only: bool = False,
+        without: frozenset[Part] = frozenset(),
         adapters: Adapters | None = None,
     ) -> None:
         inspection = model.inspection
         self._architecture = model.architecture
         tied = self._architecture.tied_embeddings if self._architecture else None
-        groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
+        groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, without)]
         self._pieces = _pieces(groups, model, precision)
         self._adapters, self._adapter_buffers = adapters, AdapterBuffers(model, groups)
         self._packed = any(p.packed for p in self._pieces)

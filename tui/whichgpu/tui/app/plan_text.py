@@ -126,6 +126,7 @@ def limits(load: Workload) -> str:
         f"{load.batched_tokens} batched tokens" if load.batched_tokens else "",
         "eager" if load.eager else "",
         "text only" if load.text_only else "",
+        ", ".join(f"{limit.count} × {limit.medium.value}" for limit in load.media_limits),
         f"{load.max_loras} × LoRA of rank {load.max_lora_rank}" if load.enable_lora else "",
         f"{load.speculative_tokens} drafted" if load.speculative_tokens else "",
     ]

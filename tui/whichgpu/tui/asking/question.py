@@ -44,6 +44,11 @@ def _check_together(options: Mapping[str, Any]) -> None:
     for option in ("--max-loras", "--max-lora-rank", "--fully-sharded-loras"):
         if options.get(option.lstrip("-").replace("-", "_")) and not options.get("enable_lora"):
             raise click.UsageError(f"{option} is about adapters, which vLLM serves with --enable-lora alone: add it.")
+    media = [limit.medium.value for limit in options.get("limit_mm_per_prompt") or () if limit.count]
+    if options.get("text_only") and media:
+        raise click.UsageError(
+            f"--text-only leaves all encoders out, and --limit-mm-per-prompt lets a prompt have {' and '.join(media)}: drop one."
+        )
 
 
 def question_of(options: Mapping[str, Any], desk: Desk) -> Question:

@@ -25,6 +25,7 @@ from whichgpu.plan.choices import (
     Objective,
     Precision,
 )
+from whichgpu.tui.asking.json_options import MediaLimits, limits_words
 
 _MOST = 1e15
 """More than anything that is asked for in numbers, and far from where sums lose their meaning."""
@@ -198,6 +199,9 @@ ENGINE: tuple[Ask, ...] = (
         "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
     Ask("--text-only", "text_only", _W, {**_FLAG,
         "help": "Leave image and audio encoders out."}, also=("--language-model-only",)),
+    Ask("--limit-mm-per-prompt", "media_limits", _W, {"type": MediaLimits(), "metavar": "JSON",
+        "help": "As vLLM's option: {\"image\": 2, \"video\": 0}, or sizes in place of a count."},
+        read=lambda limits: limits or (), spelled=limits_words),
     Ask("--enable-lora", "enable_lora", _W, {**_FLAG, "help": "Keep room for LoRA adapters, as vLLM's option does."}),
     Ask("--max-loras", "max_loras", _W, {"type": click.IntRange(1, 10_000), "metavar": "COUNT",
         "help": "With --enable-lora: adapters in one batch (default: 1)."}, read=lambda count: count or 1, usual=1),
