@@ -90,6 +90,11 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
         words.append("--language-model-only")
     if workload.media_limits and architecture is not None and architecture.towers:
         words += ["--limit-mm-per-prompt", json.dumps(limits_as_given(workload.media_limits))]
+    for option, size in (
+        ("--cpu-offload-gb", workload.cpu_offload_gb),
+        ("--kv-offloading-size", workload.kv_offloading_size),
+    ):
+        words += [option, f"{size:g}"] if size else []
     if workload.enable_lora:
         words += [
             *("--enable-lora", "--max-loras", str(workload.max_loras), "--max-lora-rank", str(workload.max_lora_rank)),

@@ -12,6 +12,7 @@ from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.loading import is_read_elsewhere, loading_reasons
+from whichgpu.plan.offloading import offloading_reasons
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
 from whichgpu.plan.refusals import is_halved, precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image
@@ -29,6 +30,7 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     if sizes.verdict is Verdict.UNKNOWN:
         yield "not all of its cache is known; only what is shown was found to fit"
     yield from loading_reasons(sizer.model)
+    yield from offloading_reasons(case, sizes.cache.growth * layout.tensor_parallel)
     note = precision_note(card, case.precision)
     if note is not None:
         yield note

@@ -127,6 +127,10 @@ class Workload(Record):
     """``--language-model-only``: encoders are neither loaded nor profiled."""
     media_limits: tuple[MediaLimit, ...] = ()
     """``--limit-mm-per-prompt``: what is not named is not limited; an encoder of what may not come is not loaded."""
+    cpu_offload_gb: Annotated[float, Field(ge=0)] = 0.0
+    """``--cpu-offload-gb``: GiB of weights per card that lie in the host's memory."""
+    kv_offloading_size: Annotated[float, Field(gt=0)] | None = None
+    """``--kv-offloading-size``: GiB of the host's memory for each engine, over all its cards, behind the pool."""
     enable_lora: bool = False
     """``--enable-lora``: room for the adapters of a batch is kept on every card."""
     max_loras: Annotated[int, Field(ge=1)] = 1

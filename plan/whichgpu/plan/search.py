@@ -303,6 +303,8 @@ class Planner:
 
     def _speed(self, case: Case, sizes: Sizes, footprint: Footprint, hourly: float | None) -> Speed | None:
         """At the load that serves the asked rate, else at the asked load."""
+        if case.workload.cpu_offload_gb and not case.card.unified:
+            return None  # weights cross a bus whose rate is unknown
         if case.workload.rate is not None:
             return self._speeds.sustaining(case, sizes, hourly)
         return self._speeds.of(case, footprint, hourly)

@@ -19,6 +19,7 @@ from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.media import unloaded_parts
+from whichgpu.plan.offloading import left_on_card, offloaded_bytes
 from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import StageCase, batch_of, has_checked_states, kind_of, runtime_sizes, stage_case
 from whichgpu.plan.terms import GIB, Size, computed
@@ -52,6 +53,8 @@ class _Loaded(NamedTuple):
     table: _TableKey
     layout: Layout
     kernels: Kernels
+    offloaded: int
+    """Bytes per card that the host may take over."""
 
 
 class _PoolKey(NamedTuple):
@@ -248,7 +251,7 @@ class Sizer:
 
     def room(self, workload: Workload, card: Accelerator) -> float:
         """Return the bytes that weights may take on a card if everything errs in their favour."""
-        budget = card.usable_gib * GIB * self._share(workload)
+        budget = card.usable_gib * GIB * self._share(workload) + (0 if card.unified else workload.cpu_offload_gb * GIB)
         return (budget + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
 
     def published_is_bf16(self, workload: Workload) -> bool:
@@ -261,7 +264,10 @@ class Sizer:
         """Work out one card of each pipeline stage."""
         kind = kind_of(case.card, self.engine, case.workload)
         loaded = _Loaded(
-            self._table_key(case.precision, case.workload), case.layout, case.card.generation.mxfp4_padding
+            self._table_key(case.precision, case.workload),
+            case.layout,
+            case.card.generation.mxfp4_padding,
+            offloaded_bytes(case.workload, case.card, self.inspection, case.precision),
         )
         stages: list[StageSizes] = []
         for index, (parts, weights) in enumerate(self._weights_of(loaded)):
@@ -283,6 +289,7 @@ class Sizer:
         stages: list[tuple[tuple[Size, ...], int]] = []
         for index in range(loaded.layout.pipeline_parallel):
             parts = tuple(_tensors(name, s[index], error, origin) for name, s in components if s[index])
+            parts = left_on_card(parts, loaded.offloaded)
             stages.append((parts, round(sum(p.bytes for p in parts))))
         return tuple(stages)
 

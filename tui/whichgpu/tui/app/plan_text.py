@@ -127,6 +127,8 @@ def limits(load: Workload) -> str:
         "eager" if load.eager else "",
         "text only" if load.text_only else "",
         ", ".join(f"{limit.count} × {limit.medium.value}" for limit in load.media_limits),
+        f"{load.cpu_offload_gb:g} GiB of weights in the host" if load.cpu_offload_gb else "",
+        f"{load.kv_offloading_size:g} GiB of cache in the host" if load.kv_offloading_size else "",
         f"{load.max_loras} × LoRA of rank {load.max_lora_rank}" if load.enable_lora else "",
         f"{load.speculative_tokens} drafted" if load.speculative_tokens else "",
     ]
