@@ -86,6 +86,9 @@ class Workload(Record):
 
     context: int
     """Tokens per sequence, prompt and output together."""
+    context_auto: bool = False
+    """As many tokens as fit, whatever ``context`` says: up to what the model allows, which ``context`` then is in an answer;
+    ``Plan.sets`` has what fits there."""
     concurrency: int
     """Sequences in flight."""
     precision: Precision = Precision.PUBLISHED

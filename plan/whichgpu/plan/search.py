@@ -23,7 +23,14 @@ from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.operations import Works
-from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
+from whichgpu.plan.own_settings import (
+    on_card,
+    setting_reasons,
+    settings_beside,
+    with_fewer_sequences,
+    with_longest_context,
+    within_slots,
+)
 from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import (
     Accelerator,
@@ -187,7 +194,7 @@ class Planner:
             if share > room or sizer.fullest(case) > room:
                 hopeless = case
                 continue
-            sizes = sizer.size(case)
+            case, sizes = with_longest_context(sizer, case, sizer.size(case))
             fewer = with_fewer_sequences(sizer, case) if sizes.verdict in (Verdict.TIGHT, Verdict.NO) else None
             if fewer is not None and (fewer_sizes := sizer.size(fewer)).verdict is Verdict.FITS:
                 case, sizes = fewer, fewer_sizes
@@ -298,7 +305,9 @@ class Planner:
         if plan.layout is None or plan.speed is None:
             return None
         card = next(a for a in self._facts.accelerators if a.key == plan.accelerator)
-        case = Case(self._workload_on(card), plan.precision, card, plan.layout)
+        workload = self._workload_on(card)
+        workload = workload.model_copy(update={"context": plan.sets.get("context", workload.context)})
+        case = Case(workload, plan.precision, card, plan.layout)
         return self._speeds.busiest(case, self._sizer.size(case), plan.usd_per_hour)
 
     def _speed(self, case: Case, sizes: Sizes, footprint: Footprint, hourly: float | None) -> Speed | None:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from whichgpu.plan.records import Workload
-from whichgpu.tui.asking.table import ENGINE, SOURCE, WORKLOAD, Owner, fields_of, words_of
+from whichgpu.tui.asking.table import AUTO, ENGINE, SOURCE, WORKLOAD, Owner, fields_of, words_of
 from whichgpu.tui.desk.answering import Question, Reply
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.desk.facts import Own
@@ -26,13 +26,16 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
         UsageError: a request longer than the context.
     """
     request = (options["prompt"] or 1) + (options["output"] or 1)
-    if request > max(options["context"], 2):
+    is_auto = options["context"] == AUTO
+    if not is_auto and request > max(options["context"], 2):
         raise click.UsageError(
             f"Input and output are {request:,} tokens, more than the context of {options['context']:,}: raise --context."
         )
     _check_together(options)
     share = options["gpu_memory_utilization"]
-    workload = Workload(**fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None)
+    workload = Workload(
+        **fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None, context_auto=is_auto
+    )
     own = Own(**fields_of(Owner.OWN, _ROWS, options))
     if own.mixed and workload.cards is None:
         workload = workload.model_copy(update={"cards": len(own.accelerators)})
@@ -71,7 +74,10 @@ def question_of(options: Mapping[str, Any], desk: Desk) -> Question:
 def workload_words(workload: Workload) -> list[str]:
     """Return the options that ask for a workload; accelerators are asked for apart."""
     stated = workload if workload.utilisation_asked else workload.model_copy(update={"utilisation": None})
-    return words_of(Owner.WORKLOAD, stated)
+    words = words_of(Owner.WORKLOAD, stated)
+    if workload.context_auto:
+        words[words.index("--context") + 1] = AUTO
+    return words
 
 
 def terms_words(terms: Terms) -> list[str]:

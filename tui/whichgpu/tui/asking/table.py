@@ -41,6 +41,17 @@ class Finite(click.FloatRange):
         return float(number)
 
 
+AUTO = "auto"
+
+
+class Tokens(click.IntRange):
+    """A number of tokens, or as many as fit: ``auto``, which is -1 too, as vLLM has it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or ``AUTO``."""
+        return AUTO if str(value).strip() in (AUTO, "-1") else super().convert(value, param, ctx)
+
+
 class Owner(StrEnum):
     """The record whose field an option is."""
 
@@ -138,8 +149,9 @@ _FLAG = {"is_flag": True}
 _SIZE = click.IntRange(1, 1024)
 
 WORKLOAD: tuple[Ask, ...] = (
-    Ask("--context", "context", _W, {"type": click.IntRange(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
-        "help": "Tokens per sequence, prompt and output."}, also=("--max-model-len",)),
+    Ask("--context", "context", _W, {"type": Tokens(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
+        "help": "Tokens per sequence, prompt and output; “auto” for as many as fit."},
+        read=lambda tokens: DEFAULT_CONTEXT if tokens == AUTO else tokens, also=("--max-model-len",)),
     Ask("--concurrency", "concurrency", _W, {"type": click.IntRange(1, 1_000_000), "default": DEFAULT_CONCURRENCY,
         "show_default": True, "help": "Sequences at once."}),
     Ask("--input", "prompt", _W, {"type": click.IntRange(1), "help": "Input tokens of a typical request, for speed."}, "prompt"),
