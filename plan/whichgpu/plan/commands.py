@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from whichgpu.inspect.records import Architecture, Inspection, ModelClass
 from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
+from whichgpu.plan.drafting import config_of
 from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.loading import loading_words
 from whichgpu.plan.media import limits_as_given
@@ -100,7 +101,9 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
             *("--enable-lora", "--max-loras", str(workload.max_loras), "--max-lora-rank", str(workload.max_lora_rank)),
             *(["--fully-sharded-loras"] if workload.fully_sharded_loras else []),
         ]
-    if workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
+    if workload.draft is not None:
+        words += ["--speculative-config", json.dumps(config_of(workload.draft))]
+    elif workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
         drafts = {"method": "mtp", "num_speculative_tokens": workload.speculative_tokens}
         words += ["--speculative-config", json.dumps(drafts)]
     return words

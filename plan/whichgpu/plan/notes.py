@@ -9,6 +9,7 @@ from whichgpu.inspect.records import Grade, Inspection, Part
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
 from whichgpu.plan.case import Case, ServedModel
+from whichgpu.plan.drafting import drafting_notes
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.loading import is_read_elsewhere, loading_reasons
@@ -126,4 +127,4 @@ def answer_notes(sizer: Sizer, workload: Workload, asked_context: int) -> tuple[
         notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
     if workload.speculative_tokens and not (inspection.architecture and inspection.architecture.mtp_layers):
         notes.append("The model has no next-token layers of its own; --speculative changes nothing.")
-    return tuple(notes)
+    return (*notes, *drafting_notes(workload))

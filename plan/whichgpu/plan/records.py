@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-from whichgpu.inspect.records import Origin, Record
+from whichgpu.inspect.records import Mixer, Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
 from whichgpu.plan.choices import (
     InsteadOf,
@@ -37,6 +37,7 @@ from whichgpu.plan.speed_records import (
 __all__ = [
     "Accelerator",
     "Answer",
+    "Draft",
     "ExpertKernel",
     "Footprint",
     "Generation",
@@ -79,6 +80,26 @@ class MediaLimit(Record):
     num_frames: Annotated[int, Field(gt=0)] | None = None
     length: Annotated[int, Field(gt=0)] | None = None
     """Samples of audio."""
+
+
+class Draft(Record):
+    """What drafts tokens for the served model to check (vLLM 0.32 config/speculative.py); bytes, ``None`` until it was looked at."""
+
+    tokens: Annotated[int, Field(ge=1, le=64)]
+    """num_speculative_tokens."""
+    model: str | None = None
+    """``None`` where the prompt itself is looked through."""
+    method: str | None = None
+    """As vLLM calls it; ``None`` leaves it to vLLM, which reads it from the draft's config."""
+    lookup: int | None = None
+    """prompt_lookup_max."""
+    whole: int | None = None
+    """Weights that every card of the last stage holds."""
+    shared_out: int | None = None
+    """Weights that they hold together."""
+    mixers: tuple[Mixer, ...] | None = None
+    """Its layers, whose caches join the pool."""
+    vocabulary: int | None = None
 
 
 class Workload(Record):
@@ -126,6 +147,8 @@ class Workload(Record):
     """``--enforce-eager``: no CUDA graphs."""
     speculative_tokens: int = 0
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
+    draft: Draft | None = None
+    """``--speculative-config`` with another model than the served one's own layers."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
     media_limits: tuple[MediaLimit, ...] = ()
@@ -146,6 +169,11 @@ class Workload(Record):
     pipeline_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     data_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     expert_parallel: bool = False
+
+    @property
+    def drafted(self) -> int:
+        """Tokens that are drafted at once, by whatever."""
+        return self.draft.tokens if self.draft is not None else self.speculative_tokens
 
     @property
     def layout(self) -> Layout | None:

@@ -114,7 +114,7 @@ def stage_case(case: Case, kind: CardKind, stage: int, without: frozenset[Part] 
     layout, workload = case.layout, case.workload
     ways = Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards == 1)
     limits = workload.media_limits if stage == 0 else ()
-    settings = workload.eager, without, limits, workload.speculative_tokens, workload.enable_lora
+    settings = workload.eager, without, limits, workload.drafted, workload.enable_lora
     return StageCase(
         case.precision, kind, ways, *settings, first=stage == 0, last=stage == layout.pipeline_parallel - 1
     )

@@ -12,6 +12,7 @@ from whichgpu.plan.calibration import Calibration
 from whichgpu.plan.case import Case
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
+from whichgpu.plan.drafting import draft_refusal
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.gate import Gate
@@ -139,6 +140,7 @@ class Planner:
         """
         refused = self._gate.attention_refusal(self._workload, card)
         refused = refused or adapters_refusal(self._sizer.model, self._workload)
+        refused = refused or draft_refusal(self._sizer.model, self._workload)
         impossible = _impossible(self._sizer, card, precision, refused)
         if impossible is not None:
             return _refused_plan(card, precision, (impossible,))

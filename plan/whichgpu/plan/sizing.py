@@ -10,12 +10,13 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Grade, ModelClass, Origin, Part
+from whichgpu.inspect.records import Grade, Mixer, ModelClass, Origin, Part
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
 from whichgpu.plan.adapters import ADAPTERS, WHY, Adapters, adapters_of
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import MemoryGroup
+from whichgpu.plan.drafting import draft_size, is_known
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
 from whichgpu.plan.media import unloaded_parts
@@ -67,6 +68,8 @@ class _PoolKey(NamedTuple):
     """max_num_batched_tokens."""
     kv_dtype: KvDtype
     speculative_tokens: int
+    draft: tuple[Mixer, ...]
+    """Layers of a draft model."""
 
 
 class _Geometry(NamedTuple):
@@ -134,6 +137,8 @@ class Sizer:
     def knows_cache(self, workload: Workload) -> bool:
         """True when every layer's cache can be counted at the workload's precision of it, or there is none by nature."""
         inspection = self.inspection
+        if not is_known(workload.draft):
+            return False
         if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
             return True
         mixers = inspection.architecture.mixers if inspection.architecture else ()
@@ -174,7 +179,8 @@ class Sizer:
         generation = card.generation if card is not None else _ANY_CARD
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
         ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
-        return self._pool_of(_PoolKey(ways, generation, tokens, workload.kv_dtype, workload.speculative_tokens))
+        mixers = (workload.draft.mixers or ()) if workload.draft is not None else ()
+        return self._pool_of(_PoolKey(ways, generation, tokens, workload.kv_dtype, workload.drafted, mixers))
 
     def _find_pool(self, key: _PoolKey) -> Pool:
         """Return the pool of a setting; settings that make no difference share one."""
@@ -189,6 +195,7 @@ class Sizer:
             scaled_latent=key.generation.scaled_latent,
             delta_checkpoints=key.generation.delta_checkpoints,
             windows=self.engine.hybrid_groups,
+            draft=key.draft,
         )
         schedule = Schedule(key.tokens * steps, steps * (1 + key.speculative_tokens), shared)
         return self._geometry_of(_Geometry(setting, stages, schedule))
@@ -272,6 +279,9 @@ class Sizer:
         stages: list[StageSizes] = []
         for index, (parts, weights) in enumerate(self._weights_of(loaded)):
             others, size = self._others_of(stage_case(case, kind, index, loaded.table.without))
+            draft = draft_size(case.workload.draft, case.layout.tensor_parallel)
+            if draft is not None and index == case.layout.pipeline_parallel - 1:
+                parts, weights = (*parts, draft), weights + round(draft.bytes)
             stages.append(StageSizes(weights, (*parts, *others), budget - weights - size))
         return tuple(stages)
 

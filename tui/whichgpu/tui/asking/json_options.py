@@ -69,3 +69,58 @@ def limits_words(limits: Any) -> list[str]:
     from whichgpu.plan.media import limits_as_given
 
     return ["--limit-mm-per-prompt", json.dumps(limits_as_given(limits))]
+
+
+class Drafting(click.ParamType[Any]):
+    """``{"model": …, "num_speculative_tokens": 5}``: a draft model, an EAGLE head or the like, or ``{"method": "ngram", …}``."""
+
+    name = "json"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return what drafts."""
+        if not isinstance(value, str):
+            return value
+        from pydantic import ValidationError
+
+        from whichgpu.plan.records import Draft  # records, which --help does without
+
+        given = json_object(value)
+        unread = sorted(set(given) - set(_DRAFT_KEYS))
+        if unread:
+            self.fail(f"{clean(', '.join(unread), 80)}: not read here; there are {', '.join(_DRAFT_KEYS)}.", param, ctx)
+        if given.get("model") is None and given.get("method") is None:
+            self.fail("it names neither a model nor a method.", param, ctx)
+        if given.get("model") is None and given["method"] not in _WITHOUT_MODEL and not _is_own(given["method"]):
+            self.fail(f"the method “{clean(str(given['method']), 40)}” needs a model.", param, ctx)
+        try:
+            return Draft.model_validate({_DRAFT_KEYS[key]: part for key, part in given.items()})
+        except ValidationError as error:
+            self.fail(f"num_speculative_tokens and the like: {error.errors()[0]['msg']}", param, ctx)
+
+
+_DRAFT_KEYS = {
+    "model": "model",
+    "method": "method",
+    "num_speculative_tokens": "tokens",
+    "prompt_lookup_max": "lookup",
+}
+_WITHOUT_MODEL = ("ngram", "ngram_gpu", "suffix")
+
+
+def _is_own(method: Any) -> bool:
+    """True for the model's own next-token layers (vLLM 0.32 config/speculative.py MTPModelTypes)."""
+    return isinstance(method, str) and (method == "mtp" or method.endswith("_mtp"))
+
+
+def own_tokens(draft: Any) -> int:
+    """Return how many tokens the model's own next-token layers draft; 0 where something else drafts."""
+    return draft.tokens if draft is not None and draft.model is None and _is_own(draft.method) else 0
+
+
+def draft_words(draft: Any) -> list[str]:
+    """Return what drafts as it is written on a command line."""
+    if draft is None:
+        return []
+    from whichgpu.plan.drafting import config_of
+
+    return ["--speculative-config", json.dumps(config_of(draft))]

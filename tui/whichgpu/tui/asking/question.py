@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.records import Workload
+from whichgpu.plan.records import Draft, Workload
+from whichgpu.tui.asking.json_options import own_tokens
 from whichgpu.tui.asking.table import AUTO, ENGINE, SOURCE, WORKLOAD, Owner, fields_of, words_of
 from whichgpu.tui.desk.answering import Question, Reply
 from whichgpu.tui.desk.desk import Desk
@@ -36,10 +37,28 @@ def terms_of(options: Mapping[str, Any]) -> Terms:
     workload = Workload(
         **fields_of(Owner.WORKLOAD, _ROWS, options), utilisation_asked=share is not None, context_auto=is_auto
     )
+    workload = _with_drafting(workload, options)
     own = Own(**fields_of(Owner.OWN, _ROWS, options))
     if own.mixed and workload.cards is None:
         workload = workload.model_copy(update={"cards": len(own.accelerators)})
     return Terms(workload, own, options["variant"])
+
+
+def _with_drafting(workload: Workload, options: Mapping[str, Any]) -> Workload:
+    """Raises UsageError: two options that draft."""
+    draft = workload.draft
+    if draft is not None and workload.speculative_tokens:
+        raise click.UsageError("--speculative-config and --speculative both say what drafts: drop one.")
+    named = options.get("draft_model")
+    if named and draft is not None:
+        raise click.UsageError("--draft and --speculative-config both say what drafts: drop one.")
+    if named and not workload.speculative_tokens:
+        raise click.UsageError("--draft needs --speculative TOKENS: how many it drafts at once.")
+    if named:
+        drafted = Draft(model=named, tokens=workload.speculative_tokens)
+        return workload.model_copy(update={"draft": drafted, "speculative_tokens": 0})
+    own = own_tokens(draft)
+    return workload.model_copy(update={"draft": None, "speculative_tokens": own}) if own else workload
 
 
 def _check_together(options: Mapping[str, Any]) -> None:

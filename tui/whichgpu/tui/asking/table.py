@@ -25,7 +25,7 @@ from whichgpu.plan.choices import (
     Objective,
     Precision,
 )
-from whichgpu.tui.asking.json_options import MediaLimits, limits_words
+from whichgpu.tui.asking.json_options import Drafting, MediaLimits, draft_words, limits_words
 
 _MOST = 1e15
 """More than anything that is asked for in numbers, and far from where sums lose their meaning."""
@@ -209,6 +209,9 @@ ENGINE: tuple[Ask, ...] = (
     Ask("--enforce-eager", "eager", _W, {**_FLAG, "help": "Without CUDA graphs."}),
     Ask("--speculative", "speculative_tokens", _W, {"type": click.IntRange(0, 64), "default": 0, "metavar": "TOKENS",
         "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
+    Ask("--speculative-config", "draft", _W, {"type": Drafting(), "metavar": "JSON",
+        "help": "As vLLM's option: {\"model\": NAME, \"num_speculative_tokens\": 5}, or a method without a model."},
+        spelled=draft_words),
     Ask("--text-only", "text_only", _W, {**_FLAG,
         "help": "Leave image and audio encoders out."}, also=("--language-model-only",)),
     Ask("--limit-mm-per-prompt", "media_limits", _W, {"type": MediaLimits(), "metavar": "JSON",
