@@ -98,3 +98,14 @@ def test_options_of_adapters_without_adapters_name_both() -> None:
     assert done.exit_code == 2
     assert "--max-lora-rank" in done.output
     assert "--enable-lora" in done.output
+
+
+def test_the_person_who_asked_is_answered() -> None:
+    """vllm#17822: Qwen3-32B on two cards with adapters ran out of memory while graphs were captured."""
+    words = (
+        "--offline --model Qwen/Qwen3-32B --gpu L40S --cards 2 --context 32768 --concurrency 1 --enable-lora --explain"
+    )
+    done = CliRunner().invoke(cli, words.split())
+    assert done.exit_code == 0
+    assert "LoRA adapters" in done.stdout
+    assert "--enable-lora --max-loras 1 --max-lora-rank 16" in done.stdout

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from tests.planning import GIB, ask, footprint, model, plan_for, served, tensors_per_card
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.reference import Reference
 from whichgpu.plan.drafting import DRAFT, looked_at
 from whichgpu.plan.records import Draft, Layout, Verdict
 from whichgpu.tui.asking.json_options import Drafting, own_tokens
@@ -104,3 +107,20 @@ def test_what_contradicts_or_lacks_something_is_refused_by_name(words: tuple[str
     done = _run(*words)
     assert done.exit_code == 2
     assert all(name in done.output for name in named)
+
+
+def test_a_head_known_by_its_config_may_share_embedding_and_head(tmp_path: Path) -> None:
+    config = {
+        "architectures": ["LlamaForCausalLMEagle3"], "model_type": "llama", "hidden_size": 5120, "intermediate_size": 25600,
+        "num_hidden_layers": 1, "num_attention_heads": 64, "num_key_value_heads": 8, "head_dim": 128, "vocab_size": 151936,
+        "torch_dtype": "bfloat16", "max_position_embeddings": 40960, "tie_word_embeddings": False,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    inspection = inspect_model(Reference("folder", str(tmp_path), path=tmp_path))
+    draft = looked_at(Draft(model="eagle", tokens=4, method="eagle3"), served(inspection))
+    assert draft.perhaps_shared == 2 * 151_936 * 5_120 * 2
+    found = next(t for t in footprint(model(_TARGET), "h200_sxm", draft=draft).terms if t.name == DRAFT)
+    layer = (2 * 8_192 + 2 * 1_024 + 3 * 25_600) * 5_120 * 2
+    assert found.low < 1.02 * layer < found.bytes < found.high
+    assert found.high > layer + draft.perhaps_shared
+    assert draft.vocabulary is None

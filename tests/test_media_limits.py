@@ -115,3 +115,11 @@ def test_limits_and_text_only_contradict() -> None:
     assert done.exit_code == 2
     assert "--text-only" in done.output
     assert "--limit-mm-per-prompt" in done.output
+
+
+def test_the_person_who_asked_is_answered() -> None:
+    """vllm#34209: the encoder's budget is too much for a small card."""
+    words = f"--offline --model {_VL} --gpu L4 --cards 1 --context 8192 --concurrency 1 --limit-mm-per-prompt"
+    done = CliRunner().invoke(cli, [*words.split(), '{"video":0}'])
+    assert done.exit_code == 0
+    assert "--limit-mm-per-prompt" in done.stdout

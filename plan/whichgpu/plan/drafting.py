@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from whichgpu.inspect.records import Grade, Inspection, Origin
+from whichgpu.inspect.records import Grade, Inspection, Origin, Part
 from whichgpu.plan import kv_layers
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.choices import MemoryGroup
@@ -29,13 +29,19 @@ def looked_at(draft: Draft, model: ServedModel) -> Draft:
     one, two = (table.per_stage(Layout(tensor_parallel=cards))[0] for cards in (1, 2))
     inspection, architecture = model.inspection, model.architecture
     mixers = architecture.mixers if architecture is not None else ()
+    ends = table.stages(Layout(tensor_parallel=1))
+    is_head = inspection.grade is Grade.CONFIG and not model.is_listed("supported")
     is_known = bool(mixers) and all(kv_layers.is_counted(mixer) for mixer in mixers)
     return draft.model_copy(
         update={
             "shared_out": 2 * (one - two) if _is_sized(inspection) else None,
             "whole": 2 * two - one if _is_sized(inspection) else None,
+            "perhaps_shared": sum(ends.get(part, (0,))[0] for part in (Part.EMBEDDING, Part.HEAD)) if is_head else 0,
             "mixers": mixers if is_known else None,
-            "vocabulary": architecture.vocabulary if architecture is not None else None,
+            # EAGLE heads and their like have classes of their own, which may know fewer words
+            "vocabulary": architecture.vocabulary
+            if architecture is not None and model.is_listed("supported")
+            else None,
         }
     )
 
@@ -57,8 +63,9 @@ def draft_size(draft: Draft | None, tensor_parallel: int) -> Size | None:
         return None
     size = draft.whole + draft.shared_out / tensor_parallel
     why = f"{draft.model}, on the cards of the last stage"
-    bounds = size * (1 - _ERROR), size * (1 + _ERROR)
-    return Size(DRAFT, size, *bounds, Origin.COMPUTED, why, MemoryGroup.WEIGHTS, _FLAG)
+    shared = draft.perhaps_shared / tensor_parallel
+    bounds = (size - shared) * (1 - _ERROR), size * (1 + _ERROR)
+    return Size(DRAFT, size - shared / 2, *bounds, Origin.COMPUTED, why, MemoryGroup.WEIGHTS, _FLAG)
 
 
 def draft_refusal(model: ServedModel, workload: Workload) -> str | None:

@@ -97,6 +97,8 @@ class Draft(Record):
     """Weights that every card of the last stage holds."""
     shared_out: int | None = None
     """Weights that they hold together."""
+    perhaps_shared: int = 0
+    """Of these, what may be the served model's own: embedding and head of a head such as EAGLE's, known by its config alone."""
     mixers: tuple[Mixer, ...] | None = None
     """Its layers, whose caches join the pool."""
     vocabulary: int | None = None

@@ -64,7 +64,7 @@ class Facts:
     offers: Sequence[PriceOffer]
     architectures: Mapping[str, Any]
     """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``generating_too`` (pooling classes that stand in
-    the tables of generation as well), ``without_pipeline_parallel``."""
+    the tables of generation as well), ``without_pipeline_parallel``, ``takes_video``, ``lora``."""
     engines: Engines
     calibration: Calibration
     date: str
