@@ -5,14 +5,19 @@ The sums are reckoned by hand from the shapes in vLLM 0.32 lora/layers, for a pu
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from tests.planning import FACTS, GIB, ask, footprint, model, plan_for
-from whichgpu.plan.adapters import ADAPTERS
+from tests.planning import FACTS, GIB, ask, footprint, model, plan_for, served
+from whichgpu.inspect.inspector import inspect_model
+from whichgpu.inspect.reference import Reference
+from whichgpu.plan.adapters import ADAPTERS, AdapterBuffers, Adapters
 from whichgpu.plan.records import Layout, Term
+from whichgpu.plan.sharding import Ways
 from whichgpu.tui.cli.tree import cli
 
 _QWEN32, _VOCABULARY, _HIDDEN = "Qwen/Qwen3-32B", 151_936, 5_120
@@ -109,3 +114,19 @@ def test_the_person_who_asked_is_answered() -> None:
     assert done.exit_code == 0
     assert "LoRA adapters" in done.stdout
     assert "--enable-lora --max-loras 1 --max-lora-rank 16" in done.stdout
+
+
+def test_as_the_manager_of_vllm_itself_reserves(tmp_path: Path) -> None:
+    """vLLM 0.32 LoRAModelManager on its CPU build: three adapters of rank 32 for Qwen3-Next, its convolutions with them."""
+    config = {
+        "architectures": ["Qwen3NextForCausalLM"], "model_type": "qwen3_next", "hidden_size": 256, "intermediate_size": 768,
+        "num_hidden_layers": 4, "num_attention_heads": 8, "num_key_value_heads": 2, "head_dim": 64, "vocab_size": 1024,
+        "max_position_embeddings": 512, "tie_word_embeddings": False, "torch_dtype": "bfloat16", "full_attention_interval": 4,
+        "linear_num_value_heads": 4, "linear_num_key_heads": 2, "linear_key_head_dim": 32, "linear_value_head_dim": 32,
+        "linear_conv_kernel_dim": 4, "num_experts": 8, "num_experts_per_tok": 2, "moe_intermediate_size": 128,
+        "shared_expert_intermediate_size": 128, "decoder_sparse_step": 1, "mlp_only_layers": [], "partial_rotary_factor": 0.25,
+    }  # fmt: skip
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    inspection = inspect_model(Reference("folder", str(tmp_path), path=tmp_path))
+    buffers = AdapterBuffers(served(inspection), inspection.tensors)
+    assert sum(buffers.per_stage(Adapters(3, 32, False), Ways(1, 1, False)).values()) == 9_795_072

@@ -3,7 +3,8 @@
 Sources: vLLM 0.32 lora/layers/base_linear.py, column_parallel_linear.py, vocab_parallel_embedding.py, logits_processor.py and
 fused_moe.py (shapes), lora/utils.py get_supported_lora_modules (which layers), lora/model_manager.py (towers are left out),
 config/lora.py. A matrix of ``in`` × ``out`` gets A (rank × in) and B (out × rank) per slot, in the model's 16 bits. Under
-tensor parallelism the side that the matrix is cut along is cut too; the other one is whole unless fully sharded.
+tensor parallelism the side that the matrix is cut along is cut too; the other one is whole unless fully sharded. Where a checkpoint keeps queries,
+keys and values (gate and up) as one, they share one A: sizes from a config alone count it once for each, a sixth too much for Phi-3.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ _LARGEST_VOCABULARY = 258_048
 
 _ADAPTED = frozenset({Part.ATTENTION, Part.DENSE_FFN, Part.SHARED_EXPERTS, Part.SSM, Part.ROUTER})
 """Linear layers of the language model; towers need ``--enable-tower-connector-lora``, drafters have none."""
-_NO_LINEAR = re.compile(r"conv|A_log|position|sinks|dt_bias|(^|\.)D$|norm|bias")
+_NO_LINEAR = re.compile(r"A_log|position|sinks|dt_bias|(^|\.)D$|norm|bias")
 _ROW = re.compile(
     r"(o_proj|out_proj|down_proj|dense_4h_to_h|attn\.o|attention\.dense|fc2|c_proj|\bwo|wo_b|\bw2)\.weight$"
 )
@@ -116,7 +117,7 @@ class AdapterBuffers:
         """Elements per slot of all layers' A and B of one kind of matrix."""
         model, rank = self._model, adapters.rank
         role = role_of(group, model.architecture, model.engine.classes)
-        outputs, inputs = group.shape
+        outputs, inputs = group.shape[0], group.shape[-1]
         cards = spread(role, kv_heads_of(group, model.architecture), model.architecture, ways)
         sharded = ways.tensor_parallel if adapters.fully_sharded and role is not Role.REPLICATED else 1
         if _ROW.search(group.name) and role is not Role.REPLICATED:
@@ -157,9 +158,10 @@ class AdapterBuffers:
 
 
 def _is_adapted(group: TensorGroup) -> bool:
+    """Matrices, and the causal convolutions of recurrent layers, which vLLM keeps as linear layers (channels × 1 × kernel)."""
     return (
         group.part in _ADAPTED
-        and len(group.shape) == 2
+        and (len(group.shape) == 2 or (len(group.shape) == 3 and group.part is Part.SSM and group.shape[1] == 1))
         and group.parameters > 0
         and _NO_LINEAR.search(group.name) is None
     )
