@@ -182,6 +182,8 @@ class Release:
             "without_pipeline_parallel": sorted(
                 n for n, (m, c) in places.items() if self._has_pipelines(m, c) is False
             ),
+            "takes_video": [n for n, (m, c) in sorted(places.items()) if self._takes_video(m, c)],
+            "lora": self._lora(places),
             "removed": dict(sorted(tables["_PREVIOUSLY_SUPPORTED_MODELS"].items())),
             "plugins": dict(sorted(tables["_OOT_SUPPORTED_MODELS"].items())),
             "transformers_backend": sorted(tables["_TRANSFORMERS_SUPPORTED_MODELS"]),
@@ -217,9 +219,40 @@ class Release:
             self._trees[path] = ast.parse(path.read_text(encoding="utf-8")) if path.is_file() else None
         return self._trees[path]
 
-    def _has_pipelines(self, module: str, name: str, depth: int = 0) -> bool | None:
-        """True where a class or one of its bases is ``SupportsPP``; ``None`` where that is decided when it runs."""
-        if name == "SupportsPP":
+    def _lora(self, places: Mapping[str, tuple[str, str]]) -> dict[str, list[str]]:
+        """Which classes take no adapters, take them for embedding and head, or hold experts' gate and up as one."""
+        lines = {n: self._lineage(m, c) for n, (m, c) in sorted(places.items())}
+        return {
+            "without": [n for n, (m, c) in sorted(places.items()) if self._is_a("SupportsLoRA", m, c) is False],
+            "embeddings": [n for n, c in lines.items() if _first_assigned(c, "embedding_modules") not in ("", "{}")],
+            "heads": [n for n, c in lines.items() if re.search("lm_head|[.]", _first_assigned(c, "embedding_modules"))],
+            "fused_experts": [n for n, c in lines.items() if _first_assigned(c, "is_3d_moe_weight") == "True"],
+        }
+
+    def _takes_video(self, module: str, name: str) -> bool:
+        """True where the encoder of images is marked as one of videos too."""
+        texts = (ast.unparse(node) for node in self._lineage(module, name))
+        return any(re.search(r"_mark_tower_model\([^)]*'video'", text) for text in texts)
+
+    def _lineage(self, module: str, name: str, depth: int = 0) -> list[ast.ClassDef]:
+        """Return a class and its bases, nearest first, as far as they are written in models' modules."""
+        tree = self._tree(self._file(module)) if depth <= 12 else None
+        for node in ast.walk(tree) if tree is not None else ():
+            if isinstance(node, ast.ClassDef) and node.name == name:
+                bases = [ast.unparse(b).split("[")[0].split(".")[-1] for b in node.bases]
+                return [node, *(c for base in bases for c in self._lineage(module, base, depth + 1))]
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    if (alias.asname or alias.name) == name:
+                        return self._lineage(_absolute(self._file(module), node, self._root), alias.name, depth + 1)
+        return []
+
+    def _has_pipelines(self, module: str, name: str) -> bool | None:
+        return self._is_a("SupportsPP", module, name)
+
+    def _is_a(self, mixin: str, module: str, name: str, depth: int = 0) -> bool | None:
+        """True where a class or one of its bases is so named; ``None`` where that is decided when it runs."""
+        if name == mixin:
             return True
         tree = self._tree(self._file(module))
         if tree is None or depth > 12:
@@ -229,14 +262,13 @@ class Release:
         for node in nodes:
             if isinstance(node, ast.ClassDef) and node.name == name:
                 bases = [ast.unparse(b).split("[")[0].split(".")[-1] for b in node.bases]
-                answers += [self._has_pipelines(module, base, depth + 1) for base in bases]
+                answers += [self._is_a(mixin, module, base, depth + 1) for base in bases]
         if not answers:
             for node in nodes:
                 if isinstance(node, ast.ImportFrom):
                     names = [alias.name for alias in node.names if (alias.asname or alias.name) == name]
                     answers += [
-                        self._has_pipelines(_absolute(self._file(module), node, self._root), n, depth + 1)
-                        for n in names
+                        self._is_a(mixin, _absolute(self._file(module), node, self._root), n, depth + 1) for n in names
                     ]
         return True if True in answers else None if None in answers else False
 
@@ -254,6 +286,16 @@ class Release:
         }
         vendors = sorted({_VENDORS[f] for f in folders if f in _VENDORS})
         return vendors if vendors and folders <= {*_VENDORS, "cpu"} else None
+
+
+def _first_assigned(classes: list[ast.ClassDef], name: str) -> str:
+    """Return what the nearest class that gives a name a value gives it, as written; empty where none does."""
+    for node in classes:
+        for line in node.body:
+            target = line.targets[0] if isinstance(line, ast.Assign) else getattr(line, "target", None)
+            if isinstance(line, ast.Assign | ast.AnnAssign) and isinstance(target, ast.Name) and target.id == name:
+                return ast.unparse(line.value) if line.value is not None else ""
+    return ""
 
 
 def _functions(text: str, name: str) -> str:

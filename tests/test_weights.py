@@ -15,6 +15,7 @@ from whichgpu.inspect.records import Inspection, Part, TensorGroup
 from whichgpu.inspect.reference import parse_reference
 from whichgpu.plan import allocator, padding
 from whichgpu.plan.layouts import stage_layers
+from whichgpu.plan.media import ENCODERS
 from whichgpu.plan.recommend import answer
 from whichgpu.plan.records import Kernels, Layout, Precision, Workload
 from whichgpu.plan.roles import Role, role_of
@@ -205,7 +206,7 @@ class TestSpeculation:
 
     def test_text_only_leaves_encoders_out(self) -> None:
         found = model("Qwen/Qwen2.5-VL-7B-Instruct")
-        parts = WeightTable(served(found), Precision.PUBLISHED, text_only=True).stages(Layout(tensor_parallel=1))
+        parts = WeightTable(served(found), Precision.PUBLISHED, without=ENCODERS).stages(Layout(tensor_parallel=1))
         assert not {"vision", "projector"} & set(parts)
 
 

@@ -13,12 +13,13 @@ factors from 36 controlled starts of 0.19.0 on H100 and 0.11 logs, each with its
 from __future__ import annotations
 
 from whichgpu.inspect.mixer_kinds import MixerKind
-from whichgpu.inspect.records import Architecture, Inspection, Tower
+from whichgpu.inspect.records import Architecture, Inspection, Part, Tower
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.choices import MemoryGroup
 from whichgpu.plan.engine import Batch, Engine
 from whichgpu.plan.formats import dense_format
+from whichgpu.plan.media import ENCODERS, encoded_patches
 from whichgpu.plan.records import ExpertKernel, Precision
 from whichgpu.plan.runtime import StageCase, expert_kernel
 from whichgpu.plan.terms import GIB, Size, computed
@@ -35,8 +36,6 @@ _TILES = 4
 """Tiles of one image under cross attention (Mllama), of which V0 profiles one image per sequence."""
 
 _SAMPLER_BASE = 0.06 * GIB
-_ANY_SIZE_TOKENS = 16_384
-"""Largest image of processors that take any size (Qwen-VL and its kin: max_pixels), in tokens."""
 
 
 class Activations:
@@ -66,8 +65,9 @@ class Activations:
         candidates = [self._forward(architecture.hidden, case, passing)]
         if case.last:
             candidates.append(_sampler(architecture, engine, case.card.batch, embeds))
-        if case.first and not case.text_only:
-            candidates += [_encoder(t, architecture, engine, case) for t in architecture.towers]
+        if case.first:
+            loaded = (t for t in architecture.towers if Part(t.modality) not in case.without)
+            candidates += [_encoder(t, architecture, engine, case) for t in loaded]
         largest = max(candidates, key=lambda s: s.bytes)
         low = max(s.low for s in candidates) * (_ROCM_LEAST if case.card.vendor == "amd" else 1)
         return largest._replace(low=low, high=max(s.high for s in candidates))
@@ -82,7 +82,7 @@ class Activations:
 
 def _embeds(architecture: Architecture, case: StageCase) -> float:
     """Input embeddings that a multimodal model keeps beside its tokens."""
-    if not architecture.towers or case.text_only:
+    if not architecture.towers or case.without == ENCODERS:
         return 0.0
     return case.card.batch.tokens * (architecture.hidden or 0) * _DTYPE
 
@@ -147,7 +147,7 @@ def _sampler(architecture: Architecture, engine: Engine, batch: Batch, embeds: f
 
 def _encoder(tower: Tower, architecture: Architecture, engine: Engine, case: StageCase) -> Size:
     batch = case.card.batch
-    patches = encoded_patches(tower, batch)
+    patches = encoded_patches(tower, batch, case.media_limits)
     if engine.whole_prompts and any(m.kind is MixerKind.CROSS for m in architecture.mixers):
         per_image = ((tower.image_size or 0) // (tower.patch_size or 1)) ** 2
         patches = max(patches, batch.sequences * _TILES * per_image)
@@ -158,15 +158,3 @@ def _encoder(tower: Tower, architecture: Architecture, engine: Engine, case: Sta
     return computed(
         f"{tower.modality} encoder", size, (0.4, 1.9), why, "--limit-mm-per-prompt", MemoryGroup.ACTIVATIONS
     )
-
-
-def encoded_patches(tower: Tower, batch: Batch) -> int:
-    """Patches of the images or clips that one step may encode (v1/core/encoder_cache_manager)."""
-    if tower.modality != "vision":
-        return 2 * batch.tokens
-    merge = tower.merge or 1
-    if not tower.image_size or not tower.patch_size:
-        return max(batch.tokens, _ANY_SIZE_TOKENS) * merge**2
-    per_image = (tower.image_size // tower.patch_size) ** 2
-    tokens = tower.tokens_per_item or max(1, per_image // merge**2)
-    return max(1, batch.tokens // tokens) * per_image

@@ -6,6 +6,9 @@ from enum import StrEnum
 
 DEFAULT_CONTEXT = 8192
 DEFAULT_CONCURRENCY = 16
+LORA_RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
+"""Values of ``--max-lora-rank`` (vLLM 0.32 config/lora.py MaxLoRARanks)."""
+DEFAULT_LORA_RANK = 16
 
 
 class Precision(StrEnum):
@@ -58,6 +61,14 @@ class InsteadOf(StrEnum):
     OTHER_VENDOR = "other vendor"
     FAST = "fast"
     ROOMY = "roomy"
+
+
+class Medium(StrEnum):
+    """What a prompt may hold beside text."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
 
 
 class MemoryGroup(StrEnum):

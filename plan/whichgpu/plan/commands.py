@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from whichgpu.inspect.records import Architecture, Inspection, ModelClass
 from whichgpu.inspect.text import clean
 from whichgpu.plan.case import ServedModel
+from whichgpu.plan.drafting import config_of
 from whichgpu.plan.formats import CONVERTED
 from whichgpu.plan.loading import loading_words
+from whichgpu.plan.media import limits_as_given
 from whichgpu.plan.recipes import is_left_alone
 from whichgpu.plan.records import KvDtype, Layout, Precision, Workload
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs
@@ -87,7 +89,21 @@ def _setting_words(architecture: Architecture | None, workload: Workload) -> lis
         words.append("--enforce-eager")
     if workload.text_only and architecture is not None and architecture.towers:
         words.append("--language-model-only")
-    if workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
+    if workload.media_limits and architecture is not None and architecture.towers:
+        words += ["--limit-mm-per-prompt", json.dumps(limits_as_given(workload.media_limits))]
+    for option, size in (
+        ("--cpu-offload-gb", workload.cpu_offload_gb),
+        ("--kv-offloading-size", workload.kv_offloading_size),
+    ):
+        words += [option, f"{size:g}"] if size else []
+    if workload.enable_lora:
+        words += [
+            *("--enable-lora", "--max-loras", str(workload.max_loras), "--max-lora-rank", str(workload.max_lora_rank)),
+            *(["--fully-sharded-loras"] if workload.fully_sharded_loras else []),
+        ]
+    if workload.draft is not None:
+        words += ["--speculative-config", json.dumps(config_of(workload.draft))]
+    elif workload.speculative_tokens and architecture is not None and architecture.mtp_layers:
         drafts = {"method": "mtp", "num_speculative_tokens": workload.speculative_tokens}
         words += ["--speculative-config", json.dumps(drafts)]
     return words

@@ -88,6 +88,8 @@ class CacheSetting:
     """An FP8 cache of sparse latent attention carries its scales (fp8_ds_mla); Blackwell's and ROCm's do not."""
     delta_checkpoints: bool = False
     """The card's kernels emit states of gated delta nets on the way."""
+    draft: tuple[Mixer, ...] = ()
+    """Layers of a draft model, which share the pool."""
     windows: bool = True
     """False sizes windows and chunks as full attention (no hybrid cache manager)."""
 
@@ -169,7 +171,10 @@ def cache_layers(model: ServedModel, setting: CacheSetting) -> list[tuple[int, C
     delta = exports or any(name.startswith(classes.checkpointed_delta) for name in architecture.names)
     per_mixer = [tuple(_layers(m, setting, delta)) for m in mixers]
     layer_caches = [(i, cache) for i, mixer in enumerate(layout) for cache in per_mixer[mixer]]
-    if setting.speculative and architecture.mtp_layers:
+    if setting.draft:
+        drafted = [cache for m in setting.draft for _ in range(m.layers) for cache in _layers(m, setting, False)]
+        layer_caches += [(len(layout) - 1, cache) for cache in drafted]
+    elif setting.speculative and architecture.mtp_layers:
         last = next((m for m in reversed(layout) if _holds_keys(architecture.mixers[m].kind)), None)
         if last is not None:
             layer_caches += [(len(layout) - 1, cache) for cache in per_mixer[last]]

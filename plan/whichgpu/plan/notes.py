@@ -9,9 +9,11 @@ from whichgpu.inspect.records import Grade, Inspection, Part
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import padding
 from whichgpu.plan.case import Case, ServedModel
+from whichgpu.plan.drafting import drafting_notes
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import repeats_cache
 from whichgpu.plan.loading import is_read_elsewhere, loading_reasons
+from whichgpu.plan.offloading import offloading_reasons
 from whichgpu.plan.records import Accelerator, Footprint, Layout, Verdict, Workload
 from whichgpu.plan.refusals import is_halved, precision_note
 from whichgpu.plan.runtime import GRAPHS_OFF, overestimates_graphs, rocm_image
@@ -29,6 +31,7 @@ def plan_reasons(sizer: Sizer, case: Case, sizes: Sizes) -> Iterator[str]:
     if sizes.verdict is Verdict.UNKNOWN:
         yield "not all of its cache is known; only what is shown was found to fit"
     yield from loading_reasons(sizer.model)
+    yield from offloading_reasons(case, sizes.cache.growth * layout.tensor_parallel)
     note = precision_note(card, case.precision)
     if note is not None:
         yield note
@@ -124,4 +127,4 @@ def answer_notes(sizer: Sizer, workload: Workload, asked_context: int) -> tuple[
         notes.append("Not all of its cache is known; it comes on top of what is shown, so leave room for it.")
     if workload.speculative_tokens and not (inspection.architecture and inspection.architecture.mtp_layers):
         notes.append("The model has no next-token layers of its own; --speculative changes nothing.")
-    return tuple(notes)
+    return (*notes, *drafting_notes(workload))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import replace
 
 from whichgpu.plan.case import Case
-from whichgpu.plan.records import Accelerator, Plan, Workload
+from whichgpu.plan.choices import DEFAULT_CONTEXT
+from whichgpu.plan.records import Accelerator, Plan, Verdict, Workload
 from whichgpu.plan.runtime import batch_of, has_checked_states
 from whichgpu.plan.sizing import Sizer, Sizes
 
 _SURE = 0.9
 """Of the blocks that are there even if the prediction errs: on cards other than those it was checked on it errs by more."""
 
+
+_CONTEXT_STEP = 256
+"""Contexts that are found are whole multiples of it."""
 
 _FEWEST = 64
 """Sequences that are left at least, and twice the asked load."""
@@ -35,6 +40,31 @@ def with_fewer_sequences(sizer: Sizer, case: Case) -> Case | None:
     if case.workload.max_sequences is not None or batch_of(case.card, sizer.engine, case.workload).sequences <= limit:
         return None
     return replace(case, workload=case.workload.model_copy(update={"max_sequences": limit}))
+
+
+def with_longest_context(sizer: Sizer, case: Case, sizes: Sizes) -> tuple[Case, Sizes]:
+    """Return the case with the longest context that fits even if the prediction errs, where so is asked.
+
+    As ``--max-model-len auto`` does after the start (vLLM 0.32 v1/core/kv_cache_utils.py _auto_fit_max_model_len), but for all
+    sequences at once.
+    """
+    if not case.workload.context_auto or sizes.verdict not in (Verdict.TIGHT, Verdict.NO) or not sizes.cache.growth:
+        return case, sizes
+    blocks = sizes.cache.blocks([stage.pool - sizes.error_down for stage in sizes.stages]) or 0
+    lengths, least = range(1, case.workload.context + 1), least_context(case.workload)
+    fitting = bisect_right(lengths, blocks - 1, key=lambda tokens: sizes.cache.together(case.copies, tokens))
+    context = max(least, fitting // _CONTEXT_STEP * _CONTEXT_STEP)
+    shortened = replace(
+        case, workload=case.workload.model_copy(update={"context": min(context, case.workload.context)})
+    )
+    return shortened, sizer.size(shortened)
+
+
+def least_context(workload: Workload) -> int:
+    """Return how short the longest context may be: the request that is asked; on cards that nobody counted the usual context."""
+    request = (workload.prompt or 0) + (workload.output or 0)
+    counted = workload.cards is not None or workload.layout is not None
+    return min(workload.context, max(request, _CONTEXT_STEP if counted else DEFAULT_CONTEXT))
 
 
 def within_slots(sizer: Sizer, case: Case, sizes: Sizes) -> tuple[Case, Sizes]:
@@ -68,6 +98,8 @@ def settings_beside(asked: Workload, planned: Workload) -> dict[str, int | float
         settings["max_sequences"] = planned.max_sequences
     if planned.utilisation is not None and planned.utilisation != asked.utilisation:
         settings["utilisation"] = planned.utilisation
+    if planned.context != asked.context:
+        settings["context"] = planned.context
     return settings
 
 
@@ -93,6 +125,11 @@ def setting_reasons(sizer: Sizer, asked: Workload, case: Case, sizes: Sizes) -> 
         yield (
             f"--max-num-seqs {settings['max_sequences']}: the pool holds about {sizes.blocks:,} blocks of recurrent state, and vLLM"
             f" {sizer.engine.version} refuses to start with more sequences than that; the {case.workload.concurrency:,} asked are served"
+        )
+    if asked.context_auto and "context" in settings:
+        yield (
+            f"--max-model-len {case.workload.context}: the longest that {case.workload.concurrency:,} at once have room for even if"
+            f" the prediction errs; the model allows {asked.context:,}"
         )
     if "utilisation" in settings:
         yield f"--gpu-memory-utilization {settings['utilisation']:g}: the host needs the rest of the memory that it shares with the card"

@@ -13,6 +13,7 @@ from whichgpu.plan.instead import instead
 from whichgpu.plan.notes import answer_notes
 from whichgpu.plan.objectives import front, rank_of, why_lost
 from whichgpu.plan.operations import Works
+from whichgpu.plan.own_settings import least_context
 from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import (
     Accelerator,
@@ -113,7 +114,7 @@ def _resolve_workload(inspection: Inspection, workload: Workload, engine: Engine
     """Fill in the version's share of the card, and cut the context to what the model allows."""
     limit = inspection.architecture.context if inspection.architecture else None
     share = workload.utilisation if workload.utilisation is not None else engine.utilisation
-    context = min(workload.context, limit) if limit else workload.context
+    context = limit if limit and (workload.context_auto or workload.context > limit) else workload.context
     return workload.model_copy(update={"context": context, "utilisation": share})
 
 
@@ -140,6 +141,7 @@ def _add_remedies(
 ) -> Iterator[Plan]:
     """Say what would make the first few plans fit that don't."""
     quota = _CURED
+    workload = workload.model_copy(update={"context": least_context(workload)}) if workload.context_auto else workload
     for candidate in plans:
         short = candidate.verdict in (Verdict.TIGHT, Verdict.NO) and candidate.precision is workload.precision
         if not short or candidate.footprint is None or not quota:

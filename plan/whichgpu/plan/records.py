@@ -12,9 +12,11 @@ from pydantic import AfterValidator, Field
 
 from whichgpu.inspect.records import Origin, Record
 from whichgpu.plan.accelerators import Accelerator, ExpertKernel, Generation, Kernels, Support
+from whichgpu.plan.asked import Draft, MediaLimit
 from whichgpu.plan.choices import (
     InsteadOf,
     KvDtype,
+    Medium,
     MemoryGroup,
     Objective,
     Precision,
@@ -36,6 +38,7 @@ from whichgpu.plan.speed_records import (
 __all__ = [
     "Accelerator",
     "Answer",
+    "Draft",
     "ExpertKernel",
     "Footprint",
     "Generation",
@@ -43,6 +46,8 @@ __all__ = [
     "KvDtype",
     "Layout",
     "Measurement",
+    "MediaLimit",
+    "Medium",
     "MemoryGroup",
     "NearestMeasurement",
     "Need",
@@ -71,6 +76,9 @@ class Workload(Record):
 
     context: int
     """Tokens per sequence, prompt and output together."""
+    context_auto: bool = False
+    """As many tokens as fit, whatever ``context`` says: up to what the model allows, which ``context`` then is in an answer;
+    ``Plan.sets`` has what fits there."""
     concurrency: int
     """Sequences in flight."""
     precision: Precision = Precision.PUBLISHED
@@ -108,13 +116,33 @@ class Workload(Record):
     """``--enforce-eager``: no CUDA graphs."""
     speculative_tokens: int = 0
     """Tokens drafted by the model's own next-token layers (``--speculative-config``); 0 leaves these layers out."""
+    draft: Draft | None = None
+    """``--speculative-config`` with another model than the served one's own layers."""
     text_only: bool = False
     """``--language-model-only``: encoders are neither loaded nor profiled."""
+    media_limits: tuple[MediaLimit, ...] = ()
+    """``--limit-mm-per-prompt``: what is not named is not limited; an encoder of what may not come is not loaded."""
+    cpu_offload_gb: Annotated[float, Field(ge=0)] = 0.0
+    """``--cpu-offload-gb``: GiB of weights per card that lie in the host's memory."""
+    kv_offloading_size: Annotated[float, Field(gt=0)] | None = None
+    """``--kv-offloading-size``: GiB of the host's memory for each engine, over all its cards, behind the pool."""
+    enable_lora: bool = False
+    """``--enable-lora``: room for the adapters of a batch is kept on every card."""
+    max_loras: Annotated[int, Field(ge=1)] = 1
+    """Adapters in one batch."""
+    max_lora_rank: Annotated[int, Field(ge=1)] = 16
+    fully_sharded_loras: bool = False
+    """``--fully-sharded-loras``: both halves of an adapter are cut over the cards, not one."""
     tensor_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     """Exactly so many cards a stage; with any of these four the layout is the user's, and nothing else is tried."""
     pipeline_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     data_parallel: Annotated[int, Field(ge=1, le=1024)] | None = None
     expert_parallel: bool = False
+
+    @property
+    def drafted(self) -> int:
+        """Tokens that are drafted at once, by whatever."""
+        return self.draft.tokens if self.draft is not None else self.speculative_tokens
 
     @property
     def layout(self) -> Layout | None:

@@ -11,12 +11,12 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Architecture, Inspection
+from whichgpu.inspect.records import Architecture, Inspection, Part
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.engine import Batch, Engine, Spread
 from whichgpu.plan.formats import experts_format
-from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, Precision, Workload
+from whichgpu.plan.records import Accelerator, ExpertKernel, Generation, Layout, MediaLimit, Precision, Workload
 from whichgpu.plan.terms import GIB, Size, assumed, computed
 
 _GRAPH_BASE = 0.1 * GIB
@@ -97,19 +97,24 @@ class StageCase(NamedTuple):
     card: CardKind
     ways: Ways
     eager: bool
-    text_only: bool
+    without: frozenset[Part]
+    """Encoders that are not loaded."""
+    media_limits: tuple[MediaLimit, ...]
     speculative_tokens: int
+    adapters: bool
+    """Graphs are captured with adapters and without."""
     first: bool
     """It holds the encoders."""
     last: bool
     """It samples."""
 
 
-def stage_case(case: Case, kind: CardKind, stage: int) -> StageCase:
+def stage_case(case: Case, kind: CardKind, stage: int, without: frozenset[Part] = frozenset()) -> StageCase:
     """Return what matters of a case for one pipeline stage."""
     layout, workload = case.layout, case.workload
     ways = Ways(layout.tensor_parallel, layout.data_parallel, layout.expert_parallel, layout.cards == 1)
-    settings = workload.eager, workload.text_only, workload.speculative_tokens
+    limits = workload.media_limits if stage == 0 else ()
+    settings = workload.eager, without, limits, workload.drafted, workload.enable_lora
     return StageCase(
         case.precision, kind, ways, *settings, first=stage == 0, last=stage == layout.pipeline_parallel - 1
     )
@@ -202,7 +207,9 @@ def graphs(architecture: Architecture, engine: Engine, case: StageCase) -> Size:
     wide = case.card.generation.wide_graphs or by_class
     captured = engine.graph_tokens.wide if wide else engine.graph_tokens.usual
     largest = min(2 * batch.sequences * (1 + case.speculative_tokens), captured, batch.tokens)
-    count = _graph_count(largest, batch.sequences)
+    count = _graph_count(largest, batch.sequences) * (
+        2 if case.adapters else 1
+    )  # v1/cudagraph_dispatcher._get_lora_cases
     size = _GRAPH_BASE + count * (architecture.layers or 0) * _GRAPH_PER_LAYER
     why = f"{count} graphs of {architecture.layers} layers at about 0.2 MiB a layer"
     graph_size = computed("CUDA graphs", size, (0.35, 1.7), why, "--enforce-eager")

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, NamedTuple
 
+from whichgpu.plan.adapters import adapters_refusal
 from whichgpu.plan.calibration import Calibration
 from whichgpu.plan.case import Case
 from whichgpu.plan.choices import ON_DEMAND, SPOT
 from whichgpu.plan.commands import Command, serve_command
+from whichgpu.plan.drafting import draft_refusal
 from whichgpu.plan.engine import Engines
 from whichgpu.plan.footprint import footprint_of
 from whichgpu.plan.gate import Gate
@@ -22,7 +24,14 @@ from whichgpu.plan.nodes import Machines, launch
 from whichgpu.plan.notes import plan_reasons, shortfall, unchecked_start, unsold
 from whichgpu.plan.objectives import misses, prefers_speed, rank_of, replicas_for
 from whichgpu.plan.operations import Works
-from whichgpu.plan.own_settings import on_card, setting_reasons, settings_beside, with_fewer_sequences, within_slots
+from whichgpu.plan.own_settings import (
+    on_card,
+    setting_reasons,
+    settings_beside,
+    with_fewer_sequences,
+    with_longest_context,
+    within_slots,
+)
 from whichgpu.plan.price_book import PriceBook
 from whichgpu.plan.records import (
     Accelerator,
@@ -55,7 +64,7 @@ class Facts:
     offers: Sequence[PriceOffer]
     architectures: Mapping[str, Any]
     """vLLM's registry: ``supported``, ``removed``, ``plugins``, ``pooling``, ``generating_too`` (pooling classes that stand in
-    the tables of generation as well), ``without_pipeline_parallel``."""
+    the tables of generation as well), ``without_pipeline_parallel``, ``takes_video``, ``lora``."""
     engines: Engines
     calibration: Calibration
     date: str
@@ -130,6 +139,8 @@ class Planner:
         That is the smallest that fits; where speed is what counts, the best within a node for the asked precision.
         """
         refused = self._gate.attention_refusal(self._workload, card)
+        refused = refused or adapters_refusal(self._sizer.model, self._workload)
+        refused = refused or draft_refusal(self._sizer.model, self._workload)
         impossible = _impossible(self._sizer, card, precision, refused)
         if impossible is not None:
             return _refused_plan(card, precision, (impossible,))
@@ -185,7 +196,7 @@ class Planner:
             if share > room or sizer.fullest(case) > room:
                 hopeless = case
                 continue
-            sizes = sizer.size(case)
+            case, sizes = with_longest_context(sizer, case, sizer.size(case))
             fewer = with_fewer_sequences(sizer, case) if sizes.verdict in (Verdict.TIGHT, Verdict.NO) else None
             if fewer is not None and (fewer_sizes := sizer.size(fewer)).verdict is Verdict.FITS:
                 case, sizes = fewer, fewer_sizes
@@ -296,11 +307,15 @@ class Planner:
         if plan.layout is None or plan.speed is None:
             return None
         card = next(a for a in self._facts.accelerators if a.key == plan.accelerator)
-        case = Case(self._workload_on(card), plan.precision, card, plan.layout)
+        workload = self._workload_on(card)
+        workload = workload.model_copy(update={"context": plan.sets.get("context", workload.context)})
+        case = Case(workload, plan.precision, card, plan.layout)
         return self._speeds.busiest(case, self._sizer.size(case), plan.usd_per_hour)
 
     def _speed(self, case: Case, sizes: Sizes, footprint: Footprint, hourly: float | None) -> Speed | None:
         """At the load that serves the asked rate, else at the asked load."""
+        if case.workload.cpu_offload_gb and not case.card.unified:
+            return None  # weights cross a bus whose rate is unknown
         if case.workload.rate is not None:
             return self._speeds.sustaining(case, sizes, hourly)
         return self._speeds.of(case, footprint, hourly)

@@ -10,16 +10,20 @@ from functools import cache
 from typing import NamedTuple
 
 from whichgpu.inspect.mixer_kinds import traits
-from whichgpu.inspect.records import Grade, ModelClass, Origin
+from whichgpu.inspect.records import Grade, Mixer, ModelClass, Origin, Part
 from whichgpu.plan import kv_layers
 from whichgpu.plan.activations import Activations
+from whichgpu.plan.adapters import ADAPTERS, WHY, Adapters, adapters_of
 from whichgpu.plan.case import Case, ServedModel
 from whichgpu.plan.choices import MemoryGroup
+from whichgpu.plan.drafting import draft_size, is_known
 from whichgpu.plan.kv_pool import Grouping, Pool, Schedule
 from whichgpu.plan.layouts import candidate_layouts, stage_layers
+from whichgpu.plan.media import unloaded_parts
+from whichgpu.plan.offloading import left_on_card, offloaded_bytes
 from whichgpu.plan.records import Accelerator, Generation, Kernels, KvDtype, Layout, Precision, Verdict, Workload
 from whichgpu.plan.runtime import StageCase, batch_of, has_checked_states, kind_of, runtime_sizes, stage_case
-from whichgpu.plan.terms import GIB, Size
+from whichgpu.plan.terms import GIB, Size, computed
 from whichgpu.plan.weight_table import WeightTable
 from whichgpu.plan.weights import total_bytes
 
@@ -39,7 +43,9 @@ class _TableKey(NamedTuple):
 
     precision: Precision
     speculative: bool
-    text_only: bool
+    without: frozenset[Part]
+    """Encoders that are not loaded."""
+    adapters: Adapters | None
 
 
 class _Loaded(NamedTuple):
@@ -48,6 +54,8 @@ class _Loaded(NamedTuple):
     table: _TableKey
     layout: Layout
     kernels: Kernels
+    offloaded: int
+    """Bytes per card that the host may take over."""
 
 
 class _PoolKey(NamedTuple):
@@ -60,6 +68,8 @@ class _PoolKey(NamedTuple):
     """max_num_batched_tokens."""
     kv_dtype: KvDtype
     speculative_tokens: int
+    draft: tuple[Mixer, ...]
+    """Layers of a draft model."""
 
 
 class _Geometry(NamedTuple):
@@ -127,6 +137,8 @@ class Sizer:
     def knows_cache(self, workload: Workload) -> bool:
         """True when every layer's cache can be counted at the workload's precision of it, or there is none by nature."""
         inspection = self.inspection
+        if not is_known(workload.draft):
+            return False
         if {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes):
             return True
         mixers = inspection.architecture.mixers if inspection.architecture else ()
@@ -146,7 +158,11 @@ class Sizer:
 
     def table(self, precision: Precision, workload: Workload) -> WeightTable:
         """Return the weights at a precision."""
-        return self._table_of(_table_key(precision, workload))
+        return self._table_of(self._table_key(precision, workload))
+
+    def _table_key(self, precision: Precision, workload: Workload) -> _TableKey:
+        without = unloaded_parts(self.model, workload)
+        return _TableKey(precision, workload.speculative_tokens > 0, without, adapters_of(workload))
 
     def _make_table(self, key: _TableKey) -> WeightTable:
         return WeightTable(self.model, *key)
@@ -163,7 +179,8 @@ class Sizer:
         generation = card.generation if card is not None else _ANY_CARD
         tokens = batch_of(card, self.engine, workload).tokens if card is not None else 8_192
         ways = layout.tensor_parallel, layout.pipeline_parallel, layout.context_parallel
-        return self._pool_of(_PoolKey(ways, generation, tokens, workload.kv_dtype, workload.speculative_tokens))
+        mixers = (workload.draft.mixers or ()) if workload.draft is not None else ()
+        return self._pool_of(_PoolKey(ways, generation, tokens, workload.kv_dtype, workload.drafted, mixers))
 
     def _find_pool(self, key: _PoolKey) -> Pool:
         """Return the pool of a setting; settings that make no difference share one."""
@@ -178,6 +195,7 @@ class Sizer:
             scaled_latent=key.generation.scaled_latent,
             delta_checkpoints=key.generation.delta_checkpoints,
             windows=self.engine.hybrid_groups,
+            draft=key.draft,
         )
         schedule = Schedule(key.tokens * steps, steps * (1 + key.speculative_tokens), shared)
         return self._geometry_of(_Geometry(setting, stages, schedule))
@@ -240,7 +258,7 @@ class Sizer:
 
     def room(self, workload: Workload, card: Accelerator) -> float:
         """Return the bytes that weights may take on a card if everything errs in their favour."""
-        budget = card.usable_gib * GIB * self._share(workload)
+        budget = card.usable_gib * GIB * self._share(workload) + (0 if card.unified else workload.cpu_offload_gb * GIB)
         return (budget + _DRIFT) / (1 - _WEIGHT_ERROR[self.inspection.grade])
 
     def published_is_bf16(self, workload: Workload) -> bool:
@@ -252,10 +270,18 @@ class Sizer:
     def _stages(self, case: Case, budget: int) -> tuple[StageSizes, ...]:
         """Work out one card of each pipeline stage."""
         kind = kind_of(case.card, self.engine, case.workload)
-        loaded = _Loaded(_table_key(case.precision, case.workload), case.layout, case.card.generation.mxfp4_padding)
+        loaded = _Loaded(
+            self._table_key(case.precision, case.workload),
+            case.layout,
+            case.card.generation.mxfp4_padding,
+            offloaded_bytes(case.workload, case.card, self.inspection, case.precision),
+        )
         stages: list[StageSizes] = []
         for index, (parts, weights) in enumerate(self._weights_of(loaded)):
-            others, size = self._others_of(stage_case(case, kind, index))
+            others, size = self._others_of(stage_case(case, kind, index, loaded.table.without))
+            draft = draft_size(case.workload.draft, case.layout.tensor_parallel)
+            if draft is not None and index == case.layout.pipeline_parallel - 1:
+                parts, weights = (*parts, draft), weights + round(draft.bytes)
             stages.append(StageSizes(weights, (*parts, *others), budget - weights - size))
         return tuple(stages)
 
@@ -273,6 +299,7 @@ class Sizer:
         stages: list[tuple[tuple[Size, ...], int]] = []
         for index in range(loaded.layout.pipeline_parallel):
             parts = tuple(_tensors(name, s[index], error, origin) for name, s in components if s[index])
+            parts = left_on_card(parts, loaded.offloaded)
             stages.append((parts, round(sum(p.bytes for p in parts))))
         return tuple(stages)
 
@@ -293,11 +320,9 @@ class Sizer:
         return Verdict.TIGHT if (pool.blocks([s + up for s in sizes]) or 0) >= needed_blocks else Verdict.NO
 
 
-def _table_key(precision: Precision, workload: Workload) -> _TableKey:
-    return _TableKey(precision, workload.speculative_tokens > 0, workload.text_only)
-
-
 def _tensors(component: str, size: float, error: float, origin: Origin) -> Size:
+    if component == ADAPTERS:
+        return computed(component, size, (1.0, 1.0), WHY, "--max-lora-rank", MemoryGroup.WEIGHTS)
     low, high = size * (1 - error), size * (1 + error)
     return Size(component, size, low, high, origin, "tensors of this component on one card", MemoryGroup.WEIGHTS)
 

@@ -17,6 +17,7 @@ from whichgpu.inspect.mixer_kinds import MixerKind, traits
 from whichgpu.inspect.records import Inspection, Part, TensorGroup
 from whichgpu.inspect.weight_formats import WeightFormat
 from whichgpu.plan import allocator, padding
+from whichgpu.plan.adapters import ADAPTERS, AdapterBuffers, Adapters
 from whichgpu.plan.case import ServedModel
 from whichgpu.plan.formats import experts_format
 from whichgpu.plan.layouts import stage_layers
@@ -72,13 +73,19 @@ class WeightTable:
     """The weights of one model at one precision, ready to be laid out over cards."""
 
     def __init__(
-        self, model: ServedModel, precision: Precision, speculative: bool = False, text_only: bool = False
+        self,
+        model: ServedModel,
+        precision: Precision,
+        speculative: bool = False,
+        without: frozenset[Part] = frozenset(),
+        adapters: Adapters | None = None,
     ) -> None:
         inspection = model.inspection
         self._architecture = model.architecture
         tied = self._architecture.tied_embeddings if self._architecture else None
-        groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, text_only)]
+        groups = [g for g in inspection.tensors if is_loaded(g, tied, speculative, without)]
         self._pieces = _pieces(groups, model, precision)
+        self._adapters, self._adapter_buffers = adapters, AdapterBuffers(model, groups)
         self._packed = any(p.packed for p in self._pieces)
         self._has_rows = any(p.row for p in self._pieces)
         self._places: dict[tuple[str, Stage], int] = {}
@@ -147,6 +154,9 @@ class WeightTable:
             single[merged] += local * piece.share / piece.layers
         part_bytes = dict(zip(self._places, sizes, strict=True))
         part_bytes["MLA copies", Stage.ATTENTION] = self._absorbed_bytes(ways.cards.tensor_parallel)
+        if self._adapters is not None:
+            kept = self._adapter_buffers.per_stage(self._adapters, ways.cards)
+            part_bytes.update({(ADAPTERS, stage): held for stage, held in kept.items()})
         for (_, stage, layers), one in zip(self._merged, single, strict=True):
             rounding = allocator.unused(one) * layers
             if rounding:

@@ -66,7 +66,9 @@ def is_quantised(group: TensorGroup, precision: Precision, architecture: Archite
     return precision in SCHEMES and is_converted(group, precision, architecture)
 
 
-def is_loaded(group: TensorGroup, tied: bool | None, speculative: bool = False, text_only: bool = False) -> bool:
+def is_loaded(
+    group: TensorGroup, tied: bool | None, speculative: bool = False, without: frozenset[Part] = frozenset()
+) -> bool:
     """True for what vLLM keeps on the card.
 
     Next-token layers need speculative decoding; a stored head is left out when the embeddings are tied; tables of n-grams lie in
@@ -76,7 +78,7 @@ def is_loaded(group: TensorGroup, tied: bool | None, speculative: bool = False, 
         return False
     if group.part is Part.MTP:
         return speculative and _SHARED_WITH_TARGET.search(group.name) is None
-    if text_only and group.part in _ENCODERS:
+    if group.part in without:
         return False
     return not (tied and group.part is Part.HEAD and "lm_head" in group.name)
 

@@ -151,7 +151,8 @@ class PlanScreen(Page):
         self._change(changes)
 
     def _change(self, changes: Mapping[str, object]) -> None:
-        workload = within_context(Workload.model_validate(self.workload.model_dump() | dict(changes)))
+        named = {"context_auto": False} if "context" in changes else {}
+        workload = within_context(Workload.model_validate(self.workload.model_dump() | dict(changes) | named))
         self.ask(replace(self.terms, workload=workload))
 
     @work(thread=True, exclusive=True, group="plan")

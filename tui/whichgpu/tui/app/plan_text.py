@@ -126,7 +126,11 @@ def limits(load: Workload) -> str:
         f"{load.batched_tokens} batched tokens" if load.batched_tokens else "",
         "eager" if load.eager else "",
         "text only" if load.text_only else "",
-        f"{load.speculative_tokens} drafted" if load.speculative_tokens else "",
+        ", ".join(f"{limit.count} × {limit.medium.value}" for limit in load.media_limits),
+        f"{load.cpu_offload_gb:g} GiB of weights in the host" if load.cpu_offload_gb else "",
+        f"{load.kv_offloading_size:g} GiB of cache in the host" if load.kv_offloading_size else "",
+        f"{load.max_loras} × LoRA of rank {load.max_lora_rank}" if load.enable_lora else "",
+        f"{load.drafted} drafted" if load.drafted else "",
     ]
     return ", ".join(w for w in words if w)
 

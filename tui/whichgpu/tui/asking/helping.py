@@ -49,7 +49,8 @@ TOPICS = (
         "--vllm": ("VERSION", "Predict for this version (default: the newest known)."),
         "--layout": ("TP2xPP3", "This layout alone."),
     }, ("--tp", "--pp", "--dp", "--ep", "--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization",
-        "--enforce-eager", "--speculative", "--text-only")),
+        "--enforce-eager", "--speculative", "--speculative-config", "--draft", "--text-only", "--limit-mm-per-prompt", "--cpu-offload-gb",
+        "--kv-offloading-size", "--enable-lora", "--max-loras", "--max-lora-rank", "--fully-sharded-loras")),
     Topic("The answer", {
         "--explain": ("", "Every byte of a card, and what would change it."),
         "--json": ("", "The records as JSON."),

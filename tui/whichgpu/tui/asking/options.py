@@ -61,6 +61,9 @@ _LAYOUT_WORD = re.compile(r"(TP|PP|DP)([0-9]{1,4})")
 engine_options = together(
     *(row.declared() for row in ENGINE),
     click.option(
+        "--draft", "draft_model", metavar="MODEL", help="Draft with this model, as many tokens as --speculative says.",
+    ),
+    click.option(
         "--layout", metavar="TP2xPP3", is_eager=True, expose_value=False, callback=_take_layout,
         help="This layout alone, in one word: TP, PP, DP and EP.",
     ),

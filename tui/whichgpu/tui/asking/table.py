@@ -15,8 +15,19 @@ from typing import Any
 
 import click
 
-from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT, ON_DEMAND, SPOT, KvDtype, Objective, Precision
+from whichgpu.plan.choices import (
+    DEFAULT_CONCURRENCY,
+    DEFAULT_CONTEXT,
+    DEFAULT_LORA_RANK,
+    LORA_RANKS,
+    ON_DEMAND,
+    SPOT,
+    KvDtype,
+    Objective,
+    Precision,
+)
 from whichgpu.tui.asking.completing import complete_cards
+from whichgpu.tui.asking.json_options import Drafting, MediaLimits, draft_words, limits_words
 
 _MOST = 1e15
 """More than anything that is asked for in numbers, and far from where sums lose their meaning."""
@@ -47,6 +58,17 @@ class Span(click.ParamType[tuple[float, float]]):
         if not low <= high < 1e15:
             self.fail(f"“{value}” is neither a number nor a range such as 2-6.", param, ctx)
         return low, high
+
+
+AUTO = "auto"
+
+
+class Tokens(click.IntRange):
+    """A number of tokens, or as many as fit: ``auto``, which is -1 too, as vLLM has it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number, or ``AUTO``."""
+        return AUTO if str(value).strip() in (AUTO, "-1") else super().convert(value, param, ctx)
 
 
 class Owner(StrEnum):
@@ -146,8 +168,9 @@ _FLAG = {"is_flag": True}
 _SIZE = click.IntRange(1, 1024)
 
 WORKLOAD: tuple[Ask, ...] = (
-    Ask("--context", "context", _W, {"type": click.IntRange(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
-        "help": "Tokens per sequence, prompt and output."}, also=("--max-model-len",)),
+    Ask("--context", "context", _W, {"type": Tokens(1, 100_000_000), "default": DEFAULT_CONTEXT, "show_default": True,
+        "help": "Tokens per sequence, prompt and output; “auto” for as many as fit."},
+        read=lambda tokens: DEFAULT_CONTEXT if tokens == AUTO else tokens, also=("--max-model-len",)),
     Ask("--concurrency", "concurrency", _W, {"type": click.IntRange(1, 1_000_000), "default": DEFAULT_CONCURRENCY,
         "show_default": True, "help": "Sequences at once."}),
     Ask("--input", "prompt", _W, {"type": click.IntRange(1), "help": "Input tokens of a typical request, for speed."}, "prompt"),
@@ -205,8 +228,26 @@ ENGINE: tuple[Ask, ...] = (
     Ask("--enforce-eager", "eager", _W, {**_FLAG, "help": "Without CUDA graphs."}),
     Ask("--speculative", "speculative_tokens", _W, {"type": click.IntRange(0, 64), "default": 0, "metavar": "TOKENS",
         "help": "Draft this many tokens with the model's own next-token layers."}, usual=0),
+    Ask("--speculative-config", "draft", _W, {"type": Drafting(), "metavar": "JSON",
+        "help": "As vLLM's option: {\"model\": NAME, \"num_speculative_tokens\": 5}, or a method without a model."},
+        spelled=draft_words),
     Ask("--text-only", "text_only", _W, {**_FLAG,
         "help": "Leave image and audio encoders out."}, also=("--language-model-only",)),
+    Ask("--limit-mm-per-prompt", "media_limits", _W, {"type": MediaLimits(), "metavar": "JSON",
+        "help": "As vLLM's option: {\"image\": 2, \"video\": 0}, or sizes in place of a count."},
+        read=lambda limits: limits or (), spelled=limits_words),
+    Ask("--cpu-offload-gb", "cpu_offload_gb", _W, {"type": Finite(0, 100_000), "metavar": "GIB",
+        "help": "As vLLM's option: weights per card that lie in the host's memory."}, read=lambda size: size or 0.0, usual=0.0),
+    Ask("--kv-offloading-size", "kv_offloading_size", _W, {"type": Finite(0, 1_000_000, min_open=True), "metavar": "GIB",
+        "help": "As vLLM's option: a cache in the host's memory behind the pool, for all cards of an engine together."}),
+    Ask("--enable-lora", "enable_lora", _W, {**_FLAG, "help": "Keep room for LoRA adapters, as vLLM's option does."}),
+    Ask("--max-loras", "max_loras", _W, {"type": click.IntRange(1, 10_000), "metavar": "COUNT",
+        "help": "With --enable-lora: adapters in one batch (default: 1)."}, read=lambda count: count or 1, usual=1),
+    Ask("--max-lora-rank", "max_lora_rank", _W, {"type": click.Choice([str(rank) for rank in LORA_RANKS]),
+        "help": "With --enable-lora: the largest rank (default: 16)."}, read=lambda rank: int(rank or DEFAULT_LORA_RANK),
+        usual=DEFAULT_LORA_RANK),
+    Ask("--fully-sharded-loras", "fully_sharded_loras", _W, {**_FLAG,
+        "help": "With --enable-lora: cut both halves of an adapter over the cards."}),
     Ask("--tp", "tensor_parallel", _W, {"type": _SIZE, "help": "This layout alone: cards that share each layer."},
         also=("--tensor-parallel-size",)),
     Ask("--pp", "pipeline_parallel", _W, {"type": _SIZE, "help": "This layout alone: stages."}, also=("--pipeline-parallel-size",)),

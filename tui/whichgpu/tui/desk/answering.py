@@ -22,6 +22,8 @@ from whichgpu.inspect.records import Inspection, ModelSource
 from whichgpu.inspect.reference import Reference, parse_reference
 from whichgpu.inspect.sources.base import Progress, nothing_known, silent
 from whichgpu.inspect.text import clean
+from whichgpu.plan.case import ServedModel
+from whichgpu.plan.drafting import looked_at
 from whichgpu.plan.recommend import answer, with_second_opinion
 from whichgpu.plan.records import Answer, Workload
 from whichgpu.plan.search import Facts
@@ -80,6 +82,7 @@ def reply_to(question: Question, progress: Progress = silent) -> Reply:
     looked = look_up(question, progress)
     inspection = looked.inspection
     _check_variant(question.variant, inspection)
+    workload = _with_draft(question, workload, facts)
     result = answer(inspection, workload, facts)
     if question.second_opinion:
         result = with_second_opinion(inspection, result, facts)
@@ -104,6 +107,20 @@ def _check_variant(variant: str | None, inspection: Inspection) -> None:
             f"{name} has no GGUF files, of which --variant could pick one.",
             "Leave --variant out, or name the repository of its GGUF copies.",
         )
+
+
+def _with_draft(question: Question, workload: Workload, facts: Facts) -> Workload:
+    """Return the workload with its draft model looked at.
+
+    Raises:
+        WhichgpuError: the draft model cannot be found or read.
+    """
+    draft = workload.draft
+    if draft is None or draft.model is None:
+        return workload
+    inspection = look_up(replace(question, model=draft.model, variant=None)).inspection
+    drafter = ServedModel(inspection, facts.engines.of(workload.vllm), facts.architectures)
+    return workload.model_copy(update={"draft": looked_at(draft, drafter)})
 
 
 @dataclass(frozen=True, slots=True)

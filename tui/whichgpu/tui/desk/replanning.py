@@ -30,6 +30,8 @@ class Terms:
 
 def within_context(load: Workload) -> Workload:
     """Return the workload with lengths that its context holds, as the command line demands: the input is the rest first."""
+    if load.context_auto:
+        return load
     if (load.prompt or 1) + (load.output or 1) > max(load.context, 2):
         load = load.model_copy(update={"prompt": None})
     if (load.output or 1) + 1 > max(load.context, 2):

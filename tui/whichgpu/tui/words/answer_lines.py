@@ -49,9 +49,11 @@ def answer_lines(reply: Reply, terminal: Terminal) -> str:
 def _head(reply: Reply, terminal: Terminal) -> str:
     inspection, workload = reply.inspection, reply.answer.workload
     name = inspection.source.name + (f" @ {inspection.source.commit[:7]}" if inspection.source.commit else "")
-    asked = f"For {workload.concurrency:,} requests at once, up to {workload.context:,} tokens each"
+    most = "as many tokens each as fit, at most" if workload.context_auto else "up to"
+    tokens_each = f"{most} {workload.context:,}" + ("" if workload.context_auto else " tokens each")
+    asked = f"For {workload.concurrency:,} requests at once, {tokens_each}"
     if workload.rate is not None:
-        asked = f"For {workload.rate:g} requests a second, up to {workload.context:,} tokens each"
+        asked = f"For {workload.rate:g} requests a second, {tokens_each}"
     if not _generates(inspection):
         asked = f"For {workload.concurrency:,} at once" + (
             f", {workload.context:,} tokens each" if _has_tokens(inspection) else ""
@@ -112,7 +114,9 @@ def _plan(answer: Answer, plan: Plan, terminal: Terminal) -> str:
     if plan.speed is not None:
         lines += _labelled("SPEED", _speed_words(plan.speed, plan.replicas), terminal)
     elif _wants_speed(answer):
-        lines += _labelled("SPEED", "not predicted: it does not write token by token", terminal)
+        crossing = answer.workload.cpu_offload_gb > 0
+        why = "weights in the host's memory cross its bus" if crossing else "it does not write token by token"
+        lines += _labelled("SPEED", f"not predicted: {why}", terminal)
     return "\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tabulate import tabulate
 
 from whichgpu.plan.choices import MemoryGroup
+from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Answer, Footprint, Term
 from whichgpu.tui.words.report_plans import cures
 from whichgpu.tui.words.report_speed import measured_table, step_table
@@ -26,7 +27,7 @@ def explanation(answer: Answer, terminal: Terminal) -> str:
     )
     lines += [*wrapped(share, 2), *_table(foot)]
     lines += _reasons(foot.terms)
-    lines += _startup_lines(answer, foot)
+    lines += _startup_lines(answer, foot, as_planned(answer.workload, plan).context)
     if plan.speed is not None:
         lines += ["", "  Where the time goes, in ms:", *step_table(plan.speed)]
     if plan.measured:
@@ -57,12 +58,12 @@ def _row(name: str, size: int, low: int, high: int, origin: str, flag: str) -> t
 
 def _reasons(terms: tuple[Term, ...]) -> list[str]:
     """Say why, for everything that is not simply a tensor."""
-    others = (t for t in terms if t.group is not MemoryGroup.WEIGHTS)
+    others = (t for t in terms if t.group is not MemoryGroup.WEIGHTS or t.flag is not None)
     lines = [line for t in others for line in wrapped(f"{t.name}: {t.because}", 2)]
     return ["", *lines] if lines else []
 
 
-def _startup_lines(answer: Answer, foot: Footprint) -> list[str]:
+def _startup_lines(answer: Answer, foot: Footprint, context: int) -> list[str]:
     """Say what vLLM's own start-up lines will be."""
     words = [
         f"Model loading took {foot.weights / GIB:.2f} GiB",
@@ -71,7 +72,7 @@ def _startup_lines(answer: Answer, foot: Footprint) -> list[str]:
     if foot.printed_tokens is not None:
         words.append(f"GPU KV cache size: {foot.printed_tokens:,} tokens")
     if foot.concurrency is not None:
-        words.append(f"Maximum concurrency for {answer.workload.context:,} tokens: {foot.concurrency:.2f}x")
+        words.append(f"Maximum concurrency for {context:,} tokens: {foot.concurrency:.2f}x")
     lines = ["", f"  vLLM {answer.vllm} will print, about:", *(f"    {word}" for word in words)]
     if foot.block_size and foot.bytes_per_block and foot.blocks is not None:
         lines += wrapped(f"{foot.blocks:,} blocks of {foot.block_size} tokens, {foot.bytes_per_block:,} bytes each", 2)

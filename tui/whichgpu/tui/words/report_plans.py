@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tabulate import tabulate
 
+from whichgpu.plan.own_settings import as_planned
 from whichgpu.plan.records import Answer, Footprint, Need, Plan, Precision, Price, Verdict
 from whichgpu.tui.words.plans import cards_in_words, price_in_words, short_name
 from whichgpu.tui.words.report_speed import speed_lines
@@ -129,7 +130,7 @@ def recommended(answer: Answer, terminal: Terminal) -> str:
     lines += _front_lines([answer.plans[i] for i in answer.front])
     lines += _price_lines(plan.price)
     lines += _other_kind(plan)
-    lines += _arithmetic(answer, plan.footprint)
+    lines += _arithmetic(answer, plan.footprint, as_planned(answer.workload, plan).context)
     lines += speed_lines(plan)
     lines += [line for reason in plan.reasons for line in wrapped(f"but: {reason}", 2)]
     if plan.command is not None:
@@ -198,7 +199,7 @@ def _other_kind(plan: Plan) -> list[str]:
     return wrapped(f"{other.kind} would be {total}/h ({change:+.0%}, {other.newest}){risk}", 2)
 
 
-def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
+def _arithmetic(answer: Answer, foot: Footprint, context: int) -> list[str]:
     parts = {"weights": foot.weights, "KV": foot.kv_needed, "activations": foot.activations, "runtime": foot.runtime}
     terms = " + ".join(
         f"{big(size):.1f} {name}" if size is not None else f"unknown {name}" for name, size in parts.items()
@@ -209,6 +210,6 @@ def _arithmetic(answer: Answer, foot: Footprint) -> list[str]:
     low, pool, high = (big(size) for size in (foot.pool_low, foot.pool, foot.pool_high))
     lines += wrapped(f"pool for the cache: {pool:.1f} {memory_unit()} ({low:.1f} to {high:.1f})", 2)
     if foot.capacity_tokens is not None and foot.max_sequences is not None:
-        room = f"{foot.max_sequences:,} sequences of {answer.workload.context:,} tokens"
+        room = f"{foot.max_sequences:,} sequences of {context:,} tokens"
         lines += wrapped(f"room for {room}, {foot.capacity_tokens:,} tokens in all", 2)
     return lines
