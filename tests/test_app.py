@@ -238,7 +238,7 @@ def test_themes_turn_and_no_color_takes_the_ansi_one(monkeypatch: pytest.MonkeyP
         await listed(pilot, app)
         seen = {app.theme}
         for _ in range(len(THEMES)):
-            await pilot.press("t")
+            await pilot.press("f2")
             seen.add(app.theme)
         assert seen == set(THEMES)
 

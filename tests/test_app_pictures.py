@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
+from datetime import datetime, tzinfo
 from pathlib import Path
+from typing import Self
 
 import pytest
 from textual.pilot import Pilot
@@ -35,6 +37,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WHICHGPU_STATE", str(tmp_path / "app.json"))
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("whichgpu.tui.words.answer_lines.datetime", OfThatDay)  # prices get older by the day
+
+
+class OfThatDay(datetime):
+    """The day on which the pictures were taken."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        return cls(2026, 11, 27, 12, tzinfo=tz)
 
 
 async def looks_as_reviewed(pilot: Pilot[None], app: WhichgpuApp, name: str, size: tuple[int, int]) -> None:
@@ -64,6 +75,8 @@ FROM_MODEL: dict[str, Sequence[str]] = {
 }
 FROM_PLAN: dict[str, Sequence[str]] = {
     "plan": (),
+    "picture": ("t",),
+    "said": ("t", "t"),
     "explain": ("e",),
     "curve": ("u",),
     "counts": ("h",),

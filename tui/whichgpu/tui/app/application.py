@@ -45,11 +45,11 @@ class WhichgpuApp(App[None]):
     CSS = assets.read("app.tcss").decode()
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (_LEAST_WIDTH, "-narrow"), (120, "-wide")]  # noqa: RUF012 - as App has it
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="app.interrupt"),
         Binding("ctrl+z", "suspend_process", "To the shell", show=False, id="app.suspend"),
-        Binding("t", "next_theme", "Theme", show=False, id="app.theme"),
+        Binding("f2", "next_theme", "Theme", show=False, id="app.theme"),
     ]
 
     def __init__(

@@ -99,9 +99,14 @@ _BINARY = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _DECIMAL = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
+def converted(price: float) -> float:
+    """A price in US dollars as a figure of the currency that is shown."""
+    return price * _shown.per_usd
+
+
 def dollars(price: float | None) -> str:
     """A price in US dollars, in the currency that is shown."""
-    return NOTHING if price is None else f"{sign()}{price * _shown.per_usd:,.2f}"
+    return NOTHING if price is None else f"{sign()}{converted(price):,.2f}"
 
 
 def tokens(count: int | None) -> str:
