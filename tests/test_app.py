@@ -448,8 +448,9 @@ class TestInATerminal:
             time.sleep(0.1)
         raise AssertionError(shown)
 
-    def test_find_a_model_and_read_its_plan(self, tmp_path: Path) -> None:
-        environment = {"NO_COLOR": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
+    @pytest.mark.parametrize("terminal", ["xterm", "xterm-256color", "screen", "linux"])
+    def test_find_a_model_and_read_its_plan(self, tmp_path: Path, terminal: str) -> None:
+        environment = {"TERM": terminal, "NO_COLOR": "1", "HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0"}
         own = {k: os.environ[k] for k in ("WHICHGPU_STATE", "WHICHGPU_CATALOG", "HF_HOME")}
         words = " ".join(f"{k}={v}" for k, v in {**own, **environment}.items())
         code = "from whichgpu.tui.main import main; main()"
@@ -469,6 +470,9 @@ class TestInATerminal:
             assert "✓ fits" in shown
             assert all(len(line) <= 80 for line in shown.splitlines())
             coloured = self.tmux(tmp_path, "capture-pane", "-p", "-e", "-t", "app")
+            self.tmux(tmp_path, "send-keys", "-t", "app", "t")
+            assert "★" in self.until(tmp_path, "ms per token")
+            coloured += self.tmux(tmp_path, "capture-pane", "-p", "-e", "-t", "app")
             assert not re.search(r"[34]8;[25];", coloured), "the terminal's own colours alone"
             assert not hidden_text(coloured), "text has another colour than what is behind it"
             self.tmux(tmp_path, "send-keys", "-t", "app", "C-c")
