@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,11 @@ def scrubbed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("WHICHGPU_CATALOG", str(tmp_path / "catalog.db"))
     monkeypatch.setenv("WHICHGPU_CONFIG", str(tmp_path / "config.toml"))
     monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("whichgpu.tui.words.units.today", lambda: REVIEWED)
+
+
+REVIEWED = date(2026, 11, 27)
+"""The day of every test: prices get older, and what was reviewed says how old they are."""
 
 
 @pytest.fixture

@@ -64,6 +64,8 @@ FROM_MODEL: dict[str, Sequence[str]] = {
 }
 FROM_PLAN: dict[str, Sequence[str]] = {
     "plan": (),
+    "picture": ("t",),
+    "said": ("t", "t"),
     "explain": ("e",),
     "curve": ("u",),
     "counts": ("h",),

@@ -133,6 +133,7 @@ _WALK = (
     (f"{len(ATLAS.names())} models", "\x1b"),
     ("filters as you type", "?"),
     (f"{len(ATLAS.names())} models", "\x1b"),
+    ("q again quits", "q"),
     ("", "q"),
 )
 """What a screen shows, and the key that opens it."""

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.events import Paste
 from textual.pilot import Pilot
 from textual.widgets import DirectoryTree, Input, Static
 
@@ -22,6 +23,7 @@ from whichgpu.plan.records import Objective, Workload
 from whichgpu.trial.records import Load
 from whichgpu.tui.app.application import WhichgpuApp
 from whichgpu.tui.app.folders import FolderScreen
+from whichgpu.tui.app.keys import Keys
 from whichgpu.tui.app.plan import PlanScreen
 from whichgpu.tui.app.state import State, save
 from whichgpu.tui.app.state import load as load_state
@@ -259,5 +261,73 @@ class TestFaultsOfTheFirstApp:
                 await pilot.pause(0.4)
                 bar = screen.query_one("#bar", Static)
                 assert len(str(bar.content).splitlines()[0]) == bar.size.width
+
+        drive(task, model="Qwen/Qwen3-8B")
+
+    @pytest.mark.parametrize(
+        ("pasted", "listed_first"),
+        [
+            ("qwen3-32b\n", "Qwen/Qwen3-32B"),
+            ("https://huggingface.co/openai/gpt-oss-20b/tree/main", "openai/gpt-oss-20b"),
+            ("  Qwen/Qwen3-8B\r\n", "Qwen/Qwen3-8B"),
+        ],
+    )
+    def test_a_paste_goes_to_the_line_and_enter_opens_what_it_names(self, pasted: str, listed_first: str) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            app.post_message(Paste(pasted))
+            await until(pilot, lambda: app.screen.query_one(KeyTable).current == listed_first)
+            assert "is no field" not in title(app)
+            await pilot.press("enter")
+            screen = await opened(pilot, app)
+            assert screen.reply is not None
+            assert screen.reply.inspection.source.name == listed_first
+
+        drive(task)
+
+    def test_a_hostile_paste_is_text(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            app.post_message(Paste("\x1b]0;pwn\x07" + "a " * 10_000))
+            await until(pilot, lambda: bool(app.screen.query_one(Input).value))
+            value = app.screen.query_one(Input).value
+            assert value.isprintable()
+            assert len(value) < 300
+
+        drive(task)
+
+    def test_a_name_that_begins_with_q_is_typed_and_nothing_quits(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await listed(pilot, app)
+            await pilot.press(*"qwen3-32b")
+            assert app.is_running
+            assert app.screen.query_one(Input).value == "qwen3-32b"
+            assert app.screen.query_one(KeyTable).current == "Qwen/Qwen3-32B"
+            await pilot.press("escape", "escape", "e")
+            assert app.screen.query_one(Input).value == "e", "a letter that is no key begins a filter"
+
+        drive(task)
+
+    @pytest.mark.parametrize("model", [None, "Qwen/Qwen3-8B"])
+    def test_one_key_alone_never_quits(self, model: str | None) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await (listed(pilot, app) if model is None else planned(pilot, app))
+            await pilot.press("q")
+            await pilot.pause()
+            assert not app._exit
+            await pilot.press("q")
+            assert app._exit
+
+        drive(task, model=model)
+
+    def test_a_terminal_without_focus_has_its_footer(self) -> None:
+        async def task(pilot: Pilot[None], app: WhichgpuApp) -> None:
+            await opened(pilot, app)
+            await pilot.press("escape")
+            app.app_focus = False
+            await pilot.press("enter")
+            await opened(pilot, app)
+            keys = app.screen.query_one(Keys)
+            await until(pilot, lambda: "Plan" in str(keys.render()))
 
         drive(task, model="Qwen/Qwen3-8B")

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from tests.driving import drive, listed, planned, until
 from whichgpu.inspect.errors import UsageError
@@ -98,9 +99,10 @@ class TestSettings:
             await pilot.press("enter", "escape")
             await until(pilot, lambda: app.screen is plan)
             after = [c.label.plain for c in table.ordered_columns], [str(c) for c in table.get_row_at(0)]
-            assert (before[0][-2:], after[0][-2:]) == (["$/h", "$/Mtok"], ["CHF /h", "CHF /Mtok"])
-            assert float(after[1][-2].removeprefix("CHF ")) == pytest.approx(2 * float(before[1][-2][1:]), abs=0.02)
-            assert before[1][3] != after[1][3], "GiB became GB"
+            assert (before[0][3:6:2], after[0][3:6:2]) == (["$/h", "$/Mtok"], ["CHF /h", "CHF /Mtok"])
+            assert float(after[1][3].removeprefix("CHF ")) == pytest.approx(2 * float(before[1][3][1:]), abs=0.02)
+            assert float(after[1][5].split()[0]) == pytest.approx(2 * float(before[1][5].split()[0]), abs=0.02)
+            assert "GB of one card" in str(plan.query_one("#bar", Static).content), "GiB became GB"
 
         drive(task, model="Qwen/Qwen3-32B")
 

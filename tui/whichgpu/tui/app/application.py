@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from whichgpu.tui.desk.replanning import Terms
 
 _LEAST_WIDTH = 60
+_PATIENCE = 3.0
+"""Seconds within which a second ``q`` quits."""
 
 _THEMES = (
     Theme("whichgpu-contrast", primary="#ffffff", success="#00ff00", warning="#ffff00", error="#ff5f5f", foreground="#ffffff",
@@ -43,10 +45,11 @@ class WhichgpuApp(App[None]):
     CSS = assets.read("app.tcss").decode()
     ENABLE_COMMAND_PALETTE = True
     HORIZONTAL_BREAKPOINTS = [(0, "-tiny"), (_LEAST_WIDTH, "-narrow"), (120, "-wide")]  # noqa: RUF012 - as App has it
-    VERTICAL_BREAKPOINTS = [(0, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
+    VERTICAL_BREAKPOINTS = [(0, "-flat"), (18, "-short"), (32, "-tall")]  # noqa: RUF012 - as App has it
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+c", "quit", "Quit", show=False, priority=True, id="app.interrupt"),
-        Binding("t", "next_theme", "Theme", show=False, id="app.theme"),
+        Binding("ctrl+z", "suspend_process", "To the shell", show=False, id="app.suspend"),
+        Binding("f2", "next_theme", "Theme", show=False, id="app.theme"),
     ]
 
     def __init__(
@@ -62,6 +65,7 @@ class WhichgpuApp(App[None]):
         self._state_read = threading.Lock()
         self._ascii: LineFilter | None = None
         self.keys: Mapping[str, str] = {}
+        self._quit_asked = False
         self.restored = False
         """Whether the browser has taken up filter and order of the last run."""
         self.offline, self.local, self._first, self._answered = offline, local, model, answered
@@ -172,6 +176,18 @@ class WhichgpuApp(App[None]):
         """Leave a screen; the home screen stays."""
         if len(self.screen_stack) > 1:
             self.pop_screen()
+
+    def action_ask_quit(self) -> None:
+        """Quit by the second press: one key alone never does."""
+        if self._quit_asked:
+            self.exit()
+            return
+        self._quit_asked = True
+        self.notify("q again quits", timeout=_PATIENCE, markup=False)
+        self.set_timer(_PATIENCE, self._forget_quit)
+
+    def _forget_quit(self) -> None:
+        self._quit_asked = False
 
     def action_help(self) -> None:
         """What this screen is for, and its keys, from the screen itself."""

@@ -9,11 +9,13 @@ from typing import ClassVar
 from textual import work
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
+from textual.events import Key, Paste
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
 from textual.widgets import Input, Static
 
+from whichgpu.inspect.text import clean
 from whichgpu.tui.app.knowledge import (
     FIELDS,
     HEADERS,
@@ -21,6 +23,7 @@ from whichgpu.tui.app.knowledge import (
     FilterError,
     Known,
     matching,
+    named_by,
     of_atlas,
     of_catalog,
     together,
@@ -35,6 +38,8 @@ MOST = 6
 """Models that are compared at once."""
 _PATIENCE = 0.4
 """Seconds without a key before catalog and Hub are asked, and before verdicts are worked out."""
+_WORDS = 8
+"""Of a paste that are taken: more is no name."""
 _FIRST = "First time here? Enter opens a model, p there plans it; / filters, or paste a Hub id or URL and press Enter; ? helps."
 
 
@@ -60,7 +65,8 @@ class Browse(Page):
         Binding("l", "app.open('fleet')", "Fleet", id="browse.fleet"),
         Binding("s", "app.open('silicon')", "Silicon", id="browse.silicon"),
         Binding("escape", "back", "Back", show=False, id="browse.list"),
-        Binding("q", "app.quit", "Quit", id="page.quit"),
+        # The first letter of a name as often as a wish to leave: it goes into the line, and once more quits.
+        Binding("q", "leave", "Quit", id="page.quit", priority=True),
     ]
 
     class Listed(Message):
@@ -94,6 +100,8 @@ class Browse(Page):
         self._trouble = ""
         self._marked: dict[str, None] = {}
         self._on: dict[str, str] = {}
+        self._leaving = False
+        """Whether the line holds a ``q`` that may have been a wish to leave."""
         self._on_for: object = None
         """The workload that these are for."""
 
@@ -156,11 +164,14 @@ class Browse(Page):
             field.value = self.own_app.state.filter
 
     def on_input_changed(self, event: Input.Changed) -> None:
+        if self._leaving and event.value == "qq":
+            self.app.exit()
+        self._leaving = self._leaving and event.value == "q"
         self._asked, self._trouble = [], ""
         self._show(top=True)
         if self._waiting is not None:
             self._waiting.stop()
-        words = event.value.strip()
+        words = named_by(event.value.strip())
         self._waiting = self.set_timer(_PATIENCE, lambda: self._rest(words))
 
     def _rest(self, words: str) -> None:
@@ -182,7 +193,7 @@ class Browse(Page):
         self.report(self.Found(words, models, trouble))
 
     def on_browse_found(self, message: Found) -> None:
-        if message.words != self.query_one(Input).value.strip():
+        if message.words != named_by(self.query_one(Input).value.strip()):
             return  # a newer search is under way
         listed_names = {m.name.lower() for m in self._models}
         self._asked = [k for k in message.models if k.name.lower() not in listed_names]
@@ -226,7 +237,7 @@ class Browse(Page):
         self.query_one(KeyTable).show_cells(cells)
 
     def _show(self, top: bool = False) -> None:
-        text = self.query_one(Input).value.strip()
+        text = named_by(self.query_one(Input).value.strip())
         try:
             models = self._matching_models(text)
         except FilterError as error:
@@ -294,15 +305,43 @@ class Browse(Page):
         self.app.push_screen(FolderScreen())
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """A slash in the filter is one; comparing needs two; a browser sees no folders."""
-        if action == "filter":
+        """A slash or q in the filter is one; comparing needs two; a browser sees no folders."""
+        if action in ("filter", "leave"):
             return not (self.is_mounted and self.query_one(Input).has_focus)
         if action == "compare":
             return len(self._marked) >= 2
         return self.own_app.local if action == "folder" else super().check_action(action, parameters)
 
     def action_filter(self) -> None:
-        self.set_focus(self.query_one(Input))
+        field = self.query_one(Input)
+        field.select_on_focus = True
+        self.set_focus(field)
+
+    def action_leave(self) -> None:
+        """Quit by the second ``q``: the first is typed, as it may begin a name."""
+        self._leaving = True
+        self._type("q", anew=True)
+        self.query_one("#hint", Static).update("q again quits, Escape clears; or go on typing a name")
+
+    def on_paste(self, event: Paste) -> None:
+        """What is pasted outside of the line goes into it, instead of what is there."""
+        event.stop()
+        if words := event.text.split()[:_WORDS]:
+            self._type(clean(" ".join(words)), anew=True)
+
+    def on_key(self, event: Key) -> None:
+        """A letter that is no key of the list begins a filter."""
+        bound = event.key in self.active_bindings or event.key in self._bindings.key_to_bindings
+        if event.is_printable and event.character is not None and not bound and not self.query_one(Input).has_focus:
+            event.stop()
+            self._type(event.character)
+
+    def _type(self, text: str, anew: bool = False) -> None:
+        field = self.query_one(Input)
+        field.select_on_focus = False  # what is typed next goes behind it
+        self.set_focus(field)
+        field.value = text if anew else field.value + text
+        field.cursor_position = len(field.value)
 
     def action_back(self) -> None:
         """Escape leaves the filter; once more clears it."""

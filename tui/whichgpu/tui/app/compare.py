@@ -26,7 +26,7 @@ class CompareScreen(Page):
     """Models side by side."""
 
     HELP = "The marked models on the workload of the plan screen; ≠ marks what differs."
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.quit", "Quit", id="page.quit")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.ask_quit", "Quit", id="page.quit")]
 
     class Compared(Message):
         """All were read, as far as they could be."""
@@ -81,7 +81,7 @@ class ComparePlans(Page):
     """Plans of one model side by side."""
 
     HELP = "The marked accelerators for this model and workload; ≠ marks what differs."
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.quit", "Quit", id="page.quit")]
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("q", "app.ask_quit", "Quit", id="page.quit")]
 
     def __init__(self, name: str, plans: Sequence[Plan], command: str) -> None:
         super().__init__()

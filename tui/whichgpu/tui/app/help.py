@@ -33,7 +33,7 @@ def help_of(screen: Screen[object]) -> str:
         bindings = [b for b in _own_bindings(node) if b.id and b.id not in listed_ids]
         listed_ids |= {b.id for b in bindings if b.id}
         lines += ["", *(_line(screen, node, b) for b in bindings)] if bindings else []
-    lines += ["", "  t next theme · Ctrl-C quits · keys change by their ids in the settings (,)"]
+    lines += ["", "  F2 next theme · Ctrl-C quits · keys change by their ids in the settings (,)"]
     return "\n".join(lines)
 
 

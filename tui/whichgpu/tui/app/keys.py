@@ -39,8 +39,9 @@ class Keys(Widget, can_focus=False):
         self.screen.bindings_updated_signal.subscribe(self, self._update_keys)
 
     def _update_keys(self, screen: Screen[object]) -> None:
-        """Draw anew only where the keys differ: little goes over a slow line."""
-        if not self.app.app_focus or not self.is_attached or screen is not self.screen:
+        """Draw anew only where the keys differ: little goes over a slow line. A terminal that hasn't the focus keeps what it has, and
+        a screen that opens there has its keys."""
+        if (self._keys and not self.app.app_focus) or not self.is_attached or screen is not self.screen:
             return
         key_by_action: dict[str, _Key] = {}
         for active in screen.active_bindings.values():

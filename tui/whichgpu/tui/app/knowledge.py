@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from whichgpu import assets
 from whichgpu.catalog.atlas_index import FILE_NAME, Entry, read_index
 from whichgpu.catalog.errors import CatalogError, QueryError
-from whichgpu.inspect.errors import UsageError
+from whichgpu.inspect.errors import UsageError, WhichgpuError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.desk.desk import Desk
 from whichgpu.tui.words.plans import cards_in_words, short_name
@@ -142,6 +143,17 @@ class FilterError(UsageError):
 
 FIELDS = ("class", "size", "licence", "gated", "changed", "from")
 _TERM = re.compile(r"([a-z]+):(.*)", re.IGNORECASE)
+
+
+def named_by(text: str) -> str:
+    """Return the model that a URL of the Hub names; other text as it is."""
+    if "://" not in text and not text.startswith(("hf.co/", "huggingface.co/")):
+        return text
+    from whichgpu.inspect.reference import parse_reference
+
+    with suppress(WhichgpuError):
+        return parse_reference(text).name
+    return text
 
 
 def matching(models: Iterable[Known], text: str) -> list[Known]:

@@ -44,7 +44,7 @@ class ModelScreen(Page):
             Binding(str(number), f"tab('{name}')", title[2:], show=False, id=f"model.{name}")
             for number, (name, title) in enumerate(zip(_TABS, _TITLES, strict=True), start=1)
         ),
-        Binding("q", "app.quit", "Quit", id="page.quit"),
+        Binding("q", "app.ask_quit", "Quit", id="page.quit"),
     ]
 
     class Weighed(Message):

@@ -50,7 +50,7 @@ class Page(Screen[None]):
         Binding("colon", "app.command_palette", "All actions", show=False, id="page.palette", key_display=":"),
         Binding("apostrophe", "app.jump", "Jump to a pane", show=False, id="page.jump", key_display="'"),
         Binding("comma", "app.settings", "Settings", show=False, id="page.settings", key_display=","),
-        Binding("q", "app.quit", "Quit", show=False, id="page.quit"),
+        Binding("q", "app.ask_quit", "Quit", show=False, id="page.quit"),
     ]
 
     def compose(self) -> ComposeResult:

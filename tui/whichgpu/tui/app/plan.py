@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable
 from dataclasses import replace
 from functools import partial
 from typing import Any, ClassVar
@@ -13,53 +13,45 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.message import Message
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import Static
+from textual.widgets import DataTable, Static
 
-from whichgpu.plan.choices import KvDtype, Objective, Precision
-from whichgpu.plan.records import Answer, Plan, Workload
-from whichgpu.plan.speed import lengths
+from whichgpu.plan.records import Answer, Plan
 from whichgpu.tui.app import plan_text
-from whichgpu.tui.app.page import Export, Page
-from whichgpu.tui.app.reading import Failed, Replanned, plan
-from whichgpu.tui.app.state import LOAD
+from whichgpu.tui.app.frontier import FrontierPlot
+from whichgpu.tui.app.page import Export
+from whichgpu.tui.app.reading import PLAIN, Failed, Replanned
 from whichgpu.tui.app.table import KeyTable
+from whichgpu.tui.app.turning import KEYS, SETTLE, Turning
+from whichgpu.tui.app.widgets import KeyScroll
 from whichgpu.tui.app.words import Words
 from whichgpu.tui.asking.question import as_command
 from whichgpu.tui.desk.answering import Reply
-from whichgpu.tui.desk.replanning import CONCURRENCIES, Terms, over_concurrency, spelled, within_context
+from whichgpu.tui.desk.replanning import Terms, over_concurrency, spelled
+from whichgpu.tui.words.answer_lines import caveats, headline
 from whichgpu.tui.words.plans import plan_in_words
 
-_SETTLE = 0.08
-"""Seconds after the last key before the work starts: holding a key plans once."""
-_CONTEXTS = (1024, 2048, 4096, 8192, 16_384, 32_768, 65_536, 131_072, 262_144, 1_048_576)
 _MOST = 6
 """Plans that are compared at once."""
-_LENGTHS = (16, 64, 128, 256, 512, *_CONTEXTS)
+_VIEWS = ("-table", "-plot", "-said")
+"""What the middle of a narrow screen shows, one after the other; a wide one has all of it, or one of them alone."""
 
 
-class PlanScreen(Page):
+class PlanScreen(Turning):
     """The centre piece."""
 
     HELP = (
-        "Keys change the workload, in capitals the other way: c context, n sequences at once, i input, r reply, "
-        "p precision, v KV cache, o objective, s spot; w opens everything else. e explains the row under the cursor, "
-        "f lists what would make it fit, u shows what more sequences buy, h every number of cards; space marks rows, "
-        "= compares them."
+        "Dollars an hour against the time of a token, ★ where nothing is better in both; t turns table, picture and everything "
+        "that the command line says. Keys change the workload, in capitals the other way: c context, n sequences at once, "
+        "i input, r reply (L shorter), p precision, v KV cache, o objective, s spot; w opens everything else, R goes back to the "
+        "defaults, a asks all cards, also those that nobody is known to rent. z sorts by the next column, Z the other way, as does a "
+        "click on a head. e explains the row under the cursor, f lists what would make it fit, u shows what more sequences buy, "
+        "h every number of cards; space marks rows, = compares them."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "context(1)", "Context", show=False, id="plan.context"),
-        Binding("C", "context(-1)", "Less context", show=False, id="plan.context_less"),
-        Binding("n", "concurrency(1)", "More at once", show=False, id="plan.concurrency"),
-        Binding("N", "concurrency(-1)", "Fewer at once", show=False, id="plan.concurrency_less"),
-        Binding("i", "length('prompt', 1)", "Longer input", show=False, id="plan.input"),
-        Binding("I", "length('prompt', -1)", "Shorter input", show=False, id="plan.input_less"),
-        Binding("r", "length('output', 1)", "Longer reply", show=False, id="plan.reply"),
-        Binding("R", "length('output', -1)", "Shorter reply", show=False, id="plan.reply_less"),
-        Binding("p", "cycle('precision')", "Precision", show=False, id="plan.precision"),
-        Binding("v", "cycle('kv_dtype')", "KV cache", show=False, id="plan.kv"),
-        Binding("o", "cycle('objective')", "Objective", show=False, id="plan.objective"),
-        Binding("s", "spot", "Spot", show=False, id="plan.spot"),
-        Binding("w", "workload", "Workload", id="plan.workload"),
+        *KEYS,
+        Binding("t", "turn_view", "Picture", id="plan.view"),
+        Binding("z", "sort(1)", "Sort", show=False, id="plan.sort"),
+        Binding("Z", "sort(-1)", "Other way", show=False, id="plan.sort_other"),
         Binding("e,enter", "explain", "Explain", id="plan.explain"),
         Binding("f", "fixes", "Fixes", id="plan.fixes"),
         Binding("u", "curve", "Curve", id="plan.curve"),
@@ -78,20 +70,12 @@ class PlanScreen(Page):
             self.terms, self.accelerator, self.plans = terms, accelerator, plans
 
     def __init__(self, reply: Reply, terms: Terms) -> None:
-        super().__init__()
-        self.reply = reply
-        self.terms = self._settled = terms
-        self._settling: Timer | None = None
+        super().__init__(reply, terms)
         self._drawing: Timer | None = None
         self._plots: dict[str, str] = {}
         self._marked: dict[str, None] = {}
-        self._turned: dict[str, object] = {}
-        """What the keys and the form have changed of the load: remembered for other models once it is planned."""
-
-    @property
-    def workload(self) -> Workload:
-        """What is asked now."""
-        return self.terms.workload
+        self._sorted: tuple[int | None, bool] = (None, False)
+        """The column that the table is sorted by, and whether from the most; the answer's own order where it is none."""
 
     @property
     def result(self) -> Answer:
@@ -100,11 +84,23 @@ class PlanScreen(Page):
 
     def body(self) -> Iterable[Widget]:
         with Horizontal(id="panes"):
-            yield Static("", id="workload", markup=False)
+            with VerticalScroll(id="left", can_focus=False):
+                yield Static("", id="workload", markup=False)
+                yield Static("", id="doubts", markup=False)
             with Vertical(id="right"):
-                yield KeyTable(plan_text.headers, right=(2, 3, 4, 5, 6), id="plans")
+                yield Static("", id="rent", markup=False)
+                yield Static("", id="counted", markup=False)
+                yield FrontierPlot()
+                yield KeyTable(
+                    lambda: plan_text.headers(*self._sorted),
+                    right=plan_text.RIGHT,
+                    wide_only=plan_text.WIDE,
+                    id="plans",
+                )
                 with VerticalScroll(id="below", can_focus=False):
                     yield Static("", id="bar", markup=False)
+                with KeyScroll(id="said"):
+                    yield Static("", id="said-text", markup=False)
 
     def on_mount(self) -> None:
         self._show()
@@ -112,7 +108,7 @@ class PlanScreen(Page):
 
     def on_resize(self) -> None:
         self._show_workload("")
-        self.call_after_refresh(self._show_card)  # once the bar's own width is the new one
+        self.call_after_refresh(self._show_fitted)  # once the widgets' own widths are the new ones
 
     def on_replanned(self, message: Replanned) -> None:
         if message.terms == self.terms:
@@ -131,76 +127,51 @@ class PlanScreen(Page):
         self.notify(message.sentence, severity="error", markup=False)
 
     def on_data_table_row_highlighted(self) -> None:
+        self.query_one(FrontierPlot).move_to(self.query_one(KeyTable).current)
         self._show_card()
         self.refresh_bindings()
 
     def on_data_table_row_selected(self) -> None:
         self.action_explain()
 
-    def ask(self, terms: Terms) -> None:
-        """Ask something else, and plan it when the keys rest."""
-        self.terms = terms
+    def on_data_table_header_selected(self, event: DataTable.HeaderSelected) -> None:
+        """A click on a head sorts by it, a second one the other way."""
+        column = int(event.column_key.value or 0)
+        self._sorted = (column, self._sorted == (column, False))
+        self._show()
+
+    def on_frontier_plot_stepped(self, message: FrontierPlot.Stepped) -> None:
+        table = self.query_one(KeyTable)
+        table.move_cursor(row=table.cursor_row + message.rows)
+
+    def on_frontier_plot_chosen(self, message: FrontierPlot.Chosen) -> None:
+        self.query_one(KeyTable).move_to(message.key)
+
+    def action_sort(self, step: int) -> None:
+        """The next column, or the same one the other way."""
+        column, down = self._sorted
+        shown = self.query_one(KeyTable).columns_shown
+        if step < 0:
+            self._sorted = (column, not down) if column is not None else self._sorted
+        else:
+            at = shown.index(column) + 1 if column in shown else 0
+            self._sorted = (shown[at] if at < len(shown) else None, False)
+        self._show()
+
+    def action_turn_view(self) -> None:
+        """Table, picture, and everything that the command line says."""
+        at = next((i for i, view in enumerate(_VIEWS) if self.has_class(view)), 0)
+        view = _VIEWS[(at + 1) % len(_VIEWS)]
+        self.remove_class(*_VIEWS)
+        self.add_class(view)
+        shown: Widget = {"-plot": self.query_one(FrontierPlot), "-said": self.query_one(KeyScroll)}.get(
+            view, self.query_one(KeyTable)
+        )
+        self.set_focus(shown)
+        self.call_after_refresh(self._show_fitted)
+
+    def show_asked(self) -> None:
         self._show_workload("…")
-        if self._settling is not None:
-            self._settling.stop()
-        self._settling = self.set_timer(_SETTLE, self._plan)
-
-    def _turn(self, **changes: object) -> None:
-        """Ask for a workload that differs so, and remember what of it is the load."""
-        self._turned |= {field: value for field, value in changes.items() if field in LOAD}
-        self._change(changes)
-
-    def _change(self, changes: Mapping[str, object]) -> None:
-        named = {"context_auto": False} if "context" in changes else {}
-        workload = within_context(Workload.model_validate(self.workload.model_dump() | dict(changes) | named))
-        self.ask(replace(self.terms, workload=workload))
-
-    @work(thread=True, exclusive=True, group="plan")
-    def _plan(self) -> None:
-        self.report(plan(self.own_app.desk, self.reply, self.terms, self._settled))
-
-    def action_context(self, step: int) -> None:
-        """A longer or shorter context, up to what the model allows."""
-        limit = self.reply.inspection.architecture.context if self.reply.inspection.architecture else None
-        choices = [c for c in _CONTEXTS if limit is None or c <= limit] or [self.workload.context]
-        self._turn(context=stepped(choices, self._within_limit.context, step))
-
-    def action_concurrency(self, step: int) -> None:
-        """More or fewer sequences at once."""
-        self._turn(concurrency=stepped(CONCURRENCIES, self.workload.concurrency, step))
-
-    def action_length(self, field: str, step: int) -> None:
-        """A longer or shorter input or reply, within the context."""
-        prompt, output = lengths(self.workload)
-        other, at = (output, prompt) if field == "prompt" else (self.workload.prompt or 1, output)
-        choices = [c for c in _LENGTHS if c + other <= self.workload.context]
-        self._turn(**{field: stepped(choices, at, step)})
-
-    def action_cycle(self, name: str) -> None:
-        """The next of a few choices."""
-        every: dict[str, list[Any]] = {
-            "precision": [Precision.PUBLISHED, Precision.BF16, Precision.FP8, Precision.INT4, Precision.NVFP4],
-            "kv_dtype": list(KvDtype),
-            "objective": list(Objective),
-        }
-        choices, at = every[name], getattr(self.workload, name)
-        following = choices[(choices.index(at) + 1) % len(choices)] if at in choices else choices[0]
-        self._turn(**{name: following})
-
-    def action_spot(self) -> None:
-        self._turn(price_kind="on-demand" if self.workload.price_kind == "spot" else "spot")
-
-    def action_workload(self) -> None:
-        """Everything that can be asked, as a form."""
-        from whichgpu.tui.app.workload_form import WorkloadForm
-
-        def take(terms: Terms | None) -> None:
-            if terms is not None:
-                before, now = self.workload, terms.workload
-                self._turned |= {f: getattr(now, f) for f in LOAD if getattr(now, f) != getattr(before, f)}
-                self.ask(terms)
-
-        self.app.push_screen(WorkloadForm(self.terms), take)
 
     def action_explain(self) -> None:
         current_plan = self.chosen
@@ -310,30 +281,47 @@ class PlanScreen(Page):
     def _show(self) -> None:
         self.say(self.reply.inspection.source.name, plan_in_words(self.result.recommended))
         self._show_workload("")
-        self.query_one(KeyTable).show_rows([(p.accelerator, self._row(p)) for p in self._at_precision])
-        self._show_card()
+        plans = plan_text.in_order(self._at_precision, *self._sorted)
+        most = plan_text.most_of(plans)
+        front = {self.result.plans[i].accelerator for i in self.result.front}
+        beaten = {p.accelerator for p in plans if p.accelerator not in front}
+        table = self.query_one(KeyTable)
+        table.show_rows([(p.accelerator, plan_text.row(p, most, self._mark_of(p, front))) for p in plans], faint=beaten)
+        self.query_one(FrontierPlot).show_answer(self.result, table.current)
+        self._show_fitted()
         self.refresh_bindings()
 
     def show_anew(self) -> None:
         self._plots.clear()
         self._show()
 
-    def _row(self, plan: Plan) -> tuple[str, ...]:
-        name, *rest = plan_text.row(plan)
-        return (f"● {name}" if plan.accelerator in self._marked else name, *rest)
-
-    @property
-    def _within_limit(self) -> Workload:
-        """The workload as this model can have it: no longer than its context."""
-        limit = self.reply.inspection.architecture.context if self.reply.inspection.architecture else None
-        return self.workload.model_copy(update={"context": min(self.workload.context, limit or self.workload.context)})
+    def _mark_of(self, plan: Plan, front: Container[str]) -> str:
+        if plan.accelerator in self._marked:
+            return "● "
+        return "★ " if plan.accelerator in front else "  "
 
     def _show_workload(self, mark: str) -> None:
+        actions = self.turned_by_keys
         if self.app.size.width >= 120:
-            text = "\n".join(f"{name:<12}{value}" for name, value in plan_text.workload_lines(self._within_limit, mark))
+            text = "\n".join(
+                f"{name:<12}{value}" for name, value in plan_text.workload_lines(self.within_limit, mark, actions)
+            )
         else:
-            text = plan_text.two_lines(self._within_limit, mark)
+            text = plan_text.two_lines(self.within_limit, mark, actions)
         self.query_one("#workload", Static).update(text)
+        unusual = self.unusual
+        counted = plan_text.counted(self.result, self.reply.facts)
+        chip = f"not default: {', '.join(unusual)} × R resets" if unusual else ""
+        self.query_one("#counted", Static).update("  ·  ".join(w for w in (counted, chip, "a all", "z sort") if w))
+
+    def _show_fitted(self) -> None:
+        """What is wrapped to the width of its place."""
+        across = self.app.size.width
+        for name, text in (("#rent", headline), ("#doubts", partial(caveats, others=False)), ("#said-text", caveats)):
+            place = self.query_one(name, Static)
+            fitted = text(self.reply, replace(PLAIN, width=max(30, min(120, place.content_size.width or across - 2))))
+            place.update(fitted if isinstance(fitted, str) else "\n".join(fitted))
+        self._show_card()
 
     def _show_card(self) -> None:
         current_plan = self.chosen
@@ -348,7 +336,7 @@ class PlanScreen(Page):
         if plots is None and self.app.size.height >= 32:
             if self._drawing is not None:
                 self._drawing.stop()
-            self._drawing = self.set_timer(3 * _SETTLE, lambda: self._draw(current_plan.accelerator))
+            self._drawing = self.set_timer(3 * SETTLE, lambda: self._draw(current_plan.accelerator))
 
     @work(thread=True, exclusive=True, group="plots")
     def _draw(self, accelerator: str) -> None:
@@ -359,9 +347,3 @@ class PlanScreen(Page):
         if message.terms == self._settled:
             self._plots[message.accelerator] = plan_text.plots(message.plans)
             self._show_card()
-
-
-def stepped(choices: list[int] | tuple[int, ...], at: int, step: int) -> int:
-    """The next larger or smaller choice, or the same at the ends."""
-    beyond = [c for c in choices if (c > at if step > 0 else c < at)]
-    return (min(beyond) if step > 0 else max(beyond)) if beyond else at

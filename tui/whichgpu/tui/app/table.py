@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -24,9 +25,9 @@ _AHEAD = 60
 _FEW = 60
 """Rows up to which changing cells one by one is quicker than drawing the table anew: each measures its column."""
 
-_MARK = "● "
+_MARKS = ("● ", "★ ", "  ")
 
-_STYLES = {"✓": "green", "!": "yellow", "✗": "red", "?": "magenta", "+": "green", "x": "red"}
+_STYLES = {"✓": "green", "!": "yellow", "✗": "red", "★": "bold green", "?": "magenta", "+": "green", "x": "red"}
 """Verdicts are glyph, word and colour."""
 
 
@@ -63,7 +64,10 @@ class KeyTable(DataTable[Text]):
         self._columns_shown: tuple[int, ...] = ()
         self._shown: dict[str, tuple[str, ...]] = {}
         self._rows_given: Rows = ()
+        self._faint: AbstractSet[str] = frozenset()
         self._adding = False
+        self._kept: str | None = None
+        """Where the cursor was before the columns were taken away."""
 
     def on_mount(self) -> None:
         self._set_columns()
@@ -80,10 +84,25 @@ class KeyTable(DataTable[Text]):
             return None
         return self.coordinate_to_cell_key((self.cursor_row, 0)).row_key.value  # type: ignore[arg-type]
 
-    def show_rows(self, rows: Rows, top: bool = False) -> None:
+    @property
+    def columns_shown(self) -> tuple[int, ...]:
+        """Numbers of the columns that there is room for."""
+        return self._columns_shown
+
+    def move_to(self, key: str) -> None:
+        """Put the cursor on a row."""
+        if key in self._shown:
+            at = list(self._shown).index(key)
+            self._add(at + _AHEAD)
+            self.move_cursor(row=at)
+
+    def show_rows(self, rows: Rows, top: bool = False, faint: AbstractSet[str] | None = None) -> None:
         """Show rows by key; the same keys in the same order change cells alone. The cursor stays on its key, or goes to the
-        first row with ``top``. Rows far below the screen are added when the cursor comes near them."""
+        first row with ``top``. Rows far below the screen are added when the cursor comes near them. ``faint`` are keys of rows
+        that are dim."""
         self._rows_given = rows
+        dimmed_anew = faint is not None and faint != self._faint
+        self._faint = faint if faint is not None else self._faint
         self._name_columns()
         cells_by_key = self._cells_by_key(rows)
         there = list(self._shown)[: self.row_count]
@@ -91,11 +110,11 @@ class KeyTable(DataTable[Text]):
         same = (
             len(cells_by_key) == len(self._shown) and len(changed) <= _FEW and list(cells_by_key) == list(self._shown)
         )
-        if same and all(self._holds(cells_by_key[key]) for key in changed):
+        if not dimmed_anew and same and all(self._holds(cells_by_key[key]) for key in changed):
             for key in changed:
                 for at, cell, before in zip(self._columns_shown, cells_by_key[key], self._shown[key], strict=True):
                     if cell != before:
-                        self.update_cell(key, str(at), self._cell(at, cell), update_width=False)
+                        self.update_cell(key, str(at), self._cell(at, cell, key), update_width=False)
             self._shown = cells_by_key
         else:
             self._rebuild(cells_by_key, top)
@@ -143,6 +162,7 @@ class KeyTable(DataTable[Text]):
         columns = tuple(i for i in range(len(self._headers)) if wide or i not in self._wide_only)
         if columns == self._columns_shown:
             return False
+        self._kept = self.current if self.cursor_row else None
         self._shown, self._columns_shown = {}, columns
         self.clear(columns=True)
         for at in columns:
@@ -161,7 +181,8 @@ class KeyTable(DataTable[Text]):
         return {key: (_cut(cells[0], room), *(cells[i] for i in columns[1:])) for key, cells in rows}
 
     def _rebuild(self, cells_by_key: dict[str, tuple[str, ...]], top: bool) -> None:
-        at = None if top or self.cursor_row == 0 else self.current  # whoever hasn't moved stays at the best
+        at = self._kept or (self.current if self.cursor_row else None)  # whoever hasn't moved stays at the best
+        at, self._kept = None if top else at, None
         self._shown = {}  # nothing is added to what is being taken away
         self.clear()
         self._shown = cells_by_key
@@ -189,7 +210,7 @@ class KeyTable(DataTable[Text]):
         new = list(self._shown.items())[self.row_count : count]
         self._adding = True
         for key, cells in new:
-            self.add_row(*(self._cell(i, c) for i, c in zip(self._columns_shown, cells, strict=True)), key=key)
+            self.add_row(*(self._cell(i, c, key) for i, c in zip(self._columns_shown, cells, strict=True)), key=key)
         self._adding = False
         for number, column in enumerate(self.ordered_columns):  # Textual's own measuring sometimes misses rows
             column.content_width = max([column.content_width, *(cell_len(c[number]) for _, c in new)])
@@ -202,9 +223,9 @@ class KeyTable(DataTable[Text]):
         ]
         return max(_LEAST, self._width - sum(w + 2 for w in widths) - 4)
 
-    def _cell(self, at: int, text: str) -> Text:
+    def _cell(self, at: int, text: str, key: str) -> Text:
         """Plain text: nothing from outside is markup."""
-        style = _STYLES.get(text.split(" ", 1)[0], "")
+        style = _STYLES.get(text.split(" ", 1)[0], "dim" if key in self._faint else "")
         return Text(text, style=style, justify="right" if at in self._right else "left")
 
 
@@ -212,5 +233,5 @@ def _cut(text: str, room: int) -> str:
     """Cut in front, since names differ at their ends; a mark stays."""
     if len(text) <= room:
         return text
-    mark = _MARK if text.startswith(_MARK) else ""
+    mark = next((m for m in _MARKS if text.startswith(m)), "")
     return f"{mark}…{text[len(text) - room + 1 + len(mark) :]}"

@@ -47,8 +47,7 @@ TOPICS = (
     }, ("--price", "--price-file", "--spot", "--exclude", "--gpu-file", "--mixed")),
     Topic("vLLM", {
         "--vllm": ("VERSION", "Predict for this version (default: the newest known)."),
-        "--layout": ("TP2xPP3", "This layout alone."),
-    }, ("--tp", "--pp", "--dp", "--ep", "--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization",
+    }, ("--layout", "--tp", "--pp", "--dp", "--ep", "--max-num-seqs", "--max-num-batched-tokens", "--gpu-memory-utilization",
         "--enforce-eager", "--speculative", "--speculative-config", "--draft", "--text-only", "--limit-mm-per-prompt", "--cpu-offload-gb",
         "--kv-offloading-size", "--enable-lora", "--max-loras", "--max-lora-rank", "--fully-sharded-loras")),
     Topic("The answer", {

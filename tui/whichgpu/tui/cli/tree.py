@@ -164,9 +164,7 @@ def _is_short_name(word: str) -> bool:
 @source_options
 @click.pass_context
 def cli(context: click.Context, /, **options: Any) -> int | None:
-    """Which GPU does a model need, how many, and at what price? Reads config and tensor headers, never weights or code.
-    Without arguments it opens the app.
-    """
+    """Which GPU does a model need, how many, and at what price? Alone: the app."""
     if options["version"]:
         from importlib.metadata import version
 

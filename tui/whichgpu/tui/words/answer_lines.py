@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import date
 
 from whichgpu.inspect.records import Grade, Inspection, ModelClass
 from whichgpu.plan.choices import InsteadOf, Seller, SpeedBasis, StartCheck, Sureness
 from whichgpu.plan.records import Answer, Footprint, Plan, Price, Speed, Verdict
 from whichgpu.tui.desk.answering import Reply
+from whichgpu.tui.words import units
 from whichgpu.tui.words.plans import card_in_words, cards_in_words, price_in_words
 from whichgpu.tui.words.report_plans import cures
 from whichgpu.tui.words.report_speed import nearest_words, opinion_words
@@ -46,6 +47,26 @@ def answer_lines(reply: Reply, terminal: Terminal) -> str:
     return "\n\n".join(block for block in blocks if block)
 
 
+def headline(reply: Reply, terminal: Terminal) -> list[str]:
+    """Return what to rent, by whose price and of what age, and how fast it is with the range: what a picture of the answer is headed by."""
+    answer, plan = reply.answer, reply.answer.recommended
+    if plan is None or plan.footprint is None:
+        return _nothing(answer, terminal).splitlines()[:1]
+    return [*_rent(plan, terminal), *_speed(answer, plan, terminal)]
+
+
+def caveats(reply: Reply, terminal: Terminal, others: bool = True) -> str:
+    """Return everything else that the answer says: what speaks against it, ``others`` instead, what is no way, how sure it is, notes."""
+    answer, plan = reply.answer, reply.answer.recommended
+    if plan is None or plan.footprint is None:
+        return "\n\n".join([_nothing(answer, terminal), _notes(reply, terminal)])
+    rest = (
+        _instead(answer, terminal) if others else "\n".join([*_refused(answer, terminal), *_busier(answer, terminal)])
+    )
+    blocks = [_command(plan, terminal), rest, _sure(reply.inspection, answer, plan, terminal), _notes(reply, terminal)]
+    return "\n\n".join(block for block in blocks if block)
+
+
 def _head(reply: Reply, terminal: Terminal) -> str:
     inspection, workload = reply.inspection, reply.answer.workload
     name = inspection.source.name + (f" @ {inspection.source.commit[:7]}" if inspection.source.commit else "")
@@ -54,9 +75,9 @@ def _head(reply: Reply, terminal: Terminal) -> str:
     asked = f"For {workload.concurrency:,} requests at once, {tokens_each}"
     if workload.rate is not None:
         asked = f"For {workload.rate:g} requests a second, {tokens_each}"
-    if not _generates(inspection):
+    if not generates(inspection):
         asked = f"For {workload.concurrency:,} at once" + (
-            f", {workload.context:,} tokens each" if _has_tokens(inspection) else ""
+            f", {workload.context:,} tokens each" if has_tokens(inspection) else ""
         )
     asked += f"   (vLLM {reply.answer.vllm}; {reply.origin})"
     lines = wrapped(f"{name}    {_model_words(inspection)}", hang=4, width=terminal.width)
@@ -72,7 +93,7 @@ def _model_words(inspection: Inspection) -> str:
     if inspection.quantisation is not None:
         words.append(inspection.quantisation.label)
     context = inspection.architecture.context if inspection.architecture else None
-    if context and _has_tokens(inspection):
+    if context and has_tokens(inspection):
         words.append(f"{_short(context)} context")
     if inspection.source.gated:
         words.append("gated")
@@ -90,11 +111,13 @@ def _short(tokens: int) -> str:
     )
 
 
-def _generates(inspection: Inspection) -> bool:
+def generates(inspection: Inspection) -> bool:
+    """True for what writes token by token."""
     return not {ModelClass.DIFFUSION, ModelClass.ENCODER}.intersection(inspection.classes)
 
 
-def _has_tokens(inspection: Inspection) -> bool:
+def has_tokens(inspection: Inspection) -> bool:
+    """True for what has a context of tokens."""
     return ModelClass.DIFFUSION not in inspection.classes
 
 
@@ -108,16 +131,23 @@ _TITLES = {Verdict.FITS: "RENT", Verdict.UNKNOWN: "RENT?", Verdict.TIGHT: "TIGHT
 
 def _plan(answer: Answer, plan: Plan, terminal: Terminal) -> str:
     assert plan.footprint is not None
+    holds = _labelled("HOLDS", _memory_words(plan, plan.footprint), terminal)
+    return "\n".join([*_rent(plan, terminal), *holds, *_speed(answer, plan, terminal)])
+
+
+def _rent(plan: Plan, terminal: Terminal) -> list[str]:
     rent = f"{cards_in_words(plan)}  {price_in_words(plan)}{_price_words(plan.price)}"
-    lines = _labelled(_TITLES[plan.verdict], rent + _doubts(plan), terminal, mark=True)
-    lines += _labelled("HOLDS", _memory_words(plan, plan.footprint), terminal)
+    return _labelled(_TITLES[plan.verdict], rent + _doubts(plan), terminal, mark=True)
+
+
+def _speed(answer: Answer, plan: Plan, terminal: Terminal) -> list[str]:
     if plan.speed is not None:
-        lines += _labelled("SPEED", _speed_words(plan.speed, plan.replicas), terminal)
-    elif _wants_speed(answer):
-        crossing = answer.workload.cpu_offload_gb > 0
-        why = "weights in the host's memory cross its bus" if crossing else "it does not write token by token"
-        lines += _labelled("SPEED", f"not predicted: {why}", terminal)
-    return "\n".join(lines)
+        return _labelled("SPEED", _speed_words(plan.speed, plan.replicas), terminal)
+    if not _wants_speed(answer):
+        return []
+    crossing = answer.workload.cpu_offload_gb > 0
+    why = "weights in the host's memory cross its bus" if crossing else "it does not write token by token"
+    return _labelled("SPEED", f"not predicted: {why}", terminal)
 
 
 def _wants_speed(answer: Answer) -> bool:
@@ -138,8 +168,13 @@ def _price_words(price: Price | None) -> str:
     return f"  ({kind}{who}{spread}, {_age(price)}{stated})"
 
 
+def days_old(price: Price) -> int:
+    """Return how old the oldest offer behind a price is."""
+    return (units.today() - date.fromisoformat(price.oldest)).days
+
+
 def _age(price: Price) -> str:
-    days = (datetime.now(UTC).date() - date.fromisoformat(price.oldest)).days
+    days = days_old(price)
     return f"up to {days} days old" if days > 0 else "of today"
 
 

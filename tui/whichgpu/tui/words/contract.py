@@ -138,6 +138,7 @@ class LogPrinted(LoggedStart):
     """``whichgpu read-log --json``."""
 
     failure: Failure | None
+    starts: int
 
 
 CONTRACTS: dict[str, Any] = {

@@ -99,15 +99,25 @@ _BINARY = ((GIB, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 _DECIMAL = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
+def converted(price: float) -> float:
+    """A price in US dollars as a figure of the currency that is shown."""
+    return price * _shown.per_usd
+
+
 def dollars(price: float | None) -> str:
     """A price in US dollars, in the currency that is shown."""
-    return NOTHING if price is None else f"{sign()}{price * _shown.per_usd:,.2f}"
+    return NOTHING if price is None else f"{sign()}{converted(price):,.2f}"
 
 
 def tokens(count: int | None) -> str:
     return UNKNOWN if count is None else f"{count:,}"
 
 
-def is_stale(newest: str, today: date | None = None) -> bool:
+def today() -> date:
+    """The day, UTC, from which ages are counted."""
+    return datetime.now(UTC).date()
+
+
+def is_stale(newest: str, day: date | None = None) -> bool:
     """True for a price whose newest offer (ISO date) is over 60 days old."""
-    return ((today or datetime.now(UTC).date()) - date.fromisoformat(newest)).days > _STALE_DAYS
+    return ((day or today()) - date.fromisoformat(newest)).days > _STALE_DAYS
