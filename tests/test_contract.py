@@ -123,6 +123,26 @@ def test_nothing_is_accepted_silently(ask: Ask, arguments: tuple[str, ...], code
     assert result.out == ""
 
 
+def test_a_short_name_that_is_nearly_a_model_s_is_met_with_it(ask: Ask) -> None:
+    result = ask("gpt-oss-120c")
+    assert result.code == ExitCode.NOT_FOUND
+    assert "Did you mean openai/gpt-oss-120b" in result.err
+    assert ask("comand").code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize(
+    "arguments", [("command",), ("decide", "gpu-cloud"), ("breakeven", "--theirs", "9", "--tokens", "1e9")]
+)
+def test_a_command_takes_its_model_as_it_comes(ask: Ask, arguments: tuple[str, ...]) -> None:
+    named = ask(*arguments, "--model", *QWEN)
+    assert named.out
+    assert ask(*arguments, *QWEN).out == named.out
+    assert ask(*arguments, "--offline", "qwen3-8b").out == named.out, "a short name, after an option"
+    twice = ask(*arguments, *QWEN, "openai/gpt-oss-20b")
+    assert twice.code == ExitCode.USAGE
+    assert "unexpected extra argument" in twice.err
+
+
 def test_a_typo_is_not_kept(ask: Ask, here: Path) -> None:
     ask("catalog", "tag", "no/such", "served")
     assert "no/such" not in ask("catalog", "list").out

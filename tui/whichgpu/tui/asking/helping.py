@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import click
 
+from whichgpu.inspect.text import clean
 from whichgpu.plan.choices import DEFAULT_CONCURRENCY, DEFAULT_CONTEXT
 
 
@@ -69,6 +70,19 @@ class Topical(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Add ``--help-all``."""
         return [*super().get_params(ctx), _HELP_ALL]
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Take what is left over for ``--model``, as ``whichgpu MODEL`` does."""
+        if isinstance(self, click.Group) or not any(p.name == "model" for p in self.params):
+            return super().parse_args(ctx, args)
+        ctx.allow_extra_args = True
+        rest = super().parse_args(ctx, args)
+        if rest and ctx.params.get("model") is None:
+            ctx.params["model"], *rest = rest
+        if rest and not ctx.resilient_parsing:
+            ctx.fail(f"Got unexpected extra argument ({clean(rest[0], 60)}).")
+        ctx.args = rest
+        return rest
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the command's own options, then each topic."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from whichgpu.inspect.errors import NotFoundError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.asking.completing import complete_models
 from whichgpu.tui.asking.helping import TopicalGroup, shows_all
@@ -89,6 +90,9 @@ class _Tree(TopicalGroup):
         from difflib import get_close_matches
 
         near = get_close_matches(args[0], [name for name, (_, text) in COMMANDS.items() if text], 1)
+        similar = [] if near or ctx.params.get("model") is not None else _similar_models(args[0])
+        if similar:
+            raise NotFoundError(f"No model is called “{clean(args[0], 60)}”.", f"Did you mean {', '.join(similar)}?")
         meant = f" Did you mean {near[0]}?" if near else ""
         second = ctx.params.get("model") is not None
         wants = (
@@ -130,6 +134,13 @@ class _Tree(TopicalGroup):
         rows = [(name, _shortened(text, room)) for name, (_, text) in COMMANDS.items() if text]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
+
+
+def _similar_models(name: str) -> list[str]:
+    """Models of the atlas that are called nearly so."""
+    from whichgpu.tui.desk.bundled import bundled_atlas
+
+    return bundled_atlas().similar(name)
 
 
 def _shortened(sentence: str, room: int) -> str:
