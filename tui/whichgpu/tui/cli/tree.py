@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from whichgpu.inspect.errors import NotFoundError
+from whichgpu.inspect.errors import NotFoundError, WhichgpuError
 from whichgpu.inspect.text import clean
 from whichgpu.tui.asking.completing import complete_models
 from whichgpu.tui.asking.helping import TopicalGroup, shows_all
@@ -239,7 +239,6 @@ def run(arguments: Sequence[str], open_app: Callable[..., int] = no_app) -> int:
 
 def _report_error(error: Exception) -> int:
     """Say a failure in one sentence; ``WHICHGPU_DEBUG=1`` shows the traceback instead."""
-    from whichgpu.inspect.errors import WhichgpuError
 
     if isinstance(error, BrokenPipeError) or os.environ.get("WHICHGPU_DEBUG") == "1":
         raise error
