@@ -1,6 +1,6 @@
 """vLLM's own costs, fitted to published measurements, and the ranges that predictions are shown with.
 
-Kernel times are not fitted here (``benchmarks/kernels.py``). Each constant of ``Host`` starts at a value with a meaning and is
+Kernel times are not fitted here (``benchmarks/kernel_tables.py``). Each constant of ``Host`` starts at a value with a meaning and is
 drawn back to it, so that what no row decides stays physical.
 """
 

@@ -44,7 +44,7 @@ _INTRO = """# How right it is: speed
 A step's time is the sum of its kernels' times: multiplications by their shapes, attention over the caches, the experts that a batch
 touches, all-reduces by size and number of cards, and what vLLM spends beside them. A kernel takes
 `launch + ‖bytes / (bandwidth · memory), FLOP / (rate · compute)‖`. The constants per card (`kernel_times.json`) were fitted to
-aiconfigurator-core's operator tables by `python -m benchmarks.kernels`, which prints how far each is off its table; nothing of
+aiconfigurator-core's operator tables by `python -m benchmarks.kernel_tables`, which prints how far each is off its table; nothing of
 them was fitted to a run of a model, but for the cards that have no tables (below). Seven constants of vLLM's own were
 (`python -m benchmarks.serving --fit`)."""
 
@@ -241,7 +241,7 @@ def _others(others: _Files) -> Iterator[str]:
 
 
 def _relatives() -> str:
-    from benchmarks.kernels import RELATIVES
+    from benchmarks.kernel_tables import RELATIVES
 
     rows = [(key, r.of, r.memory, r.compute, r.launch, r.why) for key, r in RELATIVES.items()]
     return _grid(rows, ("card", "relative", "memory ×", "compute ×", "launch ×", "because"))

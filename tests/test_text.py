@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from whichgpu.inspect.bounded import json_of
 from whichgpu.inspect.text import clean
 
 
@@ -35,3 +36,13 @@ def test_known_tricks(hostile: str, harmless: str) -> None:
 
 def test_cut_text_says_so() -> None:
     assert clean("x" * 300) == "x" * 200 + "…"
+
+
+@pytest.mark.parametrize("spelled", ['{"a": "\\ud800"}', '{"\\uDFFF": 1}', '["x\\udc00y"]'])
+def test_half_a_letter_is_no_json(spelled: str) -> None:
+    with pytest.raises(ValueError, match="surrogates"):
+        json_of(spelled)
+
+
+def test_a_letter_in_two_halves_is_one() -> None:
+    assert json_of('{"a": "\\ud83d\\ude00"}') == {"a": "😀"}

@@ -59,7 +59,8 @@ def json_of(data: str | bytes | bytearray) -> Any:
     """Parse JSON from others.
 
     Raises:
-        ValueError: it is none, nested too deeply, or has more parts than fit in some 200 MB of memory.
+        ValueError: it is none, nested too deeply, has more parts than fit in some 200 MB of memory, or half a letter: a lone
+            surrogate, which JSON can spell and no file, hash or terminal can take.
     """
     if isinstance(data, str):
         data = data.encode()
@@ -67,9 +68,12 @@ def json_of(data: str | bytes | bytearray) -> Any:
     if containers > MOST_CONTAINERS or containers + data.count(b",") > MOST_ITEMS:
         raise ValueError("it has too many parts")
     try:
-        return json.loads(data)
+        value = json.loads(data)
+        if b"\\ud" in data or b"\\uD" in data:
+            json.dumps(value, ensure_ascii=False).encode()  # a UnicodeEncodeError is a ValueError
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    return value
 
 
 def _opened(path: Path) -> BinaryIO:

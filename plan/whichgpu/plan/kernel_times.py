@@ -2,7 +2,7 @@
 
 A kernel takes ``launch + ‖bytes / (bandwidth · memory), FLOP / (rate · compute)‖ₚ``: with p → ∞ the roofline; 4 fits multiplications,
 1.5 grouped experts, whose memory and compute hardly overlap. ``kernel_times.json`` has the constants per card;
-``benchmarks/kernels.py`` derives them from aiconfigurator-core's operator tables (Apache-2.0), and says how far each is off its table.
+``benchmarks/kernel_tables.py`` derives them from aiconfigurator-core's operator tables (Apache-2.0), and says how far each is off its table.
 Cards without tables take those of their nearest relative (``Accelerator.timed_like``) at their own rates.
 """
 

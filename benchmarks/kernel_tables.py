@@ -1,7 +1,7 @@
 """Kernel times per card, from aiconfigurator-core's operator tables (Apache-2.0; not shipped).
 
     pip install --no-deps aiconfigurator-core && pip install scipy pyarrow
-    python -m benchmarks.kernels --write assets/whichgpu/assets/kernel_times.json
+    python -m benchmarks.kernel_tables --write assets/whichgpu/assets/kernel_times.json
 
 Each table is fitted with the formula that the product uses (``plan/whichgpu/plan/kernel_times.py``), and the page says how far each fit is
 off its own table. Cards without tables are derived from a relative by the factors of ``RELATIVES``, whose reasons stand beside them.
@@ -431,7 +431,7 @@ def main() -> None:
         links = {
             vendor: {n: {"launch_us": us, "gbs": gbs} for n, (us, gbs) in rows.items()} for vendor, rows in PCIE.items()
         }
-        source = f"aiconfigurator-core {version('aiconfigurator-core')} (Apache-2.0), benchmarks/kernels.py"
+        source = f"aiconfigurator-core {version('aiconfigurator-core')} (Apache-2.0), benchmarks/kernel_tables.py"
         data = {"date": options.date, "source": source, "cards": cards, "pcie": links, "otherwise": OTHERWISE}
         options.write.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
