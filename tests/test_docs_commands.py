@@ -103,6 +103,11 @@ def is_run(command: str) -> bool:
 @pytest.mark.parametrize("command", sorted({c for path in PAGES for c in commands_in(path) if is_run(c)}))
 def test_a_printed_command_runs(ask: Ask, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Offline, with a team's list of models, a fine-tune and a model that was looked at before."""
+    from huggingface_hub import (
+        constants,
+    )  # reads the variable when it is imported, and would keep it for every later test
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     (tmp_path / "my-finetune").mkdir()

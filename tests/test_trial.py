@@ -414,6 +414,9 @@ class TestElsewhere:
         assert result.code == ExitCode.OK, result.err
         assert len(Catalog(there).find("kind = 'trial'")) == 1
         other = tmp_path / "other.db"
+        from huggingface_hub import constants  # reads the variable once, when it is imported
+
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         assert ask("trial", "import", str(record), "--catalog", str(other)).code == ExitCode.OK
         assert len(Catalog(other).trial_facts()) == 1

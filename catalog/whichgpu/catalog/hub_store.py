@@ -21,7 +21,7 @@ _OUTRUN = (409, 412)
 _CARD = f"""---
 tags: [whichgpu]
 ---
-Findings of [whichgpu](https://pypi.org/project/whichgpu/): bundles of format {FORMAT}; `whichgpu catalog pull` reads them.
+Findings of whichgpu: bundles of format {FORMAT}; `whichgpu catalog pull` reads them.
 """
 
 
